@@ -1,5 +1,5 @@
-/* Delays between attempts: doubling from min to max, each shortened by up to a quarter at random, so that clients of one
- * peer do not return all at once. Pure apart from the randomness passed in. */
+/* Delays between attempts: doubling from min to max, each shortened by up to a quarter at random, so that clients of
+ * one peer do not return all at once. Pure apart from the randomness passed in. */
 #pragma once
 
 #include <stdint.h>

@@ -9,8 +9,8 @@
 #include "common/base/rng.h"
 
 /* For each type NAME of SIZE bytes:
- *   int  NAME_parse(struct NAME *out, const char *text)          exactly 2*SIZE hex digits of either case, else LW_EINVAL
- *   int  NAME_parse_n(struct NAME *out, const char *text, size_t n)   the same for text that is not terminated
+ *   int  NAME_parse(struct NAME *out, const char *text)          exactly 2*SIZE hex digits of either case, else
+ * LW_EINVAL int  NAME_parse_n(struct NAME *out, const char *text, size_t n)   the same for text that is not terminated
  *   char *NAME_print(struct NAME id, char out[2*SIZE+1])          lower case; returns out
  *   bool NAME_eq(a, b), bool NAME_is_zero(a), uint64_t NAME_hash(a)
  *   struct NAME NAME_from_le(const uint8_t *p), void NAME_put_le(struct NAME id, uint8_t *p)   order on the air

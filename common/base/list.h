@@ -9,7 +9,10 @@ struct lw_list {
 	struct lw_list *prev;
 };
 
-#define LW_LIST_INIT(name) {&(name), &(name)}
+#define LW_LIST_INIT(name)                                                                                             \
+	{                                                                                                              \
+		&(name), &(name)                                                                                       \
+	}
 /* The structure that contains `member` at `ptr`. */
 #define LW_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

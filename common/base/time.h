@@ -15,8 +15,8 @@
 int lw_rfc3339_parse(const char *text, int64_t *unix_ns);
 int lw_rfc3339_parse_n(const char *text, size_t n, int64_t *unix_ns);
 
-/* Digits of the fraction: LW_FRAC_AUTO prints 0, 3, 6 or 9 digits, the fewest that lose nothing; otherwise exactly that many
- * (0, 3, 6, 9), cut. `suffix` is written as given: "Z" or "+00:00". Returns out. */
+/* Digits of the fraction: LW_FRAC_AUTO prints 0, 3, 6 or 9 digits, the fewest that lose nothing; otherwise exactly that
+ * many (0, 3, 6, 9), cut. `suffix` is written as given: "Z" or "+00:00". Returns out. */
 enum lw_frac { LW_FRAC_AUTO = -1, LW_FRAC_0 = 0, LW_FRAC_3 = 3, LW_FRAC_6 = 6, LW_FRAC_9 = 9 };
 char *lw_rfc3339_format(int64_t unix_ns, enum lw_frac frac, const char *suffix, char out[LW_RFC3339_MAX]);
 
