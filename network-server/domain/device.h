@@ -1,0 +1,88 @@
+/* What the network-server knows of devices, profiles and gateways apart from their sessions, and of what waits for a
+ * device. Pure memory. */
+#pragma once
+
+#include "common/base/bytes.h"
+#include "common/base/ids.h"
+#include "network-server/domain/session.h"
+
+struct ns_profile {
+	struct lw_uuid id;
+	struct lw_uuid tenant_id; /* zero: every tenant's */
+	enum lw_region_id region;
+	char region_config_id[NS_REGION_ID_MAX]; /* "": any configuration of the region */
+	enum lw_mac_version mac_version;
+	enum lw_reg_params reg_params;
+	bool supports_otaa;
+	bool supports_class_b;
+	bool supports_class_c;
+	/* ABP factory values; 0 means the region's default. */
+	uint8_t abp_rx1_delay_s;
+	uint8_t abp_rx1_dr_offset;
+	uint8_t abp_rx2_dr;
+	uint32_t abp_rx2_hz;
+	uint32_t uplink_interval_s;
+	uint32_t device_status_req_interval; /* requests a day, 0: none */
+	bool flush_queue_on_activate;
+	bool wants_position;
+	uint32_t class_b_timeout_s;
+	uint32_t class_c_timeout_s;
+	uint8_t ping_slot_periodicity;
+	uint8_t ping_slot_dr;
+	uint32_t ping_slot_hz;
+	uint8_t rx1_delay_s; /* 0: the configuration's */
+	char adr_algorithm_id[32];
+	bool allow_roaming;
+};
+
+/* A device with its profile and its session, as one fetch brings them. A copy: nobody else changes it. */
+struct ns_device {
+	struct lw_dev_eui dev_eui;
+	struct lw_join_eui join_eui;
+	struct lw_uuid tenant_id;
+	bool is_disabled;
+	bool skip_f_cnt_check;
+	struct ns_profile profile;
+	/* Of the session's row; what a commit compares and sets. 0: there was never one. Rises with every commit,
+	 * also when a session is removed or replaced. */
+	uint64_t version;
+	bool has_session;
+	struct ns_session session; /* only with has_session */
+};
+
+struct ns_gateway {
+	struct lw_gateway_id id;
+	struct lw_uuid tenant_id;
+	bool has_location;
+	double latitude, longitude, altitude;
+	uint32_t stats_interval_s;
+	bool is_private_up;
+	bool is_private_down;
+	uint32_t downlink_priority; /* 1..10, 0 counts as 1 */
+	int64_t last_seen_ns;       /* 0: never */
+};
+
+#define NS_QUEUE_PAYLOADS 16
+
+/* How far an item has come. SENT: its counter is used and the frame went to the gateway, which has not answered (after a
+ * restart: nobody knows); PENDING: transmitted, waits for the device's acknowledgement. SENT and PENDING items are the
+ * API's is_pending when the item is confirmed. */
+enum ns_item_state { NS_ITEM_QUEUED = 0, NS_ITEM_SENT = 1, NS_ITEM_PENDING = 2 };
+
+struct ns_queue_item {
+	struct lw_uuid id;
+	uint8_t f_port; /* 1..255 */
+	bool confirmed;
+	bool is_encrypted_by_caller;
+	enum ns_item_state state;
+	/* Ciphertexts for first_f_cnt, first_f_cnt + 1, …; all of one length. */
+	uint32_t first_f_cnt;
+	unsigned n_payloads;
+	struct lw_span payload[NS_QUEUE_PAYLOADS];
+	int64_t expires_at_ns;    /* 0: never */
+	uint32_t f_cnt_down;      /* of SENT and PENDING */
+	int64_t timeout_after_ns; /* of PENDING; 0: the next uplink without acknowledgement */
+	struct lw_span sealed;    /* the application server's, opaque */
+	uint8_t session_key_id[NS_KEY_ID_MAX];
+	uint8_t session_key_id_len;
+};

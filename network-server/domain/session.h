@@ -1,0 +1,132 @@
+/* A device's session: everything that the network knows about one activation, the MAC state included, and its form as an
+ * opaque blob in the store. Pure memory: no I/O, no clock. Keys in here never reach a log. */
+#pragma once
+
+#include "common/base/bytes.h"
+#include "common/base/ids.h"
+#include "common/lorawan/region.h"
+#include "common/lorawan/types.h"
+
+#define NS_REGION_ID_MAX 24
+#define NS_KEY_ID_MAX 16     /* SessionKeyID */
+#define NS_RX_GATEWAYS 16    /* gateways remembered of the last uplink */
+#define NS_CONTEXT_MAX 32    /* gw.UplinkRxInfo.context; longer ones are cut off from downlinks */
+#define NS_ADR_HISTORY 20
+#define NS_MAC_PENDING 12    /* requests without an answer */
+#define NS_MAC_PENDING_LEN 30
+#define NS_MAC_ERRORS 16
+#define NS_DR_UNKNOWN 0xFF
+
+/* One gateway that received the last uplink: what a downlink through it needs. */
+struct ns_rx_gateway {
+	struct lw_gateway_id gateway_id;
+	int16_t rssi_dbm;
+	int16_t snr_ddb; /* tenths of a dB */
+	uint32_t board;
+	uint32_t antenna;
+	uint8_t context_len;
+	uint8_t context[NS_CONTEXT_MAX];
+};
+
+struct ns_adr_entry {
+	uint32_t f_cnt;
+	int16_t max_snr_ddb;
+	int16_t max_rssi_dbm;
+	uint8_t tx_power_index;
+	uint8_t gateway_count;
+};
+
+/* The requests of one kind that were sent and are not answered, as encoded (a block of commands with the same cid). */
+struct ns_mac_pending {
+	uint8_t cid;
+	uint8_t len;
+	uint8_t bytes[NS_MAC_PENDING_LEN];
+};
+
+struct ns_mac_errors {
+	uint8_t cid;
+	uint8_t count; /* negative answers in a row */
+};
+
+struct ns_session {
+	struct lw_devaddr devaddr;
+	struct lw_join_eui join_eui;
+	/* 1.0.x: NwkSKey in all three. */
+	struct lw_key f_nwk_s_int_key;
+	struct lw_key s_nwk_s_int_key;
+	struct lw_key nwk_s_enc_key;
+	uint8_t session_key_id[NS_KEY_ID_MAX];
+	uint8_t session_key_id_len; /* 0: ABP */
+	enum lw_mac_version mac_version; /* as negotiated: a 1.1 profile on a 1.0 join server runs as 1.0 */
+	enum lw_class enabled_class;
+	char region_config_id[NS_REGION_ID_MAX];
+	uint16_t dev_nonce; /* of the join-request that led here */
+
+	/* Counters: the next one expected, the next ones that will be used. 1.0.x uses n_f_cnt_down only. */
+	uint32_t f_cnt_up;
+	uint32_t n_f_cnt_down;
+	uint32_t a_f_cnt_down;
+	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that acknowledges it */
+	bool has_uplink;     /* one came since the activation */
+
+	/* Receive parameters as the device has them. */
+	uint8_t rx1_delay_s;
+	uint8_t rx1_dr_offset;
+	uint8_t rx2_dr;
+	uint32_t rx2_hz;
+
+	/* Transmit parameters as the device has them. */
+	uint8_t dr;
+	uint8_t tx_power_index;
+	uint8_t nb_trans;
+	uint8_t max_tx_power_index; /* learnt from a refusal; 0: the region's */
+	uint8_t min_tx_power_index;
+	bool adr;
+	uint8_t uplink_dwell_400ms;
+	uint8_t downlink_dwell_400ms;
+	uint8_t uplink_eirp_index;
+
+	/* Channels as the device has them. user[i] is channel first_user_channel + i of the region; 0 Hz: not there. */
+	uint16_t enabled_channels[LW_PLAN_CHANNELS / 16];
+	struct lw_channel user_channels[LW_PLAN_USER_CHANNELS];
+
+	struct ns_adr_entry adr_history[NS_ADR_HISTORY]; /* oldest first */
+	uint8_t n_adr_history;
+	struct ns_mac_pending mac_pending[NS_MAC_PENDING];
+	uint8_t n_mac_pending;
+	struct ns_mac_errors mac_errors[NS_MAC_ERRORS];
+	uint8_t n_mac_errors;
+
+	int64_t dev_status_req_at_ns; /* last DevStatusReq; 0: none */
+	uint8_t ping_slot_nb;         /* 0: unknown */
+	uint8_t ping_slot_dr;
+	uint32_t ping_slot_hz;
+	bool beacon_locked;
+	uint8_t rejoin_max_time_n;
+	uint8_t rejoin_max_count_n;
+	bool rejoin_enabled;
+
+	/* The last uplink. */
+	int64_t last_uplink_at_ns;
+	uint32_t last_uplink_hz;
+	bool last_uplink_confirmed;
+	struct ns_rx_gateway rx[NS_RX_GATEWAYS];
+	uint8_t n_rx;
+};
+
+/* A packed form, tagged section by section: readers skip what they do not know, missing sections read as zero.
+ * encode appends to out (needs up to NS_SESSION_BLOB_MAX bytes). decode: 0, LW_EPROTO or LW_ETRUNC. */
+#define NS_SESSION_BLOB_MAX 4096
+int ns_session_encode(const struct ns_session *s, struct lw_buf *out);
+int ns_session_decode(struct lw_span blob, struct ns_session *out);
+
+bool ns_session_is_11(const struct ns_session *s);
+/* The counter that the next downlink uses: application frame (FPort > 0) or network frame. */
+uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application);
+
+struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid);
+void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n);
+void ns_session_pending_remove(struct ns_session *s, uint8_t cid);
+unsigned ns_session_errors(const struct ns_session *s, uint8_t cid);
+void ns_session_error_add(struct ns_session *s, uint8_t cid);
+void ns_session_error_clear(struct ns_session *s, uint8_t cid);

@@ -1,0 +1,54 @@
+/* The network-server's flows as one object: what comes from the gateways goes in here, everything else through the ports.
+ * Single-threaded, on the daemon's loop. */
+#pragma once
+
+#include "common/base/rng.h"
+#include "common/lorawan/netid.h"
+#include "network-server/flow/ports.h"
+
+struct lw_loop;
+struct ns_flows;
+
+struct ns_flow_config {
+	struct lw_netid netid;
+	uint32_t deduplication_window_ms;  /* 200 */
+	uint32_t downlink_data_delay_ms;   /* 100: time for an application to answer the very uplink */
+	uint32_t tx_ack_timeout_ms;        /* 30000: then the gateway counts as silent */
+	uint8_t max_mac_command_error_count; /* 1 */
+	bool mac_commands_disabled;
+	bool allow_unknown_gateways;
+	int64_t rx_timestamp_max_drift_ms; /* 30000: a gateway's own time counts when it is nearer than this */
+	size_t max_in_flight;              /* receptions; 0: 20000 */
+	const struct ns_region_config *const *regions; /* the enabled ones */
+	size_t n_regions;
+	struct lw_devaddr_prefix devaddr_prefix; /* of addresses that we assign; len 0: the NetID's */
+};
+
+void ns_flow_config_defaults(struct ns_flow_config *c);
+
+/* Where a message came from. */
+struct ns_inbox {
+	const struct ns_region_config *region;
+	uint64_t journal_position; /* 0: none */
+	int64_t received_at_ns;    /* wall clock of the MQTT callback (of the first arrival, for a replay) */
+	bool is_replay;            /* from the journal after a restart */
+};
+
+/* `ports` and what config points to are borrowed until ns_flows_free(). */
+struct ns_flows *ns_flows_new(struct lw_loop *loop, const struct ns_ports *ports, const struct ns_flow_config *config,
+			      struct lw_rng *rng);
+/* Ends everything under way: no port is called any more. The journal keeps what was not done. */
+void ns_flows_free(struct ns_flows *f);
+
+/* gw.UplinkFrame, gw.DownlinkTxAck, gw.GatewayStats as they came from the topic, protobuf or JSON; copied. Return 0, or
+ * LW_EFULL (uplink): too much in flight, offer it again later (stop reading from the broker until then). */
+int ns_flows_uplink(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload);
+int ns_flows_tx_ack(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload);
+int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload);
+
+/* Items were enqueued or encrypted anew, durably: sends at once when a receive window of the last uplink can still be
+ * met (class C: now). */
+void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
+
+/* Contexts under way, for drain at SIGTERM and for tests. */
+size_t ns_flows_in_flight(const struct ns_flows *f);
