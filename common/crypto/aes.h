@@ -1,5 +1,5 @@
-/* AES-128 with prepared key schedules, AES-CMAC, and a cache of schedules by key. Never blocks, never logs. A failure of the
- * cipher library means no memory or a mistake of ours, and aborts. Objects belong to one thread. */
+/* AES-128 with prepared key schedules, AES-CMAC, and a cache of schedules by key. Never blocks, never logs. A failure
+ * of the cipher library means no memory or a mistake of ours, and aborts. Objects belong to one thread. */
 #pragma once
 
 #include <stddef.h>
@@ -21,7 +21,8 @@ void lw_aes_decrypt(struct lw_aes *aes, const uint8_t *in, uint8_t *out, size_t 
 /* AES-CMAC (RFC 4493) of the parts laid end to end. */
 void lw_aes_cmac(struct lw_aes *aes, const struct lw_span *parts, size_t n, uint8_t out[LW_AES_BLOCK]);
 
-/* Direct-mapped cache: a key's schedule is built when it is first asked for and kept until another key takes its slot. */
+/* Direct-mapped cache: a key's schedule is built when it is first asked for and kept until another key takes its slot.
+ */
 struct lw_keycache;
 
 /* `slots` is rounded up to a power of two. A used slot costs about 1 KiB. */

@@ -8,15 +8,15 @@
 
 struct lw_airtime_lora {
 	uint32_t bw_hz;
-	uint8_t sf; /* 5..12 */
+	uint8_t sf;           /* 5..12 */
 	enum lw_code_rate cr; /* 4/5..4/8, long interleaved forms count as their plain ones */
 	uint16_t preamble;    /* symbols, 0 means 8 */
 	bool implicit_header;
 	bool crc;
 };
 
-/* Microseconds on the air of `n` bytes of PHYPayload; 0 when the parameters make no sense. Low data rate optimisation is
- * on when a symbol takes 16 ms or more, as devices do. */
+/* Microseconds on the air of `n` bytes of PHYPayload; 0 when the parameters make no sense. Low data rate optimisation
+ * is on when a symbol takes 16 ms or more, as devices do. */
 uint32_t lw_airtime_lora_us(const struct lw_airtime_lora *p, size_t n);
 /* GFSK: preamble 5 bytes, sync word 3, length 1, CRC 2. */
 uint32_t lw_airtime_fsk_us(uint32_t bitrate_bps, size_t n);

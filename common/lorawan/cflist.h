@@ -13,7 +13,7 @@ enum lw_cflist_type { LW_CFLIST_FREQUENCIES = 0, LW_CFLIST_MASKS = 1 };
 
 struct lw_cflist {
 	enum lw_cflist_type type;
-	uint32_t freq_hz[LW_CFLIST_FREQS];    /* type 0; 0: unused */
+	uint32_t freq_hz[LW_CFLIST_FREQS];   /* type 0; 0: unused */
 	uint16_t mask[LW_CFLIST_MASK_COUNT]; /* type 1; bit b of mask m: channel 16*m+b */
 };
 

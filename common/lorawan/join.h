@@ -10,9 +10,9 @@
 #define LW_JOIN_ACCEPT_MAX 33      /* MHDR, body, MIC */
 
 struct lw_dl_settings {
-	bool opt_neg;           /* 1.1 */
-	uint8_t rx1_dr_offset;  /* 0..7 */
-	uint8_t rx2_dr;         /* 0..15 */
+	bool opt_neg;          /* 1.1 */
+	uint8_t rx1_dr_offset; /* 0..7 */
+	uint8_t rx2_dr;        /* 0..15 */
 };
 uint8_t lw_dl_settings_encode(struct lw_dl_settings s);
 struct lw_dl_settings lw_dl_settings_parse(uint8_t octet);

@@ -1,5 +1,5 @@
-/* MAC commands of LoRaWAN 1.0.x and 1.1 in both directions: names, lengths, an iterator over FOpts or an FPort 0 payload,
- * encoding. What a command means for a session is decided elsewhere. */
+/* MAC commands of LoRaWAN 1.0.x and 1.1 in both directions: names, lengths, an iterator over FOpts or an FPort 0
+ * payload, encoding. What a command means for a session is decided elsewhere. */
 #pragma once
 
 #include "common/base/bytes.h"
@@ -29,7 +29,7 @@ struct lw_mac_cmd {
 			bool channel_ack, rx2_dr_ack, rx1_dr_offset_ack;
 		} rx_param_setup_ans;
 		struct {
-			uint8_t battery; /* 0 external power, 1..254, 255 unknown */
+			uint8_t battery;  /* 0 external power, 1..254, 255 unknown */
 			int8_t margin_db; /* -32..31 */
 		} dev_status_ans;
 		struct {
@@ -94,8 +94,8 @@ struct lw_mac_cmd {
 			uint8_t limit_exp, delay_exp; /* 0..15: 2^n uplinks */
 		} adr_param_setup_req;
 		struct {
-			uint32_t gps_s;    /* seconds since the GPS epoch */
-			uint8_t frac_256;  /* 1/256 s */
+			uint32_t gps_s;   /* seconds since the GPS epoch */
+			uint8_t frac_256; /* 1/256 s */
 		} device_time_ans;
 		struct {
 			uint8_t period;      /* 0..7 */
@@ -139,8 +139,8 @@ void lw_mac_iter_init(struct lw_mac_iter *it, enum lw_dir dir, struct lw_span co
  * cannot be read; LW_ETRUNC: the last command is cut off. */
 int lw_mac_iter_next(struct lw_mac_iter *it, struct lw_mac_cmd *out);
 
-/* Encodes one command to out. Returns its length with the identifier; LW_EINVAL: a value does not fit its field, or no such
- * command; LW_EBIG: more than cap. */
+/* Encodes one command to out. Returns its length with the identifier; LW_EINVAL: a value does not fit its field, or no
+ * such command; LW_EBIG: more than cap. */
 int lw_mac_encode(const struct lw_mac_cmd *cmd, uint8_t *out, size_t cap);
 /* Appends to a buffer of cap bytes that holds *n; advances *n. Returns 0 or as above, then nothing is written. */
 int lw_mac_append(const struct lw_mac_cmd *cmd, uint8_t *buf, size_t *n, size_t cap);

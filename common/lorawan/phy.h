@@ -27,10 +27,10 @@ struct lw_fctrl {
 struct lw_data_frame {
 	struct lw_devaddr devaddr;
 	struct lw_fctrl fctrl;
-	uint16_t fcnt;         /* the lower 16 bits, as on the air */
-	struct lw_span fopts;  /* 0..15 bytes; encrypted in 1.1 */
-	int fport;             /* 0..255, or LW_FPORT_NONE when there is neither port nor payload */
-	struct lw_span frm;    /* FRMPayload, encrypted */
+	uint16_t fcnt;        /* the lower 16 bits, as on the air */
+	struct lw_span fopts; /* 0..15 bytes; encrypted in 1.1 */
+	int fport;            /* 0..255, or LW_FPORT_NONE when there is neither port nor payload */
+	struct lw_span frm;   /* FRMPayload, encrypted */
 };
 
 struct lw_join_request_frame {
@@ -40,8 +40,8 @@ struct lw_join_request_frame {
 };
 
 struct lw_rejoin_frame {
-	uint8_t type;              /* 0, 1, 2 */
-	struct lw_netid netid;     /* types 0, 2 */
+	uint8_t type;                /* 0, 1, 2 */
+	struct lw_netid netid;       /* types 0, 2 */
 	struct lw_join_eui join_eui; /* type 1 */
 	struct lw_dev_eui dev_eui;
 	uint16_t rj_count; /* RJcount0 or RJcount1 */
@@ -49,8 +49,8 @@ struct lw_rejoin_frame {
 
 struct lw_phy {
 	enum lw_mtype mtype;
-	uint8_t major; /* 0: LoRaWAN R1 */
-	uint8_t mhdr;  /* the octet as received; set by parse, ignored by encode */
+	uint8_t major;     /* 0: LoRaWAN R1 */
+	uint8_t mhdr;      /* the octet as received; set by parse, ignored by encode */
 	struct lw_mic mic; /* not for join-accept (inside `encrypted`) and proprietary */
 	/* Parse: the bytes that a MIC covers, i.e. everything before it. Not for join-accept and proprietary. */
 	struct lw_span msg;
@@ -77,19 +77,19 @@ static inline bool lw_mtype_is_confirmed(enum lw_mtype t)
 }
 
 /* The spans point into `bytes`. Returns 0; LW_ETRUNC: too short for its type; LW_EBIG: longer than its type allows or
- * than 255; LW_EPROTO: a value the standard forbids (rejoin type, FPort 0 together with FOpts, RFU MHDR bits are ignored);
- * LW_EUNSUPPORTED: a major version other than 0 (mtype, major and mhdr are set). */
+ * than 255; LW_EPROTO: a value the standard forbids (rejoin type, FPort 0 together with FOpts, RFU MHDR bits are
+ * ignored); LW_EUNSUPPORTED: a major version other than 0 (mtype, major and mhdr are set). */
 int lw_phy_parse(struct lw_span bytes, struct lw_phy *out);
 
-/* Writes the frame with phy->mic as it stands. Returns the length, LW_EBIG when it does not fit cap or 255 bytes, LW_EINVAL
- * when members contradict each other (FOpts too long, payload without port, FOpts with port 0). */
+/* Writes the frame with phy->mic as it stands. Returns the length, LW_EBIG when it does not fit cap or 255 bytes,
+ * LW_EINVAL when members contradict each other (FOpts too long, payload without port, FOpts with port 0). */
 int lw_phy_encode(const struct lw_phy *phy, uint8_t *out, size_t cap);
 
 /* Replaces the last four bytes of an encoded frame of n >= 5 bytes. */
 void lw_phy_set_mic(uint8_t *frame, size_t n, struct lw_mic mic);
 
-/* The full counter of a received 16-bit one, when `next` is the lowest counter still acceptable (last + 1; 0 at the start
- * of a session): the smallest value >= next with these lower bits. Passes 0xFFFFFFFF by wrapping to 0. */
+/* The full counter of a received 16-bit one, when `next` is the lowest counter still acceptable (last + 1; 0 at the
+ * start of a session): the smallest value >= next with these lower bits. Passes 0xFFFFFFFF by wrapping to 0. */
 uint32_t lw_fcnt_full(uint32_t next, uint16_t fcnt16);
 /* The full counter nearest to `last`, before or after it; what tells a retransmission or replay from a jump. */
 uint32_t lw_fcnt_nearest(uint32_t last, uint16_t fcnt16);

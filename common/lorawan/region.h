@@ -1,5 +1,5 @@
-/* Regional parameters (RP001, RP002) as const tables, one file per plan under region/, and the rules shared by all plans.
- * A plan is data: to add one, add its file and a row in region.c. */
+/* Regional parameters (RP001, RP002) as const tables, one file per plan under region/, and the rules shared by all
+ * plans. A plan is data: to add one, add its file and a row in region.c. */
 #pragma once
 
 #include "common/base/bytes.h"
@@ -52,7 +52,8 @@ struct lw_hop {
 	uint8_t dr;
 };
 
-/* Largest payloads for a set of versions. m[dr] is MACPayload (M); 0: the data rate does not exist there. N is M - 8. */
+/* Largest payloads for a set of versions. m[dr] is MACPayload (M); 0: the data rate does not exist there. N is M - 8.
+ */
 struct lw_payload_row {
 	uint8_t mac_versions; /* bit per enum lw_mac_version */
 	uint8_t reg_params;   /* bit per enum lw_reg_params */
@@ -63,8 +64,8 @@ struct lw_payload_row {
 
 /* A range of frequencies with its own limits. */
 struct lw_sub_band {
-	uint32_t min_hz;       /* inclusive */
-	uint32_t max_hz;       /* exclusive */
+	uint32_t min_hz;        /* inclusive */
+	uint32_t max_hz;        /* exclusive */
 	uint16_t duty_permille; /* 1000: no limit */
 	int16_t max_eirp_cdbm;  /* hundredths of a dBm, of end-devices */
 };
@@ -78,10 +79,10 @@ struct lw_downlink_power {
 
 struct lw_region {
 	enum lw_region_id id;
-	const char *name;     /* "EU868", also RFRegion of Backend Interfaces */
+	const char *name; /* "EU868", also RFRegion of Backend Interfaces */
 	uint32_t min_hz;
 	uint32_t max_hz;
-	uint32_t step_hz;     /* of 24-bit frequency fields */
+	uint32_t step_hz; /* of 24-bit frequency fields */
 
 	/* Data rates by direction; kind LW_MOD_NONE: undefined. */
 	struct lw_modulation up_dr[LW_DR_COUNT];
@@ -98,7 +99,7 @@ struct lw_region {
 
 	enum lw_rx1_rule rx1_rule;
 	uint8_t max_rx1_dr_offset;
-	int8_t rx1_dr[LW_DR_COUNT][LW_RX1_OFFSETS];             /* -1: undefined */
+	int8_t rx1_dr[LW_DR_COUNT][LW_RX1_OFFSETS];   /* -1: undefined */
 	const int8_t (*rx1_dr_dwell)[LW_RX1_OFFSETS]; /* with downlink dwell time; NULL: the same */
 	uint32_t rx2_hz;
 	uint8_t rx2_dr;
@@ -109,8 +110,8 @@ struct lw_region {
 	size_t n_payload_up;
 
 	uint8_t max_tx_power_index;
-	int8_t tx_power_step_db;      /* index i is i * step below the maximum EIRP */
-	int16_t device_eirp_cdbm;     /* default maximum EIRP of a device, hundredths of a dBm */
+	int8_t tx_power_step_db;  /* index i is i * step below the maximum EIRP */
+	int16_t device_eirp_cdbm; /* default maximum EIRP of a device, hundredths of a dBm */
 	const struct lw_downlink_power *downlink_power;
 	size_t n_downlink_power;
 	const struct lw_sub_band *sub_bands;
@@ -133,8 +134,8 @@ struct lw_region {
 const struct lw_region *lw_region_by_id(enum lw_region_id id);
 const struct lw_region *lw_region_by_name(const char *name);
 
-/* Data rate index of a modulation in a direction, LW_ENOTFOUND when the plan has none. The code rate of LoRa and the bit
- * rate's deviation do not matter. */
+/* Data rate index of a modulation in a direction, LW_ENOTFOUND when the plan has none. The code rate of LoRa and the
+ * bit rate's deviation do not matter. */
 int lw_region_dr_index(const struct lw_region *r, enum lw_dir dir, const struct lw_modulation *m);
 /* NULL when undefined. */
 const struct lw_modulation *lw_region_dr(const struct lw_region *r, enum lw_dir dir, unsigned dr);
@@ -156,7 +157,8 @@ int lw_region_downlink_eirp_dbm(const struct lw_region *r, uint32_t hz);
 const struct lw_sub_band *lw_region_sub_band(const struct lw_region *r, uint32_t hz);
 /* Whether the frequency lies inside the plan. */
 bool lw_region_freq_ok(const struct lw_region *r, uint32_t hz);
-/* Downlink power of a device's TXPower index relative to its maximum, dB (0, -2 …); LW_EINVAL beyond the plan's last. */
+/* Downlink power of a device's TXPower index relative to its maximum, dB (0, -2 …); LW_EINVAL beyond the plan's last.
+ */
 int lw_region_tx_power_db(const struct lw_region *r, unsigned index, int *db);
 /* MaxEIRP of TxParamSetupReq: dBm of index 0..15. */
 int lw_max_eirp_dbm(unsigned index);
@@ -172,14 +174,14 @@ struct lw_plan {
 	const struct lw_region *region;
 	unsigned n; /* indices 0..n-1 may be defined */
 	struct lw_channel user[LW_PLAN_USER_CHANNELS];
-	unsigned n_user; /* they follow the region's channels */
+	unsigned n_user;                         /* they follow the region's channels */
 	uint16_t enabled[LW_PLAN_CHANNELS / 16]; /* bit b of word w: channel 16*w+b */
 };
 
 /* All of the region's default channels, enabled. */
 void lw_plan_init(struct lw_plan *p, const struct lw_region *region);
-/* Adds a channel, enabled. Returns its index; LW_EUNSUPPORTED: a fixed plan; LW_EINVAL: frequency or rates outside the plan;
- * LW_EEXISTS: frequency and rates are there; LW_EFULL. */
+/* Adds a channel, enabled. Returns its index; LW_EUNSUPPORTED: a fixed plan; LW_EINVAL: frequency or rates outside the
+ * plan; LW_EEXISTS: frequency and rates are there; LW_EFULL. */
 int lw_plan_add(struct lw_plan *p, uint32_t hz, uint8_t min_dr, uint8_t max_dr);
 /* 0, or LW_ENOTFOUND: no such channel. */
 int lw_plan_enable(struct lw_plan *p, unsigned index, bool on);
@@ -192,7 +194,8 @@ int lw_plan_channel(const struct lw_plan *p, unsigned index, struct lw_channel *
 int lw_plan_channel_index(const struct lw_plan *p, uint32_t hz, unsigned dr);
 /* Frequency of RX1 for an uplink. 0 or LW_ENOTFOUND (the plan derives it from a channel and the uplink used none). */
 int lw_plan_rx1_hz(const struct lw_plan *p, uint32_t uplink_hz, unsigned uplink_dr, uint32_t *out_hz);
-/* The CFList of a join-accept. Returns 1, or 0 when there is nothing to say (no user channels; channel masks before 1.0.3). */
+/* The CFList of a join-accept. Returns 1, or 0 when there is nothing to say (no user channels; channel masks
+ * before 1.0.3). */
 int lw_plan_cflist(const struct lw_plan *p, enum lw_mac_version mac, struct lw_cflist *out);
 /* Mask words, for LinkADRReq and CFList. */
 static inline unsigned lw_plan_words(const struct lw_plan *p)

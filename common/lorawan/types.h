@@ -73,15 +73,16 @@ enum lw_code_rate {
 	LW_CR_LI_4_8 = 12,
 };
 
-/* "4/5" … "2/6", "4/6LI"; "" for LW_CR_NONE. Parse understands "1/3" and "2/3" as LR-FHSS writes them: 0 or LW_EINVAL. */
+/* "4/5" … "2/6", "4/6LI"; "" for LW_CR_NONE. Parse understands "1/3" and "2/3" as LR-FHSS writes them: 0 or LW_EINVAL.
+ */
 const char *lw_code_rate_text(enum lw_code_rate cr);
 int lw_code_rate_parse(const char *text, enum lw_code_rate *out);
 
 /* How a frame is modulated. Members that do not belong to the kind are 0. */
 struct lw_modulation {
 	enum lw_modulation_kind kind;
-	uint32_t bw_hz;        /* LoRa: bandwidth; LR-FHSS: operating channel width as named (137000, 336000, 1523000) */
-	uint32_t bitrate_bps;  /* FSK */
-	uint8_t sf;            /* LoRa: 5..12 */
-	enum lw_code_rate cr;  /* LoRa, LR-FHSS */
+	uint32_t bw_hz;       /* LoRa: bandwidth; LR-FHSS: operating channel width as named (137000, 336000, 1523000) */
+	uint32_t bitrate_bps; /* FSK */
+	uint8_t sf;           /* LoRa: 5..12 */
+	enum lw_code_rate cr; /* LoRa, LR-FHSS */
 };
