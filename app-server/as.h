@@ -1,0 +1,61 @@
+/* The app-server's owner: everything that lives as long as the process, made and unmade by the init table in main.c. */
+#pragma once
+
+#include "app-server/config.h"
+#include "common/base/rng.h"
+#include "common/crypto/aes.h"
+#include "common/runtime/daemon.h"
+
+struct as_access;
+struct as_http;
+struct as_nsync;
+struct as_payload_keys;
+struct as_live;
+struct as_events;
+struct as_integration;
+struct as_join;
+struct grpc_client;
+struct grpc_health;
+struct grpc_methods;
+struct grpc_reflection;
+struct grpc_server;
+struct lw_schema;
+struct sql_db;
+
+/* Secrets of this installation, kept in the table `setting`. */
+struct as_secrets {
+	uint8_t token[128]; /* signs JWTs */
+	size_t token_len;
+	struct lw_key seal; /* wraps clear payloads that the network-server keeps for us */
+};
+
+struct as {
+	const struct as_conf *conf;
+	struct rt_daemon_run *run;
+	struct rt_loop *loop;
+	struct rt_log *log;
+	struct rt_metrics *metrics;
+	struct lw_rng rng;
+	struct lw_schema *schema;
+	struct lw_keycache *keys; /* AppSKey schedules */
+	struct as_secrets secrets;
+	bool ready; /* the database is migrated and the secrets are loaded; until then calls are answered UNAVAILABLE */
+
+	struct sql_db *db;
+	struct rt_health *db_health;
+	struct grpc_client *ns;
+	struct rt_health *ns_health;
+	struct as_access *access; /* who is calling: cache of users, keys and owners of objects */
+	struct as_nsync *nsync;   /* changes on their way to the network-server */
+
+	struct grpc_methods *methods;
+	struct grpc_server *grpc;
+	struct grpc_health *grpc_health;
+	struct grpc_reflection *reflection;
+	struct as_http *http;
+
+	struct as_events *events;           /* the network-server's event stream */
+	struct as_integration *integration; /* MQTT */
+	struct as_join *join;               /* join server */
+	struct as_live *live;               /* SSE and gRPC streams of frames and events */
+};

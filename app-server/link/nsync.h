@@ -1,0 +1,50 @@
+/* The way of changes to the network-server, so that both sides agree at last whatever fails in between.
+ *
+ * A put (create or update): intent rows are committed; the network-server applies the new state; the change is committed
+ * together with the removal of the intents. A delete: rows and intents are committed in one transaction, then the
+ * network-server hears of it. Every intent left over, also by an earlier process, is settled by pushing what the
+ * database says then. One cycle runs at a time and takes along everything that waits; operations on one object never
+ * share a cycle. */
+#pragma once
+
+#include "common/base/list.h"
+#include "common/io/sql.h"
+#include "common/runtime/daemon.h"
+#include "proto/longwave/ns/v1/ns.pb-c.h"
+
+struct as;
+struct as_nsync;
+
+#define AS_KIND_GATEWAY "gateway"
+#define AS_KIND_PROFILE "device_profile"
+#define AS_KIND_DEVICE "device"
+
+/* One operation, in memory of the caller until `done`. */
+struct as_nsop {
+	const char *kind;
+	const char *id;
+	/* Put: the new state. NULL: a delete. */
+	Longwave__Ns__V1__Change *change;
+	/* Put: a batch statement with RETURNING {b.n} (cols "l"): one row that `bind` appends. No row back: NOT_FOUND.
+	 * INSERT … SELECT … FROM {batch} cannot return b.n: set no_return. */
+	const struct sql_stmt *stmt;
+	bool no_return;
+	void (*bind)(const struct as_nsop *op, struct sql_params *p);
+	/* Delete: adds its statements, the intents among them. */
+	void (*build)(const struct as_nsop *op, struct sql_tx *tx);
+	/* `err` 0, or LW_EUNAVAILABLE (network-server), LW_EINVAL (refused by it), or of the database. */
+	void (*done)(struct as_nsop *op, const struct sql_outcome *o);
+	void *arg;
+	struct lw_list node; /* internal from here */
+	size_t row;
+	bool hit;
+};
+
+struct as_nsync *as_nsync_new(struct as *as);
+/* Operations that wait end with LW_ECANCELLED. */
+void as_nsync_free(struct as_nsync *s);
+/* The database is there: settle what an earlier process left. */
+void as_nsync_start(struct as_nsync *s);
+void as_nsync_submit(struct as_nsync *s, struct as_nsop *op);
+/* Operations waiting or under way. */
+size_t as_nsync_pending(const struct as_nsync *s);
