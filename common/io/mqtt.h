@@ -24,7 +24,6 @@ struct mqtt_message {
 	struct lw_span payload;
 	uint8_t qos;
 	bool retain;
-	bool dup;
 };
 
 /* Strings are borrowed for the call. Runs inside the read loop: keep it short, enter a flow or append to a journal. */
@@ -87,7 +86,8 @@ int mqtt_unsubscribe(struct mqtt *m, const char *filter);
 int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
 		 mqtt_done_fn *done, void *arg);
 
-/* Stops reading from the socket (back-pressure towards the broker). Keep-alive goes on; nested calls do not count. */
+/* Stops reading from the socket (back-pressure towards the broker). Nested calls do not count. A pause longer than the
+ * keep-alive costs the connection (the answers to our pings are not read); the broker then delivers again. */
 void mqtt_pause(struct mqtt *m);
 void mqtt_resume(struct mqtt *m);
 

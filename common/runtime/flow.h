@@ -20,12 +20,14 @@
 struct rt_flow;
 struct rt_metrics;
 
+/* A step that has made an effect durable sets deadline_ns to this, so that the rest of the flow is not cut off. */
+#define RT_FLOW_NO_DEADLINE INT64_MAX
+
 /* Embedded as the FIRST member of the caller's context, zeroed before rt_flow_enter(). `drop_reason`, `deadline_ns` and
  * `traced` are the caller's; the rest is the runner's. */
 struct rt_flow_ctx {
 	struct lw_list link;
 	struct rt_flow *flow;
-	struct rt_flow_ctx *late; /* chain of those found late in one pass */
 	uint64_t key;
 	int64_t enter_ns;     /* monotonic */
 	int64_t deadline_ns;  /* monotonic; 0: the flow's default. Set before enter or in a step */
@@ -34,7 +36,6 @@ struct rt_flow_ctx {
 	uint8_t state;
 	bool has_key;
 	bool traced;
-	bool expired; /* became late while an io step had it */
 };
 
 enum rt_flow_rc {

@@ -8,6 +8,7 @@
 
 #include "common/base/bytes.h"
 
+struct rt_flow;
 struct rt_metrics;
 struct rt_metric;
 
@@ -45,6 +46,9 @@ double rt_metric_get_at(const struct rt_metric *m, size_t index);
 typedef void rt_metrics_collect_fn(void *arg, struct lw_buf *out);
 void rt_metrics_on_collect(struct rt_metrics *m, rt_metrics_collect_fn *fn, void *arg);
 void rt_metrics_remove_collect(struct rt_metrics *m, void *arg);
+/* Used by rt_flow_register_metrics(): per-step series of the flow, until it is taken out. */
+void rt_metrics_add_flow(struct rt_metrics *m, const struct rt_flow *f);
+void rt_metrics_remove_flow(struct rt_metrics *m, const struct rt_flow *f);
 /* The prefix, for collectors that write series themselves. */
 const char *rt_metrics_prefix(const struct rt_metrics *m);
 

@@ -1,0 +1,703 @@
+#include "common/runtime/loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "common/base/bug.h"
+#include "common/base/err.h"
+#include "common/base/xmalloc.h"
+#include "common/runtime/log.h"
+
+/* Rounds of the tick before the loop looks at its sockets again. */
+#define MAX_ROUNDS 8
+/* Virtual mode: more timers at one moment are a loop that never ends. */
+#define MAX_AT_ONE_TIME 10000000u
+
+struct rt_tick {
+	struct rt_loop *loop;
+	const char *name;
+	rt_tick_fn *fn;
+	void *arg;
+	int order;
+	bool dead;
+};
+
+struct deferred {
+	rt_tick_fn *fn;
+	void *arg;
+};
+
+struct rt_loop {
+	uv_loop_t uv;
+	uv_prepare_t prepare;
+	uv_timer_t timer; /* fires the top of the heap */
+	uv_idle_t idle;   /* active: the next poll does not block */
+	uv_timer_t until; /* time limit of rt_loop_run_until() */
+	struct lw_clock clock;
+	bool is_virtual;
+	bool stopped;
+	bool in_tick;
+	bool again;
+	bool closing;
+
+	struct rt_timer **heap;
+	size_t heap_n, heap_cap;
+	uint64_t seq;
+	int64_t timer_due_ns; /* what the uv timer is set to; 0: not set */
+
+	struct rt_tick **ticks;
+	size_t ticks_n, ticks_cap;
+	bool ticks_dirty;
+
+	struct deferred *deferred;
+	size_t deferred_n, deferred_cap;
+
+	struct lw_list jobs;
+	size_t jobs_n;
+
+	struct rt_log *log;
+	int64_t slow_ns;
+	struct rt_loop_stats stats;
+	uint64_t activity; /* callbacks that may have produced work; the virtual loop settles on it */
+};
+
+/* --- watchdog --------------------------------------------------------------------------------------------------- */
+
+static void note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0)
+{
+	int64_t ns = lw_mono_ns() - t0;
+	l->stats.busy_ns += (uint64_t)ns;
+	if ((uint64_t)ns > l->stats.slowest_ns) {
+		l->stats.slowest_ns = (uint64_t)ns;
+		l->stats.slowest = name;
+	}
+	if (ns < l->slow_ns)
+		return;
+	l->stats.slow++;
+	/* A hiccup is for the developer; a loop that stood for a second is an operator's problem. */
+	RT_LOG(l->log, ns >= LW_NS_PER_S ? RT_WARN : RT_DEBUG, "slow callback", rt_str("kind", kind), rt_str("name", name),
+	       rt_f64("ms", (double)ns / 1e6));
+}
+
+/* --- tick ------------------------------------------------------------------------------------------------------- */
+
+static void run_deferred(struct rt_loop *l)
+{
+	/* What a deferred call defers runs in the next round. */
+	size_t n = l->deferred_n;
+	for (size_t i = 0; i < n; i++) {
+		struct deferred d = l->deferred[i];
+		int64_t t0 = lw_mono_ns();
+		d.fn(d.arg);
+		note_call(l, "deferred", "deferred", t0);
+		l->activity++;
+	}
+	l->deferred_n -= n;
+	if (l->deferred_n)
+		memmove(l->deferred, l->deferred + n, l->deferred_n * sizeof(*l->deferred));
+}
+
+static void drop_dead_ticks(struct rt_loop *l)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < l->ticks_n; i++) {
+		if (l->ticks[i]->dead)
+			free(l->ticks[i]);
+		else
+			l->ticks[n++] = l->ticks[i];
+	}
+	l->ticks_n = n;
+	l->ticks_dirty = false;
+}
+
+static void run_ticks(struct rt_loop *l)
+{
+	l->in_tick = true;
+	int round = 0;
+	do {
+		l->again = false;
+		run_deferred(l);
+		for (size_t i = 0; i < l->ticks_n; i++) {
+			struct rt_tick *t = l->ticks[i];
+			if (t->dead)
+				continue;
+			int64_t t0 = lw_mono_ns();
+			t->fn(t->arg);
+			note_call(l, "tick", t->name, t0);
+		}
+		if (l->again)
+			l->activity++;
+	} while ((l->again || l->deferred_n) && ++round < MAX_ROUNDS);
+	l->in_tick = false;
+	if (l->ticks_dirty)
+		drop_dead_ticks(l);
+}
+
+static void on_idle(uv_idle_t *h)
+{
+	uv_idle_stop(h);
+}
+
+static void arm_uv_timer(struct rt_loop *l);
+
+static void on_prepare(uv_prepare_t *h)
+{
+	struct rt_loop *l = h->data;
+	l->stats.turns++;
+	run_ticks(l);
+	if (l->again || l->deferred_n)
+		uv_idle_start(&l->idle, on_idle);
+	if (!l->is_virtual)
+		arm_uv_timer(l);
+}
+
+struct rt_tick *rt_loop_on_tick(struct rt_loop *l, int order, const char *name, rt_tick_fn *fn, void *arg)
+{
+	struct rt_tick *t = lw_xmalloc(sizeof(*t));
+	*t = (struct rt_tick){.loop = l, .name = name, .fn = fn, .arg = arg, .order = order};
+	if (l->ticks_n == l->ticks_cap) {
+		l->ticks_cap = l->ticks_cap ? l->ticks_cap * 2 : 16;
+		l->ticks = lw_xreallocarray(l->ticks, l->ticks_cap, sizeof(struct rt_tick *));
+	}
+	size_t at = l->ticks_n;
+	while (at > 0 && l->ticks[at - 1]->order > order)
+		at--;
+	memmove(l->ticks + at + 1, l->ticks + at, (l->ticks_n - at) * sizeof(struct rt_tick *));
+	l->ticks[at] = t;
+	l->ticks_n++;
+	/* Registered inside a tick it may have shifted the one that runs; another round costs nothing. */
+	l->again = l->again || l->in_tick;
+	return t;
+}
+
+void rt_tick_remove(struct rt_tick *t)
+{
+	if (!t)
+		return;
+	struct rt_loop *l = t->loop;
+	t->dead = true;
+	l->ticks_dirty = true;
+	if (!l->in_tick)
+		drop_dead_ticks(l);
+}
+
+void rt_loop_again(struct rt_loop *l)
+{
+	if (l->in_tick)
+		l->again = true;
+}
+
+void rt_loop_defer(struct rt_loop *l, rt_tick_fn *fn, void *arg)
+{
+	if (l->deferred_n == l->deferred_cap) {
+		l->deferred_cap = l->deferred_cap ? l->deferred_cap * 2 : 32;
+		l->deferred = lw_xreallocarray(l->deferred, l->deferred_cap, sizeof(*l->deferred));
+	}
+	l->deferred[l->deferred_n++] = (struct deferred){fn, arg};
+}
+
+/* --- timers ----------------------------------------------------------------------------------------------------- */
+
+static bool before(const struct rt_timer *a, const struct rt_timer *b)
+{
+	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
+}
+
+static void place(struct rt_loop *l, size_t i, struct rt_timer *t)
+{
+	l->heap[i] = t;
+	t->pos = (uint32_t)i + 1;
+}
+
+static void sift_up(struct rt_loop *l, size_t i, struct rt_timer *t)
+{
+	while (i > 0 && before(t, l->heap[(i - 1) / 2])) {
+		place(l, i, l->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	place(l, i, t);
+}
+
+static void sift_down(struct rt_loop *l, size_t i, struct rt_timer *t)
+{
+	for (;;) {
+		size_t c = 2 * i + 1;
+		if (c >= l->heap_n)
+			break;
+		if (c + 1 < l->heap_n && before(l->heap[c + 1], l->heap[c]))
+			c++;
+		if (!before(l->heap[c], t))
+			break;
+		place(l, i, l->heap[c]);
+		i = c;
+	}
+	place(l, i, t);
+}
+
+static void heap_add(struct rt_loop *l, struct rt_timer *t)
+{
+	if (l->heap_n == l->heap_cap) {
+		BUG_ON(l->heap_cap > UINT32_MAX / 4);
+		l->heap_cap = l->heap_cap ? l->heap_cap * 2 : 64;
+		l->heap = lw_xreallocarray(l->heap, l->heap_cap, sizeof(struct rt_timer *));
+	}
+	sift_up(l, l->heap_n++, t);
+}
+
+static void heap_remove(struct rt_loop *l, struct rt_timer *t)
+{
+	size_t i = t->pos - 1;
+	t->pos = 0;
+	struct rt_timer *last = l->heap[--l->heap_n];
+	if (last == t)
+		return;
+	if (i > 0 && before(last, l->heap[(i - 1) / 2]))
+		sift_up(l, i, last);
+	else
+		sift_down(l, i, last);
+}
+
+static void fire_due(struct rt_loop *l)
+{
+	int64_t now = rt_loop_mono_ns(l);
+	/* What is armed by these callbacks waits for the next turn, or a delay of 0 would starve the sockets. */
+	uint64_t limit = l->seq;
+	while (l->heap_n && l->heap[0]->due_ns <= now && l->heap[0]->seq <= limit) {
+		struct rt_timer *t = l->heap[0];
+		heap_remove(l, t);
+		if (t->every_ms) {
+			int64_t step = (int64_t)t->every_ms * LW_NS_PER_MS;
+			t->due_ns += step;
+			if (t->due_ns <= now)
+				t->due_ns = now + step;
+			t->seq = ++l->seq;
+			heap_add(l, t);
+		}
+		const char *name = t->name;
+		int64_t t0 = lw_mono_ns();
+		t->fn(t, t->arg); /* may free t */
+		note_call(l, "timer", name, t0);
+		l->activity++;
+	}
+}
+
+static void on_uv_timer(uv_timer_t *h)
+{
+	struct rt_loop *l = h->data;
+	l->timer_due_ns = 0;
+	fire_due(l);
+}
+
+static void arm_uv_timer(struct rt_loop *l)
+{
+	if (!l->heap_n) {
+		if (l->timer_due_ns) {
+			uv_timer_stop(&l->timer);
+			l->timer_due_ns = 0;
+		}
+		return;
+	}
+	int64_t due = l->heap[0]->due_ns;
+	if (due == l->timer_due_ns)
+		return;
+	int64_t ns = due - lw_mono_ns();
+	uint64_t ms = ns <= 0 ? 0 : (uint64_t)((ns + LW_NS_PER_MS - 1) / LW_NS_PER_MS);
+	uv_update_time(&l->uv);
+	uv_timer_start(&l->timer, on_uv_timer, ms, 0);
+	l->timer_due_ns = due;
+}
+
+void rt_timer_init(struct rt_timer *t, struct rt_loop *loop, const char *name, rt_timer_fn *fn, void *arg)
+{
+	*t = (struct rt_timer){.loop = loop, .fn = fn, .arg = arg, .name = name};
+}
+
+static void arm(struct rt_timer *t, int64_t due_ns, uint32_t every_ms)
+{
+	struct rt_loop *l = t->loop;
+	BUG_ON(!l || !t->fn);
+	if (t->pos)
+		heap_remove(l, t);
+	t->due_ns = due_ns;
+	t->every_ms = every_ms;
+	t->seq = ++l->seq;
+	heap_add(l, t);
+}
+
+void rt_timer_start(struct rt_timer *t, uint64_t delay_ms)
+{
+	/* A century is for ever, and keeps the sum in range. */
+	uint64_t ms = delay_ms > UINT64_C(3153600000000) ? UINT64_C(3153600000000) : delay_ms;
+	arm(t, rt_loop_mono_ns(t->loop) + (int64_t)ms * LW_NS_PER_MS, 0);
+}
+
+void rt_timer_start_at(struct rt_timer *t, int64_t mono_ns)
+{
+	int64_t now = rt_loop_mono_ns(t->loop);
+	arm(t, mono_ns > now ? mono_ns : now, 0);
+}
+
+void rt_timer_start_every(struct rt_timer *t, uint32_t every_ms)
+{
+	BUG_ON(every_ms == 0);
+	arm(t, rt_loop_mono_ns(t->loop) + (int64_t)every_ms * LW_NS_PER_MS, every_ms);
+}
+
+void rt_timer_stop(struct rt_timer *t)
+{
+	if (t->pos)
+		heap_remove(t->loop, t);
+}
+
+/* --- loop ------------------------------------------------------------------------------------------------------- */
+
+static struct rt_loop *loop_new(void)
+{
+	struct rt_loop *l = lw_xcalloc(1, sizeof(*l));
+	int rc = uv_loop_init(&l->uv);
+	BUG_ON(rc != 0);
+	uv_prepare_init(&l->uv, &l->prepare);
+	uv_timer_init(&l->uv, &l->timer);
+	uv_timer_init(&l->uv, &l->until);
+	uv_idle_init(&l->uv, &l->idle);
+	l->prepare.data = l->timer.data = l->until.data = l->idle.data = l;
+	uv_prepare_start(&l->prepare, on_prepare);
+	lw_list_init(&l->jobs);
+	l->slow_ns = 50 * LW_NS_PER_MS;
+	return l;
+}
+
+struct rt_loop *rt_loop_new(void)
+{
+	struct rt_loop *l = loop_new();
+	lw_clock_init_system(&l->clock);
+	return l;
+}
+
+struct rt_loop *rt_loop_new_virtual(int64_t start_ns)
+{
+	struct rt_loop *l = loop_new();
+	lw_clock_init_manual(&l->clock, start_ns);
+	l->is_virtual = true;
+	return l;
+}
+
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+void rt_loop_free(struct rt_loop *l)
+{
+	if (!l)
+		return;
+	BUG_ON(l->in_tick);
+	l->closing = true;
+	LW_LIST_FOREACH (n, tmp, &l->jobs) {
+		/* The list node leads the job, followed by the request. */
+		uv_cancel((uv_req_t *)(void *)(n + 1));
+	}
+	while (l->jobs_n)
+		uv_run(&l->uv, UV_RUN_ONCE);
+	uv_walk(&l->uv, close_handle, NULL);
+	uv_run(&l->uv, UV_RUN_DEFAULT);
+	int rc = uv_loop_close(&l->uv);
+	BUG_ON(rc != 0);
+	for (size_t i = 0; i < l->ticks_n; i++)
+		free(l->ticks[i]);
+	free(l->ticks);
+	free(l->heap);
+	free(l->deferred);
+	free(l);
+}
+
+void rt_loop_run(struct rt_loop *l)
+{
+	BUG_ON(l->is_virtual);
+	l->stopped = false;
+	while (!l->stopped)
+		uv_run(&l->uv, UV_RUN_DEFAULT);
+}
+
+void rt_loop_stop(struct rt_loop *l)
+{
+	l->stopped = true;
+	uv_stop(&l->uv);
+}
+
+void rt_loop_turn(struct rt_loop *l)
+{
+	if (l->is_virtual)
+		fire_due(l);
+	uv_run(&l->uv, UV_RUN_NOWAIT);
+}
+
+static void on_until(uv_timer_t *h)
+{
+	*(bool *)h->data = true;
+}
+
+bool rt_loop_run_until(struct rt_loop *l, const bool *flag, uint32_t timeout_ms)
+{
+	bool over = false;
+	l->until.data = &over;
+	uv_update_time(&l->uv);
+	uv_timer_start(&l->until, on_until, timeout_ms, 0);
+	while (!*(const volatile bool *)flag && !over) {
+		if (l->is_virtual)
+			fire_due(l);
+		uv_run(&l->uv, l->is_virtual ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+	}
+	uv_timer_stop(&l->until);
+	return *flag;
+}
+
+/* Turns until nothing happens any more; blocking work is waited for, so that a scenario does not depend on threads. */
+static void settle(struct rt_loop *l)
+{
+	uint64_t seen;
+	unsigned n = 0;
+	do {
+		seen = l->activity;
+		rt_loop_turn(l);
+		while (l->jobs_n)
+			uv_run(&l->uv, UV_RUN_ONCE);
+		BUG_ON(++n > MAX_AT_ONE_TIME);
+	} while (l->activity != seen);
+}
+
+void rt_loop_advance(struct rt_loop *l, uint64_t ms)
+{
+	BUG_ON(!l->is_virtual);
+	int64_t target = rt_loop_mono_ns(l) + (int64_t)ms * LW_NS_PER_MS;
+	settle(l);
+	while (l->heap_n && l->heap[0]->due_ns <= target) {
+		int64_t by = l->heap[0]->due_ns - rt_loop_mono_ns(l);
+		if (by > 0)
+			lw_clock_advance(&l->clock, by);
+		settle(l);
+	}
+	lw_clock_advance(&l->clock, target - rt_loop_mono_ns(l));
+	settle(l);
+}
+
+bool rt_loop_is_virtual(const struct rt_loop *l)
+{
+	return l->is_virtual;
+}
+
+int64_t rt_loop_now_ns(const struct rt_loop *l)
+{
+	return lw_clock_now_ns(&l->clock);
+}
+
+int64_t rt_loop_mono_ns(const struct rt_loop *l)
+{
+	return lw_clock_mono_ns(&l->clock);
+}
+
+const struct lw_clock *rt_loop_clock(const struct rt_loop *l)
+{
+	return &l->clock;
+}
+
+struct uv_loop_s *rt_loop_uv(struct rt_loop *l)
+{
+	return &l->uv;
+}
+
+void rt_loop_set_log(struct rt_loop *l, struct rt_log *log)
+{
+	l->log = log;
+}
+
+void rt_loop_set_slow_ms(struct rt_loop *l, uint32_t ms)
+{
+	l->slow_ns = (int64_t)ms * LW_NS_PER_MS;
+}
+
+void rt_loop_stats(const struct rt_loop *l, struct rt_loop_stats *out)
+{
+	*out = l->stats;
+	out->timers = l->heap_n;
+}
+
+/* --- file descriptors ------------------------------------------------------------------------------------------- */
+
+struct rt_watch {
+	uv_poll_t poll;
+	struct rt_loop *loop;
+	const char *name;
+	rt_watch_fn *fn;
+	void *arg;
+	unsigned events;
+};
+
+static void on_poll(uv_poll_t *h, int status, int uv_events)
+{
+	struct rt_watch *w = h->data;
+	struct rt_loop *l = w->loop;
+	const char *name = w->name;
+	unsigned events = 0;
+	if (status < 0) {
+		/* libuv has stopped watching. */
+		w->events = 0;
+		events = RT_READ | RT_HANGUP;
+	}
+	if (uv_events & UV_READABLE)
+		events |= RT_READ;
+	if (uv_events & UV_WRITABLE)
+		events |= RT_WRITE;
+	if (uv_events & UV_DISCONNECT)
+		events |= RT_HANGUP;
+	int64_t t0 = lw_mono_ns();
+	w->fn(w, events, w->arg); /* may free w */
+	note_call(l, "watch", name, t0);
+	l->activity++;
+}
+
+static int uv_events_of(unsigned events)
+{
+	return ((events & RT_READ) ? UV_READABLE : 0) | ((events & RT_WRITE) ? UV_WRITABLE : 0) |
+	       ((events & RT_HANGUP) ? UV_DISCONNECT : 0);
+}
+
+struct rt_watch *rt_watch_new(struct rt_loop *l, int fd, unsigned events, const char *name, rt_watch_fn *fn, void *arg)
+{
+	struct rt_watch *w = lw_xcalloc(1, sizeof(*w));
+	if (uv_poll_init(&l->uv, &w->poll, fd) != 0) {
+		free(w);
+		return NULL;
+	}
+	w->poll.data = w;
+	w->loop = l;
+	w->name = name;
+	w->fn = fn;
+	w->arg = arg;
+	rt_watch_set(w, events);
+	return w;
+}
+
+void rt_watch_set(struct rt_watch *w, unsigned events)
+{
+	if (w->events == events)
+		return;
+	w->events = events;
+	if (events)
+		uv_poll_start(&w->poll, uv_events_of(events), on_poll);
+	else
+		uv_poll_stop(&w->poll);
+}
+
+unsigned rt_watch_events(const struct rt_watch *w)
+{
+	return w->events;
+}
+
+static void on_watch_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+void rt_watch_free(struct rt_watch *w)
+{
+	if (!w)
+		return;
+	uv_poll_stop(&w->poll);
+	uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+}
+
+/* --- work ------------------------------------------------------------------------------------------------------- */
+
+struct job {
+	struct lw_list node; /* first, see rt_loop_free() */
+	uv_work_t req;
+	struct rt_loop *loop;
+	rt_work_fn *work;
+	rt_work_done_fn *done;
+	void *arg;
+};
+_Static_assert(offsetof(struct job, req) == sizeof(struct lw_list), "the request follows the list node");
+
+static void on_work(uv_work_t *req)
+{
+	struct job *j = req->data;
+	j->work(j->arg);
+}
+
+static void on_work_done(uv_work_t *req, int status)
+{
+	struct job *j = req->data;
+	struct rt_loop *l = j->loop;
+	lw_list_remove(&j->node);
+	l->jobs_n--;
+	l->activity++;
+	int64_t t0 = lw_mono_ns();
+	if (j->done)
+		j->done(j->arg, status == 0 ? 0 : LW_ECANCELLED);
+	note_call(l, "work", "done", t0);
+	free(j);
+}
+
+void rt_loop_work(struct rt_loop *l, rt_work_fn *work, rt_work_done_fn *done, void *arg)
+{
+	BUG_ON(l->closing);
+	struct job *j = lw_xcalloc(1, sizeof(*j));
+	j->req.data = j;
+	j->loop = l;
+	j->work = work;
+	j->done = done;
+	j->arg = arg;
+	lw_list_push_back(&l->jobs, &j->node);
+	l->jobs_n++;
+	int rc = uv_queue_work(&l->uv, &j->req, on_work, on_work_done);
+	BUG_ON(rc != 0);
+}
+
+size_t rt_loop_work_count(const struct rt_loop *l)
+{
+	return l->jobs_n;
+}
+
+/* --- signals ---------------------------------------------------------------------------------------------------- */
+
+struct rt_signal {
+	uv_signal_t uv;
+	struct rt_loop *loop;
+	rt_signal_fn *fn;
+	void *arg;
+};
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	struct rt_signal *s = h->data;
+	s->loop->activity++;
+	s->fn(signum, s->arg);
+}
+
+struct rt_signal *rt_signal_new(struct rt_loop *l, int signum, rt_signal_fn *fn, void *arg)
+{
+	struct rt_signal *s = lw_xcalloc(1, sizeof(*s));
+	uv_signal_init(&l->uv, &s->uv);
+	s->uv.data = s;
+	s->loop = l;
+	s->fn = fn;
+	s->arg = arg;
+	int rc = uv_signal_start(&s->uv, on_signal, signum);
+	BUG_ON(rc != 0);
+	return s;
+}
+
+static void on_signal_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+void rt_signal_free(struct rt_signal *s)
+{
+	if (s)
+		uv_close((uv_handle_t *)&s->uv, on_signal_closed);
+}
