@@ -1,0 +1,23 @@
+/* protobuf bytes from outside into messages, bounded. protobuf-c alone recurses without limit and takes any bytes as
+ * text, so everything that arrives from a network or a broker comes through here. */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+
+/* Deepest nesting of messages accepted: what lw_pbjson_decode() can make of LW_PBJSON_MAX_DEPTH levels of JSON. */
+#define LW_PB_MAX_DEPTH 200
+
+/* Checks structure, nesting and UTF-8 without allocating. 0, LW_ETRUNC, LW_EINVAL or LW_ELIMIT. */
+int lw_pb_check(const ProtobufCMessageDescriptor *type, struct lw_span wire);
+
+/* Unpacks into the arena, whose maximum bounds the memory (a few bytes of input can become a large struct). The message
+ * does not refer to the input; it lives as long as the arena and is never freed on its own. Returns 0, the errors of
+ * lw_pb_check(), or LW_ENOMEM. */
+int lw_pb_unpack(const ProtobufCMessageDescriptor *type, struct lw_span wire, struct lw_arena *arena,
+		 ProtobufCMessage **out);
+
+/* Appends the serialized message. 0 or LW_EBIG. */
+int lw_pb_pack(const ProtobufCMessage *m, struct lw_buf *out);
