@@ -40,12 +40,12 @@ struct sql_result;
  *            " ON CONFLICT (origin, seq) DO NOTHING",
  *   .batch = "origin:t seq:l body:y",
  *
- *   .text  = "UPDATE session AS s SET version = s.version + 1, state = b.state FROM {batch}"
- *            " WHERE s.dev_eui = b.dev_eui AND s.version = b.version RETURNING {b.n}",
+ *   .text  = "UPDATE session SET version = session.version + 1, state = b.state FROM {batch}"
+ *            " WHERE session.dev_eui = b.dev_eui AND session.version = b.version RETURNING {b.n}",
  *   .batch = "dev_eui:y version:l state:y", .cols = "l",
  *
  * {b.x} in braces is a column of the batch where SQLite would not accept b.x: in RETURNING of UPDATE (an INSERT can
- * return only its own columns, on both engines). Rows of one batch must not touch the same table row twice. */
+ * return only its own columns). UPDATE takes no alias: qualify by the table's name, also in RETURNING. Rows of one batch must not touch the same table row twice. */
 struct sql_stmt {
 	const char *name;   /* unique within the database; at most 60 characters; metric label and prepared statement */
 	const char *text;   /* one statement, no semicolon */
