@@ -72,7 +72,8 @@ void *grpc_call_user(const struct grpc_call *c);
 const char *grpc_call_path(const struct grpc_call *c);
 /* The row of the method; NULL in the fallback handler. */
 const struct grpc_method *grpc_call_method(const struct grpc_call *c);
-/* First value of a metadata entry, or NULL. Lower-case name. Values of names ending in "-bin" are base64 as received. */
+/* First value of a metadata entry, or NULL. Lower-case name. Values of names ending in "-bin" are base64 as received.
+ */
 const char *grpc_call_metadata(const struct grpc_call *c, const char *name);
 /* Walks all metadata; start with *it = 0. */
 bool grpc_call_metadata_next(const struct grpc_call *c, size_t *it, const char **name, const char **value);
@@ -84,11 +85,9 @@ const char *grpc_call_transport(const struct grpc_call *c);
 int64_t grpc_call_deadline_ns(const struct grpc_call *c);
 /* Memory that lives as long as the call: requests lie in it, handlers may build their answer in it. */
 struct lw_arena *grpc_call_arena(struct grpc_call *c);
-/* Unique in this process, never reused: for tables of waiting calls and logs. */
-uint64_t grpc_call_id(const struct grpc_call *c);
 
-/* Packs and queues one message; `msg` is borrowed for the time of the call. Returns 0, LW_ECANCELLED (peer gone: nothing
- * sent), LW_EPRECONDITION (finished, or a second answer of a unary method), LW_EBIG (above the maximum size) or
+/* Packs and queues one message; `msg` is borrowed for the time of the call. Returns 0, LW_ECANCELLED (peer gone:
+ * nothing sent), LW_EPRECONDITION (finished, or a second answer of a unary method), LW_EBIG (above the maximum size) or
  * LW_EFULL (stream's queue is at its hard limit; honour grpc_call_writable and this never happens). */
 int grpc_call_send(struct grpc_call *c, const ProtobufCMessage *msg);
 /* Ends the call. `message` may be NULL and is copied; UTF-8. The pointer is invalid afterwards, unless a reference is
@@ -101,7 +100,7 @@ void grpc_call_reply(struct grpc_call *c, const ProtobufCMessage *msg);
 bool grpc_call_cancelled(const struct grpc_call *c);
 bool grpc_call_finished(const struct grpc_call *c);
 /* False while more than the high mark waits to be sent; then wait for the `writable` event. False when cancelled. */
-bool grpc_call_writable(const struct grpc_call *c);
+bool grpc_call_writable(struct grpc_call *c);
 /* Bytes that wait to be sent. */
 size_t grpc_call_queued(const struct grpc_call *c);
 /* Client streaming: stops and restarts the delivery of messages; the peer is held back by flow control. */
@@ -124,7 +123,8 @@ struct grpc_local {
 	const struct grpc_metadata *metadata;
 	size_t n_metadata;
 	int64_t deadline_ns; /* 0: none. The transport itself cancels when it passes. */
-	size_t arena_max;    /* 0: default, 64 MB */
+	size_t arena_max;    /* 0: default, 64 MiB */
+	size_t queue_high;   /* grpc_call_writable() is false above; 0: 256 KiB */
 	void *arg;
 	/* An answer; borrowed during the callback. Returns 0, or LW_EFULL to refuse. */
 	int (*message)(void *arg, const ProtobufCMessage *msg);
@@ -143,7 +143,7 @@ struct grpc_call *grpc_call_new(const struct grpc_methods *m, const struct grpc_
 /* Runs the handler. `req`: the request, NULL for client streaming methods; valid until the call is freed, which is
  * easiest when it lies in the call's arena. When req is NULL for a method that wants one: INVALID_ARGUMENT. */
 void grpc_call_start(struct grpc_call *c, const ProtobufCMessage *req);
-/* The same with a serialized request, unpacked into the arena; INVALID_ARGUMENT when it cannot be. */
+/* The same with a serialized request, unpacked into the arena; INTERNAL when it cannot be, as other gRPC servers do. */
 void grpc_call_start_bytes(struct grpc_call *c, struct lw_span req);
 /* Client streaming: gives the handler a message. LW_EAGAIN while paused, LW_ECLOSED after the end. */
 int grpc_call_push(struct grpc_call *c, const ProtobufCMessage *msg);
@@ -151,5 +151,5 @@ int grpc_call_push_bytes(struct grpc_call *c, struct lw_span msg);
 void grpc_call_half_close(struct grpc_call *c);
 /* The peer went away. No callback of the transport comes after this. */
 void grpc_call_cancel(struct grpc_call *c);
-/* The transport's queue was drained. */
+/* The transport's queue went below its low mark. */
 void grpc_call_drained(struct grpc_call *c);

@@ -42,7 +42,8 @@ struct grpc_client_request {
 	size_t n_metadata;
 	uint32_t deadline_ms;                     /* 0: none. Told to the server and enforced here. */
 	const ProtobufCMessageDescriptor *output; /* of the answers */
-	bool wait_for_ready; /* wait for a connection until the deadline; else UNAVAILABLE as soon as connecting failed */
+	bool wait_for_ready; /* wait for a connection until the deadline; else UNAVAILABLE as soon as connecting failed
+			      */
 };
 
 /* Exactly once per call, never before grpc_client_call() returned. `resp` is set exactly when status is GRPC_OK, and is
@@ -82,5 +83,5 @@ void grpc_stream_half_close(struct grpc_stream *s);
 void grpc_stream_cancel(struct grpc_stream *s);
 /* Stops and restarts the delivery of messages; the server is held back by flow control. */
 void grpc_stream_pause(struct grpc_stream *s, bool paused);
-bool grpc_stream_writable(const struct grpc_stream *s);
+bool grpc_stream_writable(struct grpc_stream *s);
 size_t grpc_stream_queued(const struct grpc_stream *s);

@@ -1,5 +1,5 @@
-/* gRPC server: HTTP/2 on one listening socket, calls against a method table. All frames of a loop tick leave in one write
- * per connection. Knows nothing of what the methods do. */
+/* gRPC server: HTTP/2 on one listening socket, calls against a method table. All frames of a loop tick leave in one
+ * write per connection. Knows nothing of what the methods do. */
 #pragma once
 
 #include <stddef.h>
@@ -18,14 +18,14 @@ struct grpc_server_config {
 	const struct grpc_methods *methods;
 	struct tls_context *tls; /* NULL: plain text; borrowed */
 	/* 0 means the default. */
-	size_t max_message;       /* bytes of one received message: 4 MiB */
-	size_t max_send_message;  /* 64 MiB */
-	uint32_t max_streams;     /* concurrent calls of a connection: 1024 */
-	uint32_t max_connections; /* 4096; more are closed at once */
-	uint32_t max_header_list; /* bytes of one request's headers: 32 KiB */
-	size_t queue_high;        /* of a call: grpc_call_writable() becomes false above; 256 KiB */
-	size_t queue_hard;        /* of a call: LW_EFULL above; 16 MiB */
-	uint32_t keepalive_ms;    /* ping after that much silence: 30000 */
+	size_t max_message;            /* bytes of one received message: 4 MiB */
+	size_t max_send_message;       /* 64 MiB */
+	uint32_t max_streams;          /* concurrent calls of a connection: 1024 */
+	uint32_t max_connections;      /* 4096; more are closed at once */
+	uint32_t max_header_list;      /* bytes of one request's headers: 32 KiB */
+	size_t queue_high;             /* of a call: grpc_call_writable() becomes false above; 256 KiB */
+	size_t queue_hard;             /* of a call: LW_EFULL above; 16 MiB */
+	uint32_t keepalive_ms;         /* ping after that much silence: 30000 */
 	uint32_t keepalive_timeout_ms; /* close when no answer: 20000 */
 };
 
@@ -36,8 +36,8 @@ struct grpc_server_stats {
 	uint64_t protocol_errors_total;
 };
 
-/* Binds and listens; calls are served while the loop runs. 0, or an error with detail in `diag` (may be NULL). The loop,
- * the methods and the TLS context outlive the server. */
+/* Binds and listens; calls are served while the loop runs. 0, or an error with detail in `diag` (may be NULL). The
+ * loop, the methods and the TLS context outlive the server. */
 int grpc_server_new(struct rt_loop *loop, const struct grpc_server_config *config, struct grpc_server **out,
 		    struct lw_diag *diag);
 /* Port in use, also when 0 was asked for. */

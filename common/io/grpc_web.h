@@ -1,4 +1,5 @@
-/* gRPC-web (binary and base64 text, unary and server streaming) on the HTTP server, against the same method table as gRPC. */
+/* gRPC-web (binary and base64 text, unary and server streaming) on the HTTP server, against the same method table as
+ * gRPC. */
 #pragma once
 
 #include <stdbool.h>

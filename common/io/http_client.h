@@ -36,8 +36,8 @@ struct http_client_request {
 };
 
 struct http_client_response {
-	int err;           /* 0, LW_ETIMEDOUT, LW_EUNAVAILABLE, LW_EBIG, LW_EINVAL (URL), LW_EAUTH (TLS), LW_ECANCELLED … */
-	int status;        /* 0 when there was no answer */
+	int err;    /* 0, LW_ETIMEDOUT, LW_EUNAVAILABLE, LW_EBIG, LW_EINVAL (URL), LW_EAUTH (TLS), LW_ECANCELLED … */
+	int status; /* 0 when there was no answer */
 	const char *error; /* text of err, "" without one */
 	struct lw_span body;
 	const char *content_type; /* "" when absent */
@@ -52,7 +52,8 @@ struct http_client *http_client_new(struct rt_loop *loop, const struct http_clie
 /* Ends all requests with LW_ECANCELLED. */
 void http_client_free(struct http_client *c);
 /* Everything in `r` is copied. Returns an id for http_client_cancel(), never 0. */
-uint64_t http_client_send(struct http_client *c, const struct http_client_request *r, http_client_done_fn *done, void *arg);
+uint64_t http_client_send(struct http_client *c, const struct http_client_request *r, http_client_done_fn *done,
+			  void *arg);
 /* Forgets a request: done is not called. */
 void http_client_cancel(struct http_client *c, uint64_t id);
 size_t http_client_pending(const struct http_client *c);

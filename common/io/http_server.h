@@ -2,8 +2,8 @@
  * or later; bodies and headers are bounded. Knows no route.
  *
  * Life of a request: the handler is called once with the whole body; the request is valid until it is answered with
- * exactly one of http_respond(), http_static_serve() or http_stream_begin()…http_stream_end(), also when the client has gone
- * (then the answer goes nowhere). Loop's thread only. */
+ * exactly one of http_respond(), http_static_serve() or http_stream_begin()…http_stream_end(), also when the client has
+ * gone (then the answer goes nowhere). Loop's thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -92,8 +92,9 @@ void http_stream_end(struct http_request *r);
 /* --- static files --- */
 
 /* Serves files below `dir`: content type by name, ETag and 304, `<file>.gz` when the client takes it, a year of caching
- * for names with a content hash (below "assets/" or "name-<8 or more of [A-Za-z0-9_-]>.ext"), else revalidation. Unknown paths
- * without a dot in the last part get index.html (the page routes itself). LW_ENOTFOUND when there is no such folder. */
+ * for names with a content hash (below "assets/" or "name-<8 or more of [A-Za-z0-9_-]>.ext"), else revalidation.
+ * Unknown paths without a dot in the last part get index.html (the page routes itself). LW_ENOTFOUND when there is no
+ * such folder. */
 int http_static_new(const char *dir, struct http_static **out);
 void http_static_free(struct http_static *st);
 /* Answers GET and HEAD (404 and 405 included). `path` is usually http_request_path(). */

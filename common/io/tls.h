@@ -15,7 +15,8 @@ struct tls_config {
 	bool server;
 	const char *cert_file; /* PEM chain; needed by a server */
 	const char *key_file;
-	const char *ca_file; /* authorities of the peer; client: NULL means the system's; server: NULL means no client certificate */
+	const char *ca_file; /* authorities of the peer; client: NULL means the system's; server: NULL means no client
+				certificate */
 	bool insecure;       /* client: do not check the peer; for tests */
 	const char *alpn;    /* one protocol, "h2"; NULL: none */
 };
