@@ -214,8 +214,7 @@ static void test_list(void **state)
 	lw_list_splice_back(&head, &other);
 	assert_true(lw_list_empty(&other));
 	int want = 0;
-	LW_LIST_FOREACH(n, tmp, &head)
-	{
+	LW_LIST_FOREACH (n, tmp, &head) {
 		struct item *it = LW_CONTAINER_OF(n, struct item, node);
 		assert_int_equal(it->v, want++);
 		if (it->v % 2)
@@ -338,11 +337,10 @@ static void test_backoff_clock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),	   cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_integers),   cmocka_unit_test(test_hex_base64),
-		cmocka_unit_test(test_ids),	   cmocka_unit_test(test_arena),
-		cmocka_unit_test(test_list),	   cmocka_unit_test(test_map),
-		cmocka_unit_test(test_rng),	   cmocka_unit_test(test_backoff_clock),
+		cmocka_unit_test(test_err),           cmocka_unit_test(test_buf), cmocka_unit_test(test_integers),
+		cmocka_unit_test(test_hex_base64),    cmocka_unit_test(test_ids), cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_list),          cmocka_unit_test(test_map), cmocka_unit_test(test_rng),
+		cmocka_unit_test(test_backoff_clock),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

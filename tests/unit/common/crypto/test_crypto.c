@@ -171,7 +171,7 @@ static void test_hash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cmac),	cmocka_unit_test(test_ecb),  cmocka_unit_test(test_keycache),
+		cmocka_unit_test(test_cmac),    cmocka_unit_test(test_ecb),  cmocka_unit_test(test_keycache),
 		cmocka_unit_test(test_keywrap), cmocka_unit_test(test_hash),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
