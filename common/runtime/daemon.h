@@ -17,7 +17,7 @@
 #include "common/runtime/loop.h"
 #include "common/runtime/metrics.h"
 
-/* Settings that every daemon has; embed as a member and add RT_DAEMON_CONF(type, member) to the table. */
+/* Settings that every daemon has; embed as a member and add RT_DAEMON_CONF(type, member, bind) to the table. */
 struct rt_daemon_conf {
 	int log_level;
 	int log_format;
@@ -28,27 +28,27 @@ struct rt_daemon_conf {
 extern const char *const rt_conf_level_names[];
 extern const char *const rt_conf_format_names[];
 
-#define RT_DAEMON_CONF(type, member, default_bind)                                                                     \
+#define RT_DAEMON_CONF(type_, member_, default_bind)                                                                   \
 	{.key = "log.level",                                                                                           \
 	 .type = CONF_ENUM,                                                                                            \
-	 .offset = offsetof(type, member.log_level),                                                                   \
+	 .offset = offsetof(type_, member_.log_level),                                                                 \
 	 .def = "info",                                                                                                \
 	 .flags = CONF_RELOADABLE,                                                                                     \
 	 .names = rt_conf_level_names,                                                                                 \
 	 .sentence = "Lowest level that is written: error and warn mean that a person should act."},                   \
 		{.key = "log.format",                                                                                  \
 		 .type = CONF_ENUM,                                                                                    \
-		 .offset = offsetof(type, member.log_format),                                                          \
+		 .offset = offsetof(type_, member_.log_format),                                                        \
 		 .def = "text",                                                                                        \
 		 .names = rt_conf_format_names,                                                                        \
 		 .sentence = "Lines for people or for machines."},                                                     \
 		{.key = "metrics.bind",                                                                                \
 		 .type = CONF_STR,                                                                                     \
-		 .offset = offsetof(type, member.http_bind),                                                           \
+		 .offset = offsetof(type_, member_.http_bind),                                                         \
 		 .def = default_bind,                                                                                  \
 		 .sentence = "Address and port of GET /metrics and GET /health; empty switches them off."},            \
 	{                                                                                                              \
-		.key = "drain_timeout", .type = CONF_DURATION, .offset = offsetof(type, member.drain_timeout_ms),      \
+		.key = "drain_timeout", .type = CONF_DURATION, .offset = offsetof(type_, member_.drain_timeout_ms),    \
 		.def = "10s", .max = 3600000,                                                                          \
 		.sentence = "How long work in progress may take to finish after SIGTERM."                              \
 	}

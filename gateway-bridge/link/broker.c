@@ -1,0 +1,508 @@
+#include "gateway-bridge/link/broker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/bug.h"
+#include "common/base/list.h"
+#include "common/base/xmalloc.h"
+#include "common/io/mqtt.h"
+#include "common/io/spool.h"
+#include "gateway-bridge/store/conn_state.h"
+
+#define TOPIC_MAX 320
+#define QUEUE "events"
+/* More unacknowledged messages than this mean that the broker does not keep up: the rest waits on disk. */
+#define MAX_PENDING 20000
+/* Messages of the spool under way at a time. */
+#define DRAIN_BATCH 512
+/* Memory of an outgoing record that is kept for the next one. */
+#define KEEP_BYTES 4096
+
+/* A message under way, kept until the broker has it. */
+struct outgoing {
+	struct lw_list link; /* gb_broker.idle or .to_spool */
+	struct gb_broker *broker;
+	char topic[TOPIC_MAX];
+	struct lw_buf payload;
+	uintptr_t offline_of; /* OFFLINE: the announcement that it takes back */
+	char prefix[TOPIC_MAX];
+	char gateway_id[17];
+};
+
+struct gb_broker {
+	struct gb_broker_opts opts;
+	struct mqtt *mqtt;
+	struct spool *spool;
+	struct rt_tick *tick;
+	struct gb_conn_state announced;
+	struct lw_bmap wanted; /* "prefix eui" of gateways that are connected */
+	struct lw_list idle;
+	struct lw_list to_spool; /* in order, written at the end of the turn */
+	size_t n_pending;
+	bool spooling; /* the spool holds something: what must keep its order goes behind it */
+	bool closing;
+	size_t draining; /* messages of the spool under way */
+	bool drain_failed;
+	uint64_t drain_last; /* id */
+	struct {
+		struct rt_metric *published;
+		struct rt_metric *failed;
+		struct rt_metric *spooled;
+		struct rt_metric *lost;
+		struct rt_metric *spool_items;
+		struct rt_metric *spool_bytes;
+		struct rt_metric *pending;
+		struct rt_metric *connects;
+	} m;
+};
+
+static const char *const event_names[] = {"up", "stats", "ack", "exec", "state", "spooled"};
+enum event_index { EV_UP, EV_STATS, EV_ACK, EV_EXEC, EV_STATE, EV_SPOOLED };
+#define N_EVENTS (sizeof(event_names) / sizeof(event_names[0]))
+
+/* --- outgoing records ------------------------------------------------------------------------------------------- */
+
+static struct outgoing *outgoing_take(struct gb_broker *b)
+{
+	struct lw_list *node = lw_list_pop_front(&b->idle);
+	struct outgoing *o;
+	if (node) {
+		o = LW_CONTAINER_OF(node, struct outgoing, link);
+	} else {
+		o = lw_xcalloc(1, sizeof(*o));
+		lw_list_init(&o->link);
+		o->broker = b;
+		lw_buf_init(&o->payload, 1024 * 1024);
+	}
+	o->offline_of = 0;
+	return o;
+}
+
+static void outgoing_give(struct outgoing *o)
+{
+	if (o->payload.cap > KEEP_BYTES)
+		lw_buf_deinit(&o->payload);
+	lw_buf_reset(&o->payload);
+	lw_list_push_front(&o->broker->idle, &o->link);
+}
+
+static void outgoing_free_all(struct lw_list *list)
+{
+	struct lw_list *node;
+	while ((node = lw_list_pop_front(list))) {
+		struct outgoing *o = LW_CONTAINER_OF(node, struct outgoing, link);
+		lw_buf_deinit(&o->payload);
+		free(o);
+	}
+}
+
+/* --- spool ------------------------------------------------------------------------------------------------------ */
+
+static void flush_to_spool(struct gb_broker *b)
+{
+	struct spool_item items[256];
+	struct lw_list done;
+	lw_list_init(&done);
+	while (!lw_list_empty(&b->to_spool)) {
+		size_t n = 0;
+		while (n < 256 && !lw_list_empty(&b->to_spool)) {
+			struct lw_list *node = lw_list_pop_front(&b->to_spool);
+			struct outgoing *o = LW_CONTAINER_OF(node, struct outgoing, link);
+			lw_list_push_back(&done, node);
+			items[n++] =
+				(struct spool_item){.topic = lw_span_str(o->topic), .data = lw_buf_span(&o->payload)};
+		}
+		int err = spool_append(b->spool, QUEUE, items, n, rt_loop_now_ns(b->opts.loop));
+		if (err < 0) {
+			RT_LOG_ERROR(b->opts.log, "events lost: the spool cannot be written", rt_err(err),
+				     rt_u64("events", n));
+			rt_metric_add(b->m.lost, n);
+		} else {
+			rt_metric_add(b->m.spooled, n);
+			rt_metric_add(b->m.lost, (uint64_t)err);
+			b->spooling = true;
+		}
+		LW_LIST_FOREACH (node, tmp, &done) {
+			lw_list_remove(node);
+			outgoing_give(LW_CONTAINER_OF(node, struct outgoing, link));
+		}
+	}
+}
+
+static void drain_finished(struct gb_broker *b)
+{
+	if (b->drain_failed || b->closing)
+		return;
+	int err = spool_ack(b->spool, QUEUE, b->drain_last);
+	if (err < 0)
+		RT_LOG_ERROR(b->opts.log, "spool cannot be written; events will be sent again", rt_err(err));
+}
+
+static void on_drained_one(void *arg, int err)
+{
+	struct gb_broker *b = arg;
+	b->draining--;
+	b->n_pending--;
+	if (err < 0)
+		b->drain_failed = true;
+	else
+		rt_metric_inc_at(b->m.published, EV_SPOOLED);
+	if (b->draining == 0)
+		drain_finished(b);
+}
+
+static int drain_one(void *arg, const struct spool_item *item)
+{
+	struct gb_broker *b = arg;
+	char topic[TOPIC_MAX];
+	if (item->topic.n >= sizeof(topic))
+		return 0;
+	memcpy(topic, item->topic.p, item->topic.n);
+	topic[item->topic.n] = '\0';
+	int err = mqtt_publish(b->mqtt, topic, item->data.p, item->data.n, b->opts.qos, false, on_drained_one, b);
+	if (err == LW_EINVAL) { /* can never be sent */
+		rt_metric_inc(b->m.lost);
+		b->drain_last = item->id;
+		return 0;
+	}
+	if (err < 0)
+		return -1;
+	b->draining++;
+	b->n_pending++;
+	b->drain_last = item->id;
+	return 0;
+}
+
+/* Sends the next part of the spool; switches to direct sending when nothing is left. */
+static void drain(struct gb_broker *b)
+{
+	b->drain_failed = false;
+	int n = spool_peek(b->spool, QUEUE, 0, DRAIN_BATCH, rt_loop_now_ns(b->opts.loop), drain_one, b);
+	if (n < 0)
+		RT_LOG_ERROR(b->opts.log, "spool cannot be read", rt_err(n));
+	else if (n == 0)
+		b->spooling = false;
+	else if (b->draining == 0)
+		drain_finished(b);
+}
+
+static void on_tick(void *arg)
+{
+	struct gb_broker *b = arg;
+	flush_to_spool(b);
+	if (b->spooling && b->draining == 0 && mqtt_connected(b->mqtt))
+		drain(b);
+}
+
+/* --- publishing ------------------------------------------------------------------------------------------------- */
+
+static void on_published(void *arg, int err)
+{
+	struct outgoing *o = arg;
+	struct gb_broker *b = o->broker;
+	b->n_pending--;
+	if (err < 0) {
+		rt_metric_inc(b->m.failed);
+		lw_list_push_back(&b->to_spool, &o->link);
+		return;
+	}
+	outgoing_give(o);
+}
+
+static enum event_index event_index(const char *name)
+{
+	for (size_t i = 0; i < N_EVENTS; i++) {
+		if (strcmp(event_names[i], name) == 0)
+			return (enum event_index)i;
+	}
+	BUG_ON(true);
+}
+
+void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gateway_id, const char *event,
+		     struct lw_span payload, bool in_order)
+{
+	struct outgoing *o = outgoing_take(b);
+	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/event/%s", prefix, gateway_id, event);
+	lw_buf_append_span(&o->payload, payload);
+	bool behind = in_order && (b->spooling || !lw_list_empty(&b->to_spool));
+	if (!behind && mqtt_connected(b->mqtt) && b->n_pending < MAX_PENDING &&
+	    mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) == 0) {
+		b->n_pending++;
+		rt_metric_inc_at(b->m.published, event_index(event));
+		return;
+	}
+	lw_list_push_back(&b->to_spool, &o->link);
+}
+
+static void state_payload(struct gb_broker *b, const char *gateway_id, bool online, struct lw_buf *out)
+{
+	Gw__ConnState state = GW__CONN_STATE__INIT;
+	state.gateway_id = (char *)(uintptr_t)gateway_id;
+	state.state = online ? GW__CONN_STATE__STATE__ONLINE : GW__CONN_STATE__STATE__OFFLINE;
+	BUG_ON(gb_marshal(b->opts.marshaler, &state.base, out) < 0);
+}
+
+static void on_state_published(void *arg, int err)
+{
+	struct outgoing *o = arg;
+	struct gb_broker *b = o->broker;
+	b->n_pending--;
+	/* On failure nothing is lost: connecting again announces what is, and takes back what is no more. */
+	if (err == 0 && o->offline_of)
+		gb_conn_state_remove(&b->announced, o->prefix, o->gateway_id, o->offline_of);
+	outgoing_give(o);
+}
+
+static void publish_state(struct gb_broker *b, const char *prefix, const char *gateway_id, bool online,
+			  uintptr_t offline_of)
+{
+	struct outgoing *o = outgoing_take(b);
+	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/state/conn", prefix, gateway_id);
+	snprintf(o->prefix, sizeof(o->prefix), "%s", prefix);
+	snprintf(o->gateway_id, sizeof(o->gateway_id), "%s", gateway_id);
+	o->offline_of = offline_of;
+	state_payload(b, gateway_id, online, &o->payload);
+	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, b->opts.state_retained,
+			       on_state_published, o);
+	if (err < 0) {
+		rt_metric_inc(b->m.failed);
+		outgoing_give(o);
+		return;
+	}
+	b->n_pending++;
+	rt_metric_inc_at(b->m.published, EV_STATE);
+}
+
+static struct lw_span wanted_key(char out[TOPIC_MAX], const char *prefix, const char *gateway_id)
+{
+	int n = snprintf(out, TOPIC_MAX, "%s %s", prefix, gateway_id);
+	return lw_span(out, (size_t)n < TOPIC_MAX ? (size_t)n : TOPIC_MAX - 1);
+}
+
+static void command_filter(char out[TOPIC_MAX], const char *prefix, const char *gateway_id)
+{
+	snprintf(out, TOPIC_MAX, "%sgateway/%s/command/#", prefix, gateway_id);
+}
+
+void gb_broker_online(struct gb_broker *b, const char *prefix, const char *gateway_id)
+{
+	char text[TOPIC_MAX];
+	struct lw_span key = wanted_key(text, prefix, gateway_id);
+	if (!lw_bmap_find(&b->wanted, key)) {
+		lw_bmap_put(&b->wanted, key, b);
+		command_filter(text, prefix, gateway_id);
+		mqtt_subscribe(b->mqtt, text, b->opts.qos);
+	}
+	if (!mqtt_connected(b->mqtt))
+		return;
+	int err = gb_conn_state_add(&b->announced, prefix, gateway_id);
+	if (err < 0)
+		RT_LOG_WARN(b->opts.log, "cannot note that a gateway was announced", rt_err(err));
+	publish_state(b, prefix, gateway_id, true, 0);
+}
+
+void gb_broker_offline(struct gb_broker *b, const char *prefix, const char *gateway_id)
+{
+	char text[TOPIC_MAX];
+	if (lw_bmap_remove(&b->wanted, wanted_key(text, prefix, gateway_id))) {
+		command_filter(text, prefix, gateway_id);
+		mqtt_unsubscribe(b->mqtt, text);
+	}
+	if (mqtt_connected(b->mqtt))
+		publish_state(b, prefix, gateway_id, false, gb_conn_state_find(&b->announced, prefix, gateway_id));
+}
+
+/* --- connection ------------------------------------------------------------------------------------------------- */
+
+static void take_back(void *arg, const char *prefix, const char *gateway_id)
+{
+	struct gb_broker *b = arg;
+	char room[TOPIC_MAX];
+	if (!lw_bmap_find(&b->wanted, wanted_key(room, prefix, gateway_id)))
+		publish_state(b, prefix, gateway_id, false, gb_conn_state_find(&b->announced, prefix, gateway_id));
+}
+
+static void on_connect(void *arg, bool session_present)
+{
+	struct gb_broker *b = arg;
+	(void)session_present;
+	rt_metric_inc(b->m.connects);
+	rt_health_set(b->opts.health, true, NULL);
+	gb_conn_state_each(&b->announced, take_back, b);
+	b->opts.on_connected(b->opts.arg);
+}
+
+static void on_disconnect(void *arg, int err, const char *text)
+{
+	struct gb_broker *b = arg;
+	(void)err;
+	rt_health_set(b->opts.health, false, text);
+}
+
+/* "<prefix>gateway/<id>/command/<name>" */
+static void on_message(void *arg, const struct mqtt_message *m)
+{
+	static const char before[] = "gateway/", after[] = "/command/";
+	struct gb_broker *b = arg;
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		const char *prefix = b->opts.prefixes[i];
+		size_t n = strlen(prefix);
+		const char *p = m->topic + n;
+		char id[17];
+		if (strncmp(m->topic, prefix, n) != 0 || strncmp(p, before, sizeof(before) - 1) != 0)
+			continue;
+		p += sizeof(before) - 1;
+		if (strlen(p) < 16 || strncmp(p + 16, after, sizeof(after) - 1) != 0)
+			continue;
+		memcpy(id, p, 16);
+		id[16] = '\0';
+		b->opts.on_command(b->opts.arg, &(struct gb_command){.prefix = prefix,
+								     .listener = i,
+								     .gateway_id = id,
+								     .name = p + 16 + sizeof(after) - 1,
+								     .payload = m->payload});
+		return;
+	}
+}
+
+static void collect(void *arg, struct lw_buf *out)
+{
+	struct gb_broker *b = arg;
+	struct spool_stats s;
+	(void)out;
+	if (spool_stats(b->spool, QUEUE, &s) == 0) {
+		rt_metric_set(b->m.spool_items, (double)s.items);
+		rt_metric_set(b->m.spool_bytes, (double)s.bytes);
+	}
+	rt_metric_set(b->m.pending, (double)b->n_pending);
+}
+
+static void init_metrics(struct gb_broker *b)
+{
+	struct rt_metrics *m = b->opts.metrics;
+	b->m.published = rt_counter_vec(m, "mqtt_published_total", "Messages handed to the broker.", "event",
+					event_names, N_EVENTS);
+	b->m.failed = rt_counter(m, "mqtt_publish_failures_total",
+				 "Messages whose delivery to the broker failed; events then go to the spool.");
+	b->m.spooled = rt_counter(m, "spooled_total", "Events written to the spool.");
+	b->m.lost = rt_counter(m, "spool_lost_total", "Events lost: the spool was full, too old or not writable.");
+	b->m.spool_items = rt_gauge(m, "spool_events", "Events waiting in the spool.");
+	b->m.spool_bytes = rt_gauge(m, "spool_bytes", "Bytes waiting in the spool.");
+	b->m.pending = rt_gauge(m, "mqtt_pending", "Messages the broker has not acknowledged yet.");
+	b->m.connects = rt_counter(m, "mqtt_connects_total", "Connections made to the broker.");
+	rt_metrics_on_collect(m, collect, b);
+}
+
+static int open_files(struct gb_broker *b, struct lw_diag *diag)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/announced", b->opts.state_dir);
+	int err = gb_conn_state_open(&b->announced, path, diag);
+	if (err < 0)
+		return err;
+	snprintf(path, sizeof(path), "%s/spool.db", b->opts.state_dir);
+	err = spool_open(&b->spool,
+			 &(struct spool_opts){
+				 .path = path, .max_bytes = b->opts.spool_bytes, .max_age_ms = b->opts.spool_age_ms},
+			 diag);
+	if (err < 0) {
+		gb_conn_state_close(&b->announced);
+		return err;
+	}
+	struct spool_stats s;
+	b->spooling = spool_stats(b->spool, QUEUE, &s) < 0 || s.items > 0;
+	return 0;
+}
+
+static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
+{
+	const struct gb_broker_opts *o = &b->opts;
+	struct mqtt_opts m = {
+		.server = o->server,
+		.client_id = o->client_id,
+		.username = o->username,
+		.password = o->password,
+		.clean_session = o->clean_session,
+		.keepalive_s = o->keepalive_s,
+		.version = o->mqtt_v5 ? MQTT_V5 : MQTT_V311,
+		.ca_file = o->ca_file,
+		.cert_file = o->cert_file,
+		.key_file = o->key_file,
+		.max_queued = MAX_PENDING + DRAIN_BATCH + 10000,
+		.on_message = on_message,
+		.on_connect = on_connect,
+		.on_disconnect = on_disconnect,
+		.arg = b,
+	};
+	/* Only a client that is one gateway has a topic for its will. */
+	char topic[TOPIC_MAX];
+	struct lw_gateway_id id;
+	struct lw_buf will;
+	lw_buf_init(&will, 1024);
+	if (lw_gateway_id_parse(&id, o->client_id) == 0 && o->n_prefixes > 0) {
+		char text[LW_EUI_TEXT];
+		state_payload(b, lw_gateway_id_print(id, text), false, &will);
+		snprintf(topic, sizeof(topic), "%sgateway/%s/state/conn", o->prefixes[0], text);
+		m.will.topic = topic;
+		m.will.payload = will.p;
+		m.will.n = will.n;
+		m.will.qos = o->qos;
+		m.will.retain = o->state_retained;
+	}
+	b->mqtt = mqtt_new(o->loop, o->log, &m, diag);
+	lw_buf_deinit(&will);
+	return b->mqtt ? 0 : LW_EINVAL;
+}
+
+int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, struct lw_diag *diag)
+{
+	struct gb_broker *b = lw_xcalloc(1, sizeof(*b));
+	b->opts = *opts;
+	lw_list_init(&b->idle);
+	lw_list_init(&b->to_spool);
+	lw_bmap_init(&b->wanted);
+	int err = open_files(b, diag);
+	if (err < 0) {
+		free(b);
+		return err;
+	}
+	err = connect_mqtt(b, diag);
+	if (err < 0) {
+		spool_close(b->spool);
+		gb_conn_state_close(&b->announced);
+		free(b);
+		return err;
+	}
+	init_metrics(b);
+	b->tick = rt_loop_on_tick(opts->loop, RT_TICK_COMMIT, "spool", on_tick, b);
+	*out = b;
+	return 0;
+}
+
+void gb_broker_free(struct gb_broker *b)
+{
+	if (!b)
+		return;
+	b->closing = true;
+	rt_tick_remove(b->tick);
+	mqtt_free(b->mqtt); /* hands back what is pending */
+	flush_to_spool(b);
+	rt_metrics_remove_collect(b->opts.metrics, b);
+	spool_close(b->spool);
+	gb_conn_state_close(&b->announced);
+	outgoing_free_all(&b->idle);
+	lw_bmap_deinit(&b->wanted);
+	free(b);
+}
+
+bool gb_broker_connected(const struct gb_broker *b)
+{
+	return mqtt_connected(b->mqtt);
+}
+
+size_t gb_broker_pending(const struct gb_broker *b)
+{
+	return b->n_pending;
+}

@@ -1,0 +1,260 @@
+#include "gateway-bridge/link/udp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/bug.h"
+#include "common/base/xmalloc.h"
+#include "common/io/net_addr.h"
+
+#define BATCH 64
+/* A datagram can be this long; the pages of the room are used only as far as datagrams reach. */
+#define DATAGRAM_MAX 65536
+#define OUT_MAX 1000
+/* Waiting for room in the socket's send buffer. */
+#define OUT_BATCHES 16
+#define OUT_QUEUE (BATCH * OUT_BATCHES)
+/* Rounds of reading before others get their turn. */
+#define READ_ROUNDS 16
+
+struct out_datagram {
+	struct gb_peer peer;
+	uint16_t n;
+	uint8_t bytes[OUT_MAX];
+};
+
+struct gb_udp {
+	struct rt_loop *loop;
+	struct rt_log *log;
+	struct rt_watch *watch;
+	struct rt_tick *tick;
+	int fd;
+	uint16_t port;
+	bool reading;
+	gb_udp_batch_fn *on_batch;
+	void *arg;
+	struct gb_udp_stats stats;
+	uint32_t last_overflow;
+
+	uint8_t *room; /* BATCH datagrams */
+	struct mmsghdr in[BATCH];
+	struct iovec in_iov[BATCH];
+	struct sockaddr_in6 in_addr[BATCH];
+	char in_control[BATCH][CMSG_SPACE(sizeof(uint32_t))];
+	struct gb_udp_datagram datagrams[BATCH];
+
+	struct out_datagram *out; /* OUT_QUEUE */
+	size_t n_out;
+};
+
+static_assert(sizeof(struct sockaddr_in6) <= GB_PEER_MAX, "a peer holds any address");
+
+static uint32_t set_receive_buffer(int fd, uint32_t wanted)
+{
+	int v = wanted > INT32_MAX / 2 ? INT32_MAX / 2 : (int)wanted;
+	/* FORCE passes the system's limit where the process may. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &v, sizeof(v)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &v, sizeof(v));
+	socklen_t n = sizeof(v);
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &v, &n) < 0)
+		return 0;
+	return (uint32_t)v / 2; /* the kernel answers twice what one asked for */
+}
+
+static int open_socket(struct gb_udp *u, const char *bind_text, uint32_t receive_buffer, struct lw_diag *diag)
+{
+	struct sockaddr_storage addr;
+	const int on = 1;
+	int err = net_addr_parse(bind_text, &addr);
+	if (err < 0) {
+		lw_diag_set(diag, "\"%s\" is not address:port", bind_text);
+		return err;
+	}
+	u->fd = socket(addr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (u->fd < 0 || bind(u->fd, (struct sockaddr *)&addr, net_addr_len((struct sockaddr *)&addr)) < 0) {
+		err = -errno;
+		lw_diag_set(diag, "cannot listen on UDP %s: %s", bind_text, lw_err_text(err));
+		return err;
+	}
+	setsockopt(u->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
+	u->stats.receive_buffer = set_receive_buffer(u->fd, receive_buffer);
+	socklen_t n = sizeof(addr);
+	getsockname(u->fd, (struct sockaddr *)&addr, &n);
+	u->port = net_addr_port((struct sockaddr *)&addr);
+	return 0;
+}
+
+static void note_overflow(struct gb_udp *u, const struct msghdr *h)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)h, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
+			continue;
+		uint32_t total;
+		memcpy(&total, CMSG_DATA(c), sizeof(total));
+		u->stats.overflow += (uint32_t)(total - u->last_overflow);
+		u->last_overflow = total;
+	}
+}
+
+/* Returns how many were read. */
+static int read_batch(struct gb_udp *u)
+{
+	for (size_t i = 0; i < BATCH; i++) {
+		u->in_iov[i] = (struct iovec){.iov_base = u->room + i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
+		u->in[i].msg_hdr = (struct msghdr){.msg_name = &u->in_addr[i],
+						   .msg_namelen = sizeof(u->in_addr[i]),
+						   .msg_iov = &u->in_iov[i],
+						   .msg_iovlen = 1,
+						   .msg_control = u->in_control[i],
+						   .msg_controllen = sizeof(u->in_control[i])};
+	}
+	int n = recvmmsg(u->fd, u->in, BATCH, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++) {
+		const struct msghdr *h = &u->in[i].msg_hdr;
+		struct gb_udp_datagram *d = &u->datagrams[i];
+		note_overflow(u, h);
+		d->bytes = lw_span(u->room + (size_t)i * DATAGRAM_MAX, u->in[i].msg_len);
+		d->peer.n = (uint8_t)(h->msg_namelen <= GB_PEER_MAX ? h->msg_namelen : 0);
+		memcpy(d->peer.addr, &u->in_addr[i], d->peer.n);
+	}
+	if (n <= 0)
+		return 0;
+	u->stats.received += (uint64_t)n;
+	u->on_batch(u->arg, u->datagrams, (size_t)n);
+	return n;
+}
+
+static void on_ready(struct rt_watch *w, unsigned events, void *arg)
+{
+	(void)w;
+	struct gb_udp *u = arg;
+	if (events & RT_WRITE)
+		gb_udp_flush(u);
+	for (int i = 0; (events & RT_READ) && u->reading && i < READ_ROUNDS; i++) {
+		if (read_batch(u) < BATCH)
+			break;
+	}
+}
+
+static void on_tick(void *arg)
+{
+	gb_udp_flush(arg);
+}
+
+int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, const char *bind,
+		uint32_t receive_buffer, gb_udp_batch_fn *on_batch, void *arg, struct lw_diag *diag)
+{
+	struct gb_udp *u = lw_xcalloc(1, sizeof(*u));
+	u->loop = loop;
+	u->log = log;
+	u->on_batch = on_batch;
+	u->arg = arg;
+	u->fd = -1;
+	int err = open_socket(u, bind, receive_buffer, diag);
+	if (err < 0) {
+		if (u->fd >= 0)
+			close(u->fd);
+		free(u);
+		return err;
+	}
+	u->room = lw_xmalloc((size_t)BATCH * DATAGRAM_MAX);
+	u->out = lw_xmalloc(OUT_QUEUE * sizeof(u->out[0]));
+	u->reading = true;
+	u->watch = rt_watch_new(loop, u->fd, RT_READ, "udp", on_ready, u);
+	BUG_ON(!u->watch);
+	u->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "udp", on_tick, u);
+	*out = u;
+	return 0;
+}
+
+void gb_udp_close(struct gb_udp *u)
+{
+	if (!u)
+		return;
+	gb_udp_flush(u);
+	rt_tick_remove(u->tick);
+	rt_watch_free(u->watch);
+	close(u->fd);
+	free(u->room);
+	free(u->out);
+	free(u);
+}
+
+static void update_watch(struct gb_udp *u)
+{
+	unsigned events = (u->reading ? RT_READ : 0u) | (u->n_out ? RT_WRITE : 0u);
+	if (rt_watch_events(u->watch) != events)
+		rt_watch_set(u->watch, events);
+}
+
+void gb_udp_stop_reading(struct gb_udp *u)
+{
+	u->reading = false;
+	update_watch(u);
+}
+
+void gb_udp_send(struct gb_udp *u, const struct gb_peer *peer, struct lw_span bytes)
+{
+	BUG_ON(bytes.n > OUT_MAX);
+	if (u->n_out == OUT_QUEUE)
+		gb_udp_flush(u);
+	if (u->n_out == OUT_QUEUE || peer->n == 0) {
+		u->stats.send_failed++;
+		return;
+	}
+	struct out_datagram *d = &u->out[u->n_out++];
+	d->peer = *peer;
+	d->n = (uint16_t)bytes.n;
+	memcpy(d->bytes, bytes.p, bytes.n);
+}
+
+/* Sends up to BATCH from `at`; returns how many are done with, 0 when the socket has no room. */
+static size_t send_batch(struct gb_udp *u, size_t at)
+{
+	struct mmsghdr v[BATCH];
+	struct iovec iov[BATCH];
+	size_t n = u->n_out - at < BATCH ? u->n_out - at : BATCH;
+	for (size_t i = 0; i < n; i++) {
+		struct out_datagram *d = &u->out[at + i];
+		iov[i] = (struct iovec){.iov_base = d->bytes, .iov_len = d->n};
+		v[i].msg_hdr = (struct msghdr){
+			.msg_name = d->peer.addr, .msg_namelen = d->peer.n, .msg_iov = &iov[i], .msg_iovlen = 1};
+	}
+	int sent = sendmmsg(u->fd, v, (unsigned)n, MSG_DONTWAIT);
+	if (sent > 0) {
+		u->stats.sent += (uint64_t)sent;
+		return (size_t)sent;
+	}
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
+		return 0;
+	/* This one cannot be sent (unreachable, refused): the others may. */
+	RT_LOG_DEBUG(u->log, "datagram not sent", rt_err(-errno));
+	u->stats.send_failed++;
+	return 1;
+}
+
+void gb_udp_flush(struct gb_udp *u)
+{
+	size_t at = 0, n;
+	if (u->n_out == 0)
+		return;
+	while (at < u->n_out && (n = send_batch(u, at)) > 0)
+		at += n;
+	memmove(u->out, u->out + at, (u->n_out - at) * sizeof(u->out[0]));
+	u->n_out -= at;
+	update_watch(u);
+}
+
+uint16_t gb_udp_port(const struct gb_udp *u)
+{
+	return u->port;
+}
+
+void gb_udp_stats(const struct gb_udp *u, struct gb_udp_stats *out)
+{
+	*out = u->stats;
+}
