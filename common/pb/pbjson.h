@@ -9,10 +9,12 @@
 #include "common/pb/schema.h"
 
 enum lw_pbjson_profile {
-	/* Gateways and everything inside: members with default values left out; times with +00:00; floating-point numbers
-	 * always with a fraction or an exponent; NaN and infinities are null. */
+	/* Gateways, as the bridge prints: members with default values left out; times with Z; numbers as JavaScript prints
+	 * them; NaN and infinities are null. */
 	LW_PBJSON_GW,
-	/* Application events: as above, but members of package integration are always present, unset messages excepted. */
+	/* Application events: members of package integration are always present, unset messages excepted; those of every
+	 * other package only when not default. Times with +00:00; floating-point numbers always with a fraction or an
+	 * exponent; NaN and infinities are null. */
 	LW_PBJSON_EVENT,
 	/* REST: every member present, unset messages null, unset oneofs left out; times with Z; numbers as JavaScript
 	 * prints them; NaN and infinities as strings. */

@@ -46,7 +46,7 @@ static void put_double(struct encoder *e, double v)
 {
 	char text[LW_NUMBER_MAX];
 	if (isfinite(v))
-		lw_buf_append(e->out, text, lw_number_format_double(v, e->profile != LW_PBJSON_REST, text));
+		lw_buf_append(e->out, text, lw_number_format_double(v, e->profile == LW_PBJSON_EVENT, text));
 	else
 		put_not_finite(e, v);
 }
@@ -55,7 +55,7 @@ static void put_float(struct encoder *e, float v)
 {
 	char text[LW_NUMBER_MAX];
 	if (isfinite(v))
-		lw_buf_append(e->out, text, lw_number_format_float(v, e->profile != LW_PBJSON_REST, text));
+		lw_buf_append(e->out, text, lw_number_format_float(v, e->profile == LW_PBJSON_EVENT, text));
 	else
 		put_not_finite(e, (double)v);
 }
@@ -214,7 +214,7 @@ static void put_well_known(struct encoder *e, const struct lw_schema_message *ty
 	case LW_WELL_KNOWN_TIMESTAMP:
 		time = (const Google__Protobuf__Timestamp *)m;
 		put_quoted(e, text,
-			   lw_timestamp_format(time->seconds, time->nanos, e->profile == LW_PBJSON_REST, text));
+			   lw_timestamp_format(time->seconds, time->nanos, e->profile != LW_PBJSON_EVENT, text));
 		break;
 	case LW_WELL_KNOWN_DURATION:
 		duration = (const Google__Protobuf__Duration *)m;
