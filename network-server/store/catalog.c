@@ -1,0 +1,256 @@
+/* Gateways and device profiles: few enough to be kept in memory whole. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/xmalloc.h"
+#include "network-server/store/store_impl.h"
+
+static const struct sql_stmt LOAD_PROFILES = {
+	.name = "load_profiles",
+	.text = "SELECT body FROM device_profile",
+	.cols = "y",
+};
+
+static const struct sql_stmt LOAD_GATEWAYS = {
+	.name = "load_gateways",
+	.text = "SELECT body, last_seen FROM gateway",
+	.cols = "yl",
+};
+
+static const struct sql_stmt SEEN_GATEWAYS = {
+	.name = "seen_gateways",
+	.text = "UPDATE gateway AS g SET last_seen = b.last_seen, body = coalesce(b.body, g.body) FROM {batch}"
+		" WHERE g.gateway_id = b.gateway_id",
+	.batch = "gateway_id:l last_seen:l body:y",
+};
+
+static void uuid_or_zero(const char *text, struct lw_uuid *out)
+{
+	if (lw_uuid_parse(out, text))
+		memset(out, 0, sizeof(*out));
+}
+
+static void profile_from_body(const Longwave__Ns__V1__DeviceProfile *b, struct ns_profile *p)
+{
+	*p = (struct ns_profile){
+		.region = (enum lw_region_id)b->region,
+		.mac_version = (enum lw_mac_version)b->mac_version,
+		.reg_params = (enum lw_reg_params)b->reg_params_revision,
+		.supports_otaa = b->supports_otaa,
+		.supports_class_b = b->supports_class_b,
+		.supports_class_c = b->supports_class_c,
+		.abp_rx1_delay_s = (uint8_t)(b->abp_rx1_delay_s & 15),
+		.abp_rx1_dr_offset = (uint8_t)(b->abp_rx1_dr_offset & 7),
+		.abp_rx2_dr = (uint8_t)(b->abp_rx2_dr & 15),
+		.abp_rx2_hz = b->abp_rx2_freq_hz,
+		.uplink_interval_s = b->uplink_interval_s,
+		.device_status_req_interval = b->device_status_req_interval,
+		.flush_queue_on_activate = b->flush_queue_on_activate,
+		.wants_position = b->wants_position,
+		.class_b_timeout_s = b->class_b_timeout_s,
+		.class_c_timeout_s = b->class_c_timeout_s,
+		.ping_slot_periodicity = (uint8_t)(b->class_b_ping_slot_periodicity & 7),
+		.ping_slot_dr = (uint8_t)(b->class_b_ping_slot_dr & 15),
+		.ping_slot_hz = b->class_b_ping_slot_freq_hz,
+		.rx1_delay_s = (uint8_t)(b->rx1_delay_s & 15),
+		.allow_roaming = b->allow_roaming,
+	};
+	uuid_or_zero(b->id, &p->id);
+	uuid_or_zero(b->tenant_id, &p->tenant_id);
+	strncpy(p->region_config_id, b->region_config_id, sizeof(p->region_config_id) - 1);
+	strncpy(p->adr_algorithm_id, b->adr_algorithm_id, sizeof(p->adr_algorithm_id) - 1);
+}
+
+struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave__Ns__V1__DeviceProfile *body)
+{
+	struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(body->id));
+	if (!row) {
+		row = lw_xcalloc(1, sizeof(*row));
+		strncpy(row->id, body->id, sizeof(row->id) - 1);
+		lw_bmap_put(&s->profiles, lw_span_str(body->id), row);
+	}
+	profile_from_body(body, &row->profile);
+	return row;
+}
+
+/* The caller has made sure that no device has it: rows are pointed at by cached devices. */
+void ns_catalog_delete_profile(struct ns_store *s, const char *id)
+{
+	free(lw_bmap_remove(&s->profiles, lw_span_str(id)));
+}
+
+const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const char *id)
+{
+	struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(id));
+	return row ? &row->profile : NULL;
+}
+
+static void apply_body(struct ns_gateway_row *row, const Longwave__Ns__V1__Gateway *b)
+{
+	struct ns_gateway *g = &row->gateway;
+	uuid_or_zero(b->tenant_id, &g->tenant_id);
+	g->has_location = b->location && (b->location->latitude != 0 || b->location->longitude != 0);
+	g->latitude = b->location ? b->location->latitude : 0;
+	g->longitude = b->location ? b->location->longitude : 0;
+	g->altitude = b->location ? b->location->altitude : 0;
+	g->stats_interval_s = b->stats_interval_s;
+	g->is_private_up = b->is_private_up;
+	g->is_private_down = b->is_private_down;
+	g->downlink_priority = b->downlink_priority;
+}
+
+static Longwave__Ns__V1__Gateway *copy_body(const Longwave__Ns__V1__Gateway *b)
+{
+	size_t n = longwave__ns__v1__gateway__get_packed_size(b);
+	uint8_t *bytes = lw_xmalloc(n ? n : 1);
+	longwave__ns__v1__gateway__pack(b, bytes);
+	Longwave__Ns__V1__Gateway *copy = longwave__ns__v1__gateway__unpack(NULL, n, bytes);
+	free(bytes);
+	return copy;
+}
+
+void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway *body, int64_t last_seen_ns)
+{
+	struct lw_gateway_id id;
+	if (lw_gateway_id_parse(&id, body->gateway_id))
+		return;
+	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
+	if (!row) {
+		row = lw_xcalloc(1, sizeof(*row));
+		row->gateway.id = id;
+		row->gateway.last_seen_ns = last_seen_ns;
+		lw_map_put(&s->gateways, lw_gateway_id_u64(id), row);
+	}
+	if (row->body)
+		longwave__ns__v1__gateway__free_unpacked(row->body, NULL);
+	row->body = copy_body(body);
+	apply_body(row, row->body);
+}
+
+static void free_gateway(struct ns_gateway_row *row)
+{
+	if (row && row->body)
+		longwave__ns__v1__gateway__free_unpacked(row->body, NULL);
+	free(row);
+}
+
+void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id)
+{
+	free_gateway(lw_map_remove(&s->gateways, lw_gateway_id_u64(id)));
+}
+
+const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id)
+{
+	struct ns_store *s = self;
+	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
+	return row ? &row->gateway : NULL;
+}
+
+void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location)
+{
+	struct ns_store *s = self;
+	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
+	if (!row)
+		return;
+	row->gateway.last_seen_ns = now_ns;
+	row->dirty = true;
+	if (!location)
+		return;
+	if (!row->body->location) {
+		row->body->location = lw_xmalloc(sizeof(Common__Location));
+		common__location__init(row->body->location);
+	}
+	row->body->location->latitude = location->latitude;
+	row->body->location->longitude = location->longitude;
+	row->body->location->altitude = location->altitude;
+	row->body_dirty = true;
+	apply_body(row, row->body);
+}
+
+/* One statement for all gateways that reported since the last time. What is lost with a crash is a last-seen time. */
+void ns_catalog_flush_seen(struct ns_store *s)
+{
+	struct sql_tx *tx = NULL;
+	struct sql_params *p = NULL;
+	size_t it = 0;
+	uint64_t key;
+	void *value;
+	if (!s->ready || !sql_is_up(s->db))
+		return;
+	while (lw_map_next(&s->gateways, &it, &key, &value)) {
+		struct ns_gateway_row *row = value;
+		if (!row->dirty)
+			continue;
+		if (!tx) {
+			tx = sql_tx_new(s->db);
+			p = sql_tx_add(tx, &SEEN_GATEWAYS, NULL, NULL);
+		}
+		sql_put_i64(p, ns_i64(key));
+		sql_put_i64(p, row->gateway.last_seen_ns / LW_NS_PER_US);
+		if (row->body_dirty) {
+			size_t n = longwave__ns__v1__gateway__get_packed_size(row->body);
+			uint8_t *bytes = lw_xmalloc(n ? n : 1);
+			longwave__ns__v1__gateway__pack(row->body, bytes);
+			sql_put_bytes(p, lw_span(bytes, n));
+			free(bytes);
+		} else {
+			sql_put_null(p);
+		}
+		row->dirty = row->body_dirty = false;
+	}
+	if (tx)
+		sql_tx_commit(tx, NULL, NULL);
+}
+
+static void on_gateways(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct ns_store *s = arg;
+	for (size_t i = 0; r && i < sql_rows(r); i++) {
+		struct lw_span b = sql_span(r, i, 0);
+		Longwave__Ns__V1__Gateway *g = longwave__ns__v1__gateway__unpack(NULL, b.n, b.p);
+		if (!g)
+			continue;
+		ns_catalog_put_gateway(s, g, sql_i64(r, i, 1) * LW_NS_PER_US);
+		longwave__ns__v1__gateway__free_unpacked(g, NULL);
+	}
+	s->ready = outcome->err == 0;
+	s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+}
+
+static void on_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct ns_store *s = arg;
+	for (size_t i = 0; r && i < sql_rows(r); i++) {
+		struct lw_span b = sql_span(r, i, 0);
+		Longwave__Ns__V1__DeviceProfile *p = longwave__ns__v1__device_profile__unpack(NULL, b.n, b.p);
+		if (!p)
+			continue;
+		ns_catalog_put_profile(s, p);
+		longwave__ns__v1__device_profile__free_unpacked(p, NULL);
+	}
+	if (outcome->err)
+		s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+	else
+		sql_query_send(sql_query_new(s->db, &LOAD_GATEWAYS), on_gateways, s);
+}
+
+void ns_catalog_load(struct ns_store *s)
+{
+	sql_query_send(sql_query_new(s->db, &LOAD_PROFILES), on_profiles, s);
+}
+
+void ns_catalog_deinit(struct ns_store *s)
+{
+	size_t it = 0;
+	uint64_t key;
+	struct lw_span name;
+	void *value;
+	while (lw_map_next(&s->gateways, &it, &key, &value))
+		free_gateway(value);
+	it = 0;
+	while (lw_bmap_next(&s->profiles, &it, &name, &value))
+		free(value);
+	lw_map_deinit(&s->gateways);
+	lw_bmap_deinit(&s->profiles);
+}

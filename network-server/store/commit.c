@@ -1,0 +1,282 @@
+/* What a batch of frames changes, in one transaction: sessions by compare-and-set, queue, outbox. Everything of a
+ * change hangs on its compare-and-set: the later statements look for this commit's own mark in the device row. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/xmalloc.h"
+#include "network-server/store/store_impl.h"
+
+static const struct sql_stmt WRITE_SESSIONS = {
+	.name = "write_sessions",
+	.text = "UPDATE device AS d SET version = d.version + 1, writer = b.writer, dev_addr = b.dev_addr, state = "
+		"b.state"
+		" FROM {batch} WHERE d.dev_eui = b.dev_eui AND d.version = b.version RETURNING {b.n}",
+	.batch = "dev_eui:l version:l writer:l dev_addr:l state:y",
+	.cols = "l",
+};
+
+#define MINE "(b.writer = 0 OR EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui AND d.writer = b.writer))"
+
+static const struct sql_stmt QUEUE_DELETE = {
+	.name = "queue_delete",
+	.text = "DELETE FROM queue_item WHERE id IN (SELECT b.id FROM {batch} WHERE " MINE ")",
+	.batch = "dev_eui:l writer:l id:u",
+};
+
+static const struct sql_stmt QUEUE_MARK = {
+	.name = "queue_mark",
+	.text = "UPDATE queue_item AS q SET item_state = b.item_state, f_cnt_down = b.f_cnt_down, timeout_after = "
+		"b.timeout_after"
+		" FROM {batch} WHERE q.id = b.id AND " MINE,
+	.batch = "dev_eui:l writer:l id:u item_state:l f_cnt_down:l timeout_after:l",
+};
+
+static const struct sql_stmt QUEUE_FLUSH = {
+	.name = "queue_flush_all",
+	.text = "DELETE FROM queue_item WHERE dev_eui IN (SELECT b.dev_eui FROM {batch} WHERE " MINE ")",
+	.batch = "dev_eui:l writer:l",
+};
+
+static const struct sql_stmt QUEUE_RELEASE = {
+	.name = "queue_release_all",
+	.text = "UPDATE queue_item SET item_state = 0, timeout_after = 0 WHERE dev_eui IN (SELECT b.dev_eui FROM "
+		"{batch} WHERE " MINE ")",
+	.batch = "dev_eui:l writer:l",
+};
+
+static const struct sql_stmt WRITE_OUTBOX = {
+	.name = "write_outbox",
+	.text = "INSERT INTO outbox (origin, seq, body) SELECT $1, b.seq, b.body FROM {batch} WHERE " MINE,
+	.params = "t",
+	.batch = "dev_eui:l writer:l seq:l body:y",
+};
+
+struct event {
+	uint64_t seq;
+	size_t change;
+	struct lw_buf packed;
+};
+
+struct flight {
+	struct ns_store *s;
+	size_t n;
+	struct ns_change **v;
+	uint64_t *writer; /* per change; 0: no compare */
+	bool *written;
+	size_t *put_rows; /* change of each row of WRITE_SESSIONS */
+	size_t n_put_rows;
+	struct lw_buf *blobs;
+	struct event *events;
+	size_t n_events;
+};
+
+static void free_flight(struct flight *f)
+{
+	for (size_t i = 0; i < f->n_events; i++)
+		lw_buf_deinit(&f->events[i].packed);
+	for (size_t i = 0; i < f->n; i++)
+		lw_buf_deinit(&f->blobs[i]);
+	free(f->v);
+	free(f->writer);
+	free(f->written);
+	free(f->put_rows);
+	free(f->blobs);
+	free(f->events);
+	free(f);
+}
+
+static void on_written(void *arg, const struct sql_result *r)
+{
+	struct flight *f = arg;
+	for (size_t i = 0; i < sql_rows(r); i++) {
+		size_t row = (size_t)sql_i64(r, i, 0);
+		if (row < f->n_put_rows)
+			f->written[f->put_rows[row]] = true;
+	}
+}
+
+static void refresh_cache(struct flight *f, size_t i)
+{
+	struct ns_store *s = f->s;
+	const struct ns_change *c = f->v[i];
+	struct ns_cached *entry = lw_map_find(&s->devices, lw_dev_eui_u64(c->dev_eui));
+	if (!entry) {
+		s->generation++;
+		if (c->op == NS_SESSION_PUT)
+			ns_cache_forget_addr(s, c->session->devaddr);
+		return;
+	}
+	bool put = c->op == NS_SESSION_PUT;
+	struct lw_devaddr addr = put ? c->session->devaddr : (struct lw_devaddr){0};
+	if (!put || !entry->has_session || !lw_devaddr_eq(entry->devaddr, addr))
+		s->generation++;
+	ns_cache_set_session(s, entry, c->version + 1, addr, put ? lw_buf_span(&f->blobs[i]) : lw_span(NULL, 0));
+}
+
+static void on_done(void *arg, const struct sql_outcome *outcome)
+{
+	struct flight *f = arg;
+	struct ns_store *s = f->s;
+	s->stats.commits++;
+	for (size_t i = 0; i < f->n; i++) {
+		struct ns_change *c = f->v[i];
+		c->err = outcome->err ? LW_EUNAVAILABLE : 0;
+		if (outcome->err && f->writer[i] && outcome->unknown)
+			ns_cache_drop(s, c->dev_eui);
+		if (outcome->err || !f->writer[i])
+			continue;
+		if (f->written[i]) {
+			refresh_cache(f, i);
+		} else {
+			c->err = LW_ECONFLICT;
+			s->stats.conflicts++;
+			ns_cache_drop(s, c->dev_eui);
+		}
+	}
+	if (!outcome->err && f->n_events) {
+		struct ns_stored_event *v = lw_xcalloc(f->n_events, sizeof(*v));
+		size_t n = 0;
+		for (size_t i = 0; i < f->n_events; i++)
+			if (f->v[f->events[i].change]->err == 0)
+				v[n++] = (struct ns_stored_event){f->events[i].seq, lw_buf_span(&f->events[i].packed)};
+		if (n)
+			s->o.on_events(s->o.arg, v, n);
+		free(v);
+	}
+	for (size_t i = 0; i < f->n; i++)
+		f->v[i]->done(f->v[i]);
+	free_flight(f);
+}
+
+/* Two members appended to the packed message: protobuf readers merge them (origin = 1, seq = 2). */
+static void complete_event(struct ns_store *s, const struct ns_event *e, struct event *out)
+{
+	Longwave__Ns__V1__Event tail = LONGWAVE__NS__V1__EVENT__INIT;
+	uint8_t bytes[96];
+	tail.origin = s->origin;
+	tail.seq = out->seq;
+	size_t n = longwave__ns__v1__event__pack(&tail, bytes);
+	lw_buf_init(&out->packed, e->packed.n + sizeof(bytes));
+	lw_buf_append_span(&out->packed, e->packed);
+	lw_buf_append(&out->packed, bytes, n);
+}
+
+static void add_sessions(struct flight *f, struct sql_tx *tx)
+{
+	struct sql_params *p = NULL;
+	for (size_t i = 0; i < f->n; i++) {
+		const struct ns_change *c = f->v[i];
+		if (c->op == NS_SESSION_KEEP)
+			continue;
+		if (!p)
+			p = sql_tx_add(tx, &WRITE_SESSIONS, on_written, f);
+		f->writer[i] = f->s->next_writer++;
+		f->put_rows[f->n_put_rows++] = i;
+		sql_put_i64(p, ns_i64(lw_dev_eui_u64(c->dev_eui)));
+		sql_put_i64(p, ns_i64(c->version));
+		sql_put_i64(p, ns_i64(f->writer[i]));
+		if (c->op == NS_SESSION_PUT) {
+			ns_session_encode(c->session, &f->blobs[i]);
+			sql_put_i64(p, (int64_t)c->session->devaddr.v);
+			sql_put_bytes(p, lw_buf_span(&f->blobs[i]));
+		} else {
+			sql_put_null(p);
+			sql_put_null(p);
+		}
+	}
+}
+
+static void add_queue_ops(struct flight *f, struct sql_tx *tx, enum ns_queue_op_kind kind, const struct sql_stmt *stmt)
+{
+	struct sql_params *p = NULL;
+	for (size_t i = 0; i < f->n; i++) {
+		const struct ns_change *c = f->v[i];
+		for (size_t k = 0; k < c->n_queue_ops; k++) {
+			const struct ns_queue_op *op = &c->queue_ops[k];
+			if (op->kind != kind)
+				continue;
+			if (!p)
+				p = sql_tx_add(tx, stmt, NULL, NULL);
+			sql_put_i64(p, ns_i64(lw_dev_eui_u64(c->dev_eui)));
+			sql_put_i64(p, ns_i64(f->writer[i]));
+			if (kind == NS_QUEUE_DELETE || kind == NS_QUEUE_MARK)
+				sql_put_uuid(p, op->id);
+			if (kind == NS_QUEUE_MARK) {
+				sql_put_i64(p, op->state);
+				sql_put_i64(p, op->f_cnt_down);
+				sql_put_i64(p, op->timeout_after_ns / LW_NS_PER_US);
+			}
+		}
+	}
+}
+
+static void add_events(struct flight *f, struct sql_tx *tx)
+{
+	struct ns_store *s = f->s;
+	size_t n = 0;
+	for (size_t i = 0; i < f->n; i++)
+		n += f->v[i]->n_events;
+	if (!n)
+		return;
+	f->events = lw_xcalloc(n, sizeof(*f->events));
+	struct sql_params *p = sql_tx_add(tx, &WRITE_OUTBOX, NULL, NULL);
+	sql_put_text(p, s->origin);
+	for (size_t i = 0; i < f->n; i++) {
+		for (size_t k = 0; k < f->v[i]->n_events; k++) {
+			struct event *e = &f->events[f->n_events++];
+			e->seq = s->next_seq++;
+			e->change = i;
+			complete_event(s, &f->v[i]->events[k], e);
+			sql_put_i64(p, ns_i64(lw_dev_eui_u64(f->v[i]->dev_eui)));
+			sql_put_i64(p, ns_i64(f->writer[i]));
+			sql_put_i64(p, ns_i64(e->seq));
+			sql_put_bytes(p, lw_buf_span(&e->packed));
+		}
+	}
+}
+
+static void send(struct ns_store *s, struct ns_change **v, size_t n)
+{
+	struct flight *f = lw_xcalloc(1, sizeof(*f));
+	struct sql_tx *tx = sql_tx_new(s->db);
+	f->s = s;
+	f->n = n;
+	f->v = lw_xmemdup(v, n * sizeof(*v));
+	f->writer = lw_xcalloc(n, sizeof(*f->writer));
+	f->written = lw_xcalloc(n, sizeof(*f->written));
+	f->put_rows = lw_xcalloc(n, sizeof(*f->put_rows));
+	f->blobs = lw_xcalloc(n, sizeof(*f->blobs));
+	for (size_t i = 0; i < n; i++)
+		lw_buf_init(&f->blobs[i], NS_SESSION_BLOB_MAX);
+	add_sessions(f, tx);
+	add_queue_ops(f, tx, NS_QUEUE_DELETE, &QUEUE_DELETE);
+	add_queue_ops(f, tx, NS_QUEUE_MARK, &QUEUE_MARK);
+	add_queue_ops(f, tx, NS_QUEUE_FLUSH, &QUEUE_FLUSH);
+	add_queue_ops(f, tx, NS_QUEUE_RELEASE_ALL, &QUEUE_RELEASE);
+	add_events(f, tx);
+	sql_tx_commit(tx, on_done, f);
+}
+
+/* One transaction for all, except that a device which is in the batch twice goes on in a further one: a statement must
+ * not touch a row twice. */
+void ns_store_commit(void *self, struct ns_change **v, size_t n)
+{
+	struct ns_store *s = self;
+	size_t begin = 0;
+	struct lw_map seen;
+	lw_map_init(&seen);
+	for (size_t i = 0; i < n; i++) {
+		if (v[i]->op == NS_SESSION_KEEP)
+			continue;
+		if (lw_map_put(&seen, lw_dev_eui_u64(v[i]->dev_eui), v[i])) {
+			send(s, v + begin, i - begin);
+			begin = i;
+			lw_map_clear(&seen);
+			lw_map_put(&seen, lw_dev_eui_u64(v[i]->dev_eui), v[i]);
+		}
+	}
+	lw_map_deinit(&seen);
+	if (n > begin)
+		send(s, v + begin, n - begin);
+}

@@ -1,0 +1,163 @@
+/* Devices and their sessions in memory, bounded: the longest unused go first. The database stays the truth: a commit
+ * compares versions there, and a conflict empties the entry. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/base/xmalloc.h"
+#include "network-server/store/store_impl.h"
+
+static void unlink_age(struct ns_store *s, struct ns_cached *c)
+{
+	*(c->older ? &c->older->newer : &s->oldest) = c->newer;
+	*(c->newer ? &c->newer->older : &s->newest) = c->older;
+}
+
+static void link_newest(struct ns_store *s, struct ns_cached *c)
+{
+	c->older = s->newest;
+	c->newer = NULL;
+	*(s->newest ? &s->newest->newer : &s->oldest) = c;
+	s->newest = c;
+}
+
+void ns_cache_touch(struct ns_store *s, struct ns_cached *c)
+{
+	if (s->newest == c)
+		return;
+	unlink_age(s, c);
+	link_newest(s, c);
+}
+
+/* A chain in by_addr is complete: it names everyone with the address. Without an entry nothing is known. */
+static void unlink_addr(struct ns_store *s, struct ns_cached *c)
+{
+	struct ns_cached *head = c->has_session ? lw_map_find(&s->by_addr, c->devaddr.v) : NULL;
+	if (!head || head == &s->none)
+		return;
+	if (head == c) {
+		lw_map_put(&s->by_addr, c->devaddr.v, c->next_addr ? c->next_addr : &s->none);
+	} else {
+		while (head->next_addr && head->next_addr != c)
+			head = head->next_addr;
+		if (head->next_addr)
+			head->next_addr = c->next_addr;
+	}
+	c->next_addr = NULL;
+}
+
+static void link_addr(struct ns_store *s, struct ns_cached *c)
+{
+	struct ns_cached *head = c->has_session ? lw_map_find(&s->by_addr, c->devaddr.v) : NULL;
+	c->next_addr = NULL;
+	if (!head)
+		return; /* whether others have the address is not known */
+	if (head != &s->none)
+		c->next_addr = head;
+	lw_map_put(&s->by_addr, c->devaddr.v, c);
+}
+
+static void forget(struct ns_store *s, struct ns_cached *c)
+{
+	/* The chain would not be complete without it. */
+	if (c->has_session)
+		ns_cache_forget_addr(s, c->devaddr);
+	unlink_age(s, c);
+	lw_map_remove(&s->devices, lw_dev_eui_u64(c->dev_eui));
+	if (c->blob)
+		lw_wipe(c->blob, c->blob_len);
+	free(c->blob);
+	free(c);
+}
+
+void ns_cache_forget_addr(struct ns_store *s, struct lw_devaddr devaddr)
+{
+	struct ns_cached *c = lw_map_remove(&s->by_addr, devaddr.v);
+	while (c && c != &s->none) {
+		struct ns_cached *next = c->next_addr;
+		c->next_addr = NULL;
+		c = next;
+	}
+}
+
+void ns_cache_drop(struct ns_store *s, struct lw_dev_eui dev_eui)
+{
+	struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(dev_eui));
+	s->generation++;
+	if (c)
+		forget(s, c);
+}
+
+void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t version, struct lw_devaddr devaddr,
+			  struct lw_span blob)
+{
+	bool moves = c->has_session != (blob.p != NULL) || !lw_devaddr_eq(c->devaddr, devaddr);
+	if (moves)
+		unlink_addr(s, c);
+	if (c->blob && blob.n > c->blob_len) {
+		lw_wipe(c->blob, c->blob_len);
+		free(c->blob);
+		c->blob = NULL;
+	}
+	if (blob.p && !c->blob)
+		c->blob = lw_xmalloc(blob.n ? blob.n : 1);
+	if (blob.p)
+		memcpy(c->blob, blob.p, blob.n);
+	c->blob_len = (uint32_t)blob.n;
+	c->has_session = blob.p != NULL;
+	c->version = version;
+	c->devaddr = devaddr;
+	if (moves)
+		link_addr(s, c);
+}
+
+struct ns_cached *ns_cache_put(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,
+			       struct lw_devaddr devaddr, struct lw_span blob)
+{
+	struct lw_dev_eui eui;
+	struct ns_profile_row *profile = lw_bmap_find(&s->profiles, lw_span_str(body->device_profile_id));
+	if (!profile || lw_dev_eui_parse(&eui, body->dev_eui))
+		return NULL;
+	struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(eui));
+	if (!c) {
+		if (lw_map_count(&s->devices) >= s->o.max_cached && s->oldest)
+			forget(s, s->oldest);
+		c = lw_xcalloc(1, sizeof(*c));
+		c->dev_eui = eui;
+		lw_map_put(&s->devices, lw_dev_eui_u64(eui), c);
+		link_newest(s, c);
+	}
+	c->profile = profile;
+	c->is_disabled = body->is_disabled;
+	c->skip_f_cnt_check = body->skip_fcnt_check;
+	if (lw_join_eui_parse(&c->join_eui, body->join_eui))
+		memset(&c->join_eui, 0, sizeof(c->join_eui));
+	if (lw_uuid_parse(&c->tenant_id, body->tenant_id))
+		memset(&c->tenant_id, 0, sizeof(c->tenant_id));
+	ns_cache_set_session(s, c, version, devaddr, blob);
+	return c;
+}
+
+struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *arena)
+{
+	struct ns_device *d = LW_ARENA_NEW(arena, struct ns_device);
+	if (!d)
+		return NULL;
+	d->dev_eui = c->dev_eui;
+	d->join_eui = c->join_eui;
+	d->tenant_id = c->tenant_id;
+	d->is_disabled = c->is_disabled;
+	d->skip_f_cnt_check = c->skip_f_cnt_check;
+	d->profile = c->profile->profile;
+	d->version = c->version;
+	d->has_session = c->has_session && ns_session_decode(lw_span(c->blob, c->blob_len), &d->session) == 0;
+	return d;
+}
+
+void ns_cache_deinit(struct ns_store *s)
+{
+	while (s->oldest)
+		forget(s, s->oldest);
+	lw_map_deinit(&s->devices);
+	lw_map_deinit(&s->by_addr);
+}

@@ -1,0 +1,268 @@
+/* Apply: gateways, device profiles and devices as the application server says they are. Idempotent. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/xmalloc.h"
+#include "network-server/store/store_impl.h"
+
+static const struct sql_stmt PUT_GATEWAY = {
+	.name = "put_gateway",
+	.text = "INSERT INTO gateway (gateway_id, body, last_seen) SELECT b.gateway_id, b.body, 0 FROM {batch} WHERE "
+		"true"
+		" ON CONFLICT (gateway_id) DO UPDATE SET body = excluded.body",
+	.batch = "gateway_id:l body:y",
+};
+
+static const struct sql_stmt DELETE_GATEWAY = {
+	.name = "delete_gateway",
+	.text = "DELETE FROM gateway WHERE gateway_id IN (SELECT b.gateway_id FROM {batch})",
+	.batch = "gateway_id:l",
+};
+
+static const struct sql_stmt PUT_PROFILE = {
+	.name = "put_profile",
+	.text = "INSERT INTO device_profile (id, body) SELECT b.id, b.body FROM {batch} WHERE true"
+		" ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+	.batch = "id:t body:y",
+};
+
+static const struct sql_stmt DELETE_PROFILE = {
+	.name = "delete_profile",
+	.text = "DELETE FROM device_profile WHERE id IN (SELECT b.id FROM {batch})"
+		" AND NOT EXISTS (SELECT 1 FROM device AS d WHERE d.device_profile_id = device_profile.id)",
+	.batch = "id:t",
+};
+
+static const struct sql_stmt PUT_DEVICE = {
+	.name = "put_device",
+	.text = "INSERT INTO device (dev_eui, device_profile_id, body, version, writer)"
+		" SELECT b.dev_eui, b.device_profile_id, b.body, 0, 0 FROM {batch} WHERE true"
+		" ON CONFLICT (dev_eui) DO UPDATE SET device_profile_id = excluded.device_profile_id, body = "
+		"excluded.body",
+	.batch = "dev_eui:l device_profile_id:t body:y",
+};
+
+static const struct sql_stmt DELETE_DEVICE = {
+	.name = "delete_device",
+	.text = "DELETE FROM device WHERE dev_eui IN (SELECT b.dev_eui FROM {batch})",
+	.batch = "dev_eui:l",
+};
+
+static const struct sql_stmt DELETE_ITEMS = {
+	.name = "delete_device_items",
+	.text = "DELETE FROM queue_item WHERE dev_eui IN (SELECT b.dev_eui FROM {batch})",
+	.batch = "dev_eui:l",
+};
+
+struct applying {
+	struct ns_store *s;
+	const Longwave__Ns__V1__ApplyRequest *req;
+	ns_apply_fn *done;
+	void *arg;
+	char **errors;
+	struct lw_bmap new_profiles; /* put earlier in the same request */
+};
+
+static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
+{
+	struct lw_gateway_id gw;
+	struct lw_dev_eui eui;
+	struct lw_uuid id;
+	switch (c->change_case) {
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
+		return lw_gateway_id_parse(&gw, c->put_gateway->gateway_id)
+			       ? "gateway_id is not an EUI of 16 hex digits"
+			       : "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
+		return lw_gateway_id_parse(&gw, c->delete_gateway) ? "gateway_id is not an EUI of 16 hex digits" : "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
+		if (lw_uuid_parse(&id, c->put_device_profile->id))
+			return "device profile id is not a UUID";
+		if (!lw_region_by_id((enum lw_region_id)c->put_device_profile->region))
+			return "region is not known to this network-server";
+		lw_bmap_put(&a->new_profiles, lw_span_str(c->put_device_profile->id), a);
+		return "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
+		return lw_uuid_parse(&id, c->delete_device_profile) ? "device profile id is not a UUID" : "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE: {
+		const Longwave__Ns__V1__Device *d = c->put_device;
+		struct lw_span profile = lw_span_str(d->device_profile_id);
+		if (lw_dev_eui_parse(&eui, d->dev_eui))
+			return "dev_eui is not an EUI of 16 hex digits";
+		if (!lw_bmap_find(&a->s->profiles, profile) && !lw_bmap_find(&a->new_profiles, profile))
+			return "device profile is unknown";
+		return "";
+	}
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
+		return lw_dev_eui_parse(&eui, c->delete_device) ? "dev_eui is not an EUI of 16 hex digits" : "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
+	default:
+		return "change is empty";
+	}
+}
+
+static void put_message(struct sql_params *p, const ProtobufCMessage *m)
+{
+	size_t n = protobuf_c_message_get_packed_size(m);
+	uint8_t *bytes = lw_xmalloc(n ? n : 1);
+	protobuf_c_message_pack(m, bytes);
+	sql_put_bytes(p, lw_span(bytes, n));
+	free(bytes);
+}
+
+static uint64_t dev_eui(const char *text)
+{
+	struct lw_dev_eui eui = {0};
+	lw_dev_eui_parse(&eui, text);
+	return lw_dev_eui_u64(eui);
+}
+
+static uint64_t gateway_id(const char *text)
+{
+	struct lw_gateway_id id = {0};
+	lw_gateway_id_parse(&id, text);
+	return lw_gateway_id_u64(id);
+}
+
+/* Consecutive changes of one kind share a statement, as long as no row comes twice. */
+struct run {
+	struct sql_tx *tx;
+	int kind;
+	struct sql_params *p, *p2;
+	struct lw_bmap keys;
+};
+
+static bool continues(struct run *r, int kind, const char *key)
+{
+	bool twice = lw_bmap_find(&r->keys, lw_span_str(key)) != NULL;
+	bool same = r->kind == kind && !twice;
+	if (!same)
+		lw_bmap_clear(&r->keys);
+	lw_bmap_put(&r->keys, lw_span_str(key), r);
+	r->kind = kind;
+	return same;
+}
+
+static void add(struct run *r, const Longwave__Ns__V1__Change *c)
+{
+	switch (c->change_case) {
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
+		if (!continues(r, (int)c->change_case, c->put_gateway->gateway_id))
+			r->p = sql_tx_add(r->tx, &PUT_GATEWAY, NULL, NULL);
+		sql_put_i64(r->p, ns_i64(gateway_id(c->put_gateway->gateway_id)));
+		put_message(r->p, &c->put_gateway->base);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
+		if (!continues(r, (int)c->change_case, c->delete_gateway))
+			r->p = sql_tx_add(r->tx, &DELETE_GATEWAY, NULL, NULL);
+		sql_put_i64(r->p, ns_i64(gateway_id(c->delete_gateway)));
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
+		if (!continues(r, (int)c->change_case, c->put_device_profile->id))
+			r->p = sql_tx_add(r->tx, &PUT_PROFILE, NULL, NULL);
+		sql_put_text(r->p, c->put_device_profile->id);
+		put_message(r->p, &c->put_device_profile->base);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
+		if (!continues(r, (int)c->change_case, c->delete_device_profile))
+			r->p = sql_tx_add(r->tx, &DELETE_PROFILE, NULL, NULL);
+		sql_put_text(r->p, c->delete_device_profile);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
+		if (!continues(r, (int)c->change_case, c->put_device->dev_eui))
+			r->p = sql_tx_add(r->tx, &PUT_DEVICE, NULL, NULL);
+		sql_put_i64(r->p, ns_i64(dev_eui(c->put_device->dev_eui)));
+		sql_put_text(r->p, c->put_device->device_profile_id);
+		put_message(r->p, &c->put_device->base);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
+		/* Two statements a run would interleave their parameters: each deletion has its own pair. */
+		continues(r, -1, "");
+		sql_put_i64(sql_tx_add(r->tx, &DELETE_ITEMS, NULL, NULL), ns_i64(dev_eui(c->delete_device)));
+		sql_put_i64(sql_tx_add(r->tx, &DELETE_DEVICE, NULL, NULL), ns_i64(dev_eui(c->delete_device)));
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
+	default:
+		break;
+	}
+}
+
+/* A device in the cache keeps its session; one that is not there is read when a frame asks. */
+static void device_changed(struct ns_store *s, const Longwave__Ns__V1__Device *d)
+{
+	struct ns_cached *c = lw_map_find(&s->devices, dev_eui(d->dev_eui));
+	s->generation++;
+	if (!c)
+		return;
+	uint8_t *copy = c->has_session ? lw_xmemdup(c->blob, c->blob_len) : NULL;
+	size_t n = c->blob_len;
+	ns_cache_put(s, d, c->version, c->devaddr, lw_span(copy, copy ? n : 0));
+	if (copy)
+		lw_wipe(copy, n);
+	free(copy);
+}
+
+static void refresh(struct ns_store *s, const Longwave__Ns__V1__Change *c)
+{
+	struct lw_gateway_id gw;
+	switch (c->change_case) {
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
+		ns_catalog_put_gateway(s, c->put_gateway, 0);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
+		if (lw_gateway_id_parse(&gw, c->delete_gateway) == 0)
+			ns_catalog_delete_gateway(s, gw);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
+		ns_catalog_put_profile(s, c->put_device_profile);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
+		device_changed(s, c->put_device);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE: {
+		struct lw_dev_eui eui;
+		if (lw_dev_eui_parse(&eui, c->delete_device) == 0)
+			ns_cache_drop(s, eui);
+		break;
+	}
+	/* A profile's row stays in memory until the end of the process: cached devices may point at it. */
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
+	default:
+		break;
+	}
+}
+
+static void on_applied(void *arg, const struct sql_outcome *outcome)
+{
+	struct applying *a = arg;
+	for (size_t i = 0; !outcome->err && i < a->req->n_changes; i++)
+		if (!a->errors[i][0])
+			refresh(a->s, a->req->changes[i]);
+	a->done(a->arg, outcome->err, a->errors, a->req->n_changes);
+	lw_bmap_deinit(&a->new_profiles);
+	free(a->errors);
+	free(a);
+}
+
+void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *req, ns_apply_fn *done, void *arg)
+{
+	struct applying *a = lw_xcalloc(1, sizeof(*a));
+	struct run run = {.tx = sql_tx_new(s->db), .kind = -2};
+	*a = (struct applying){.s = s, .req = req, .done = done, .arg = arg};
+	a->errors = lw_xcalloc(req->n_changes ? req->n_changes : 1, sizeof(*a->errors));
+	lw_bmap_init(&a->new_profiles);
+	lw_bmap_init(&run.keys);
+	for (size_t i = 0; i < req->n_changes; i++) {
+		union {
+			const char *in;
+			char *out;
+		} text = {.in = check(a, req->changes[i])};
+		a->errors[i] = text.out;
+		if (!a->errors[i][0])
+			add(&run, req->changes[i]);
+	}
+	lw_bmap_deinit(&run.keys);
+	sql_tx_commit(run.tx, on_applied, a);
+}

@@ -1,0 +1,248 @@
+/* What waits for devices. The body of a row is the item as it was handed in; its state has columns of its own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/time.h"
+#include "common/base/xmalloc.h"
+#include "common/pb/unpack.h"
+#include "network-server/store/store_impl.h"
+
+static const struct sql_stmt HEADS = {
+	.name = "queue_heads",
+	.text = "SELECT x.n, x.body, x.item_state, x.f_cnt_down, x.timeout_after, x.total FROM"
+		" (SELECT b.n, b.most, q.body, q.item_state, q.f_cnt_down, q.timeout_after, q.position,"
+		"  count(*) OVER (PARTITION BY b.n) AS total, row_number() OVER (PARTITION BY b.n ORDER BY q.position) "
+		"AS place"
+		"  FROM {batch} JOIN queue_item AS q ON q.dev_eui = b.dev_eui) AS x"
+		" WHERE x.place <= x.most ORDER BY x.n, x.position",
+	.batch = "dev_eui:l most:l",
+	.cols = "lyllll",
+};
+
+static const struct sql_stmt LIST = {
+	.name = "queue_list",
+	.text = "SELECT body, item_state, f_cnt_down, timeout_after FROM queue_item WHERE dev_eui = $1 ORDER BY "
+		"position",
+	.params = "l",
+	.cols = "ylll",
+};
+
+static const struct sql_stmt INSERT = {
+	.name = "queue_insert",
+	.text = "INSERT INTO queue_item (id, dev_eui, position, body, item_state, f_cnt_down, timeout_after)"
+		" SELECT b.id, b.dev_eui, b.position, b.body, 0, 0, 0 FROM {batch}",
+	.batch = "id:u dev_eui:l position:l body:y",
+};
+
+static const struct sql_stmt FLUSH = {
+	.name = "queue_flush",
+	.text = "DELETE FROM queue_item WHERE dev_eui = $1 AND item_state = 0",
+	.params = "l",
+};
+
+static const struct sql_stmt REENCRYPT = {
+	.name = "queue_reencrypt",
+	.text = "UPDATE queue_item AS q SET body = b.body FROM {batch} WHERE q.id = b.id AND q.dev_eui = b.dev_eui"
+		" AND q.item_state = 0",
+	.batch = "id:u dev_eui:l body:y",
+};
+
+/* ---- for the flows ---- */
+
+struct heads {
+	size_t n;
+	struct ns_queue_fetch *v[];
+};
+
+static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_arena *a, struct ns_queue_item *out)
+{
+	*out = (struct ns_queue_item){
+		.f_port = (uint8_t)b->f_port,
+		.confirmed = b->confirmed,
+		.is_encrypted_by_caller = b->is_encrypted_by_caller,
+		.first_f_cnt = b->first_f_cnt,
+		.expires_at_ns = b->expires_at ? lw_join_ns(b->expires_at->seconds, b->expires_at->nanos) : 0,
+		.sealed = lw_arena_span(a, lw_span(b->sealed.data, b->sealed.len)),
+	};
+	if (lw_uuid_parse(&out->id, b->id))
+		memset(&out->id, 0, sizeof(out->id));
+	for (size_t i = 0; i < b->n_frm_payloads && i < NS_QUEUE_PAYLOADS; i++)
+		out->payload[out->n_payloads++] =
+			lw_arena_span(a, lw_span(b->frm_payloads[i].data, b->frm_payloads[i].len));
+	out->session_key_id_len =
+		(uint8_t)(b->session_key_id.len < NS_KEY_ID_MAX ? b->session_key_id.len : NS_KEY_ID_MAX);
+	if (out->session_key_id_len)
+		memcpy(out->session_key_id, b->session_key_id.data, out->session_key_id_len);
+}
+
+static void on_heads(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct heads *f = arg;
+	for (size_t i = 0; i < f->n; i++) {
+		f->v[i]->err = outcome->err ? LW_EUNAVAILABLE : 0;
+		f->v[i]->n = f->v[i]->total = 0;
+		f->v[i]->items = NULL;
+	}
+	for (size_t i = 0; r && i < sql_rows(r); i++) {
+		size_t at = (size_t)sql_i64(r, i, 0);
+		struct ns_queue_fetch *req = at < f->n ? f->v[at] : NULL;
+		if (!req || req->n == req->max)
+			continue;
+		if (!req->items)
+			req->items = LW_ARENA_ARRAY(req->arena, struct ns_queue_item, req->max);
+		struct lw_span packed = sql_span(r, i, 1);
+		Longwave__Ns__V1__QueueItem *b = longwave__ns__v1__queue_item__unpack(NULL, packed.n, packed.p);
+		if (!req->items || !b) {
+			req->err = LW_ENOMEM;
+		} else {
+			struct ns_queue_item *item = &req->items[req->n++];
+			item_from_body(b, req->arena, item);
+			item->state = (enum ns_item_state)sql_i64(r, i, 2);
+			item->f_cnt_down = (uint32_t)sql_i64(r, i, 3);
+			item->timeout_after_ns = sql_i64(r, i, 4) * LW_NS_PER_US;
+			req->total = (size_t)sql_i64(r, i, 5);
+		}
+		if (b)
+			longwave__ns__v1__queue_item__free_unpacked(b, NULL);
+	}
+	for (size_t i = 0; i < f->n; i++)
+		f->v[i]->done(f->v[i]);
+	free(f);
+}
+
+void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n)
+{
+	struct ns_store *s = self;
+	struct heads *f = lw_xmalloc(sizeof(*f) + n * sizeof(f->v[0]));
+	struct sql_query *q = sql_query_new(s->db, &HEADS);
+	f->n = n;
+	for (size_t i = 0; i < n; i++) {
+		f->v[i] = v[i];
+		sql_put_i64(sql_query_params(q), ns_i64(lw_dev_eui_u64(v[i]->dev_eui)));
+		sql_put_i64(sql_query_params(q), (int64_t)v[i]->max);
+	}
+	sql_query_send(q, on_heads, f);
+}
+
+/* ---- for the API ---- */
+
+struct waiting {
+	ns_store_done_fn *done;
+	void *arg;
+};
+
+static void on_done(void *arg, const struct sql_outcome *outcome)
+{
+	struct waiting *w = arg;
+	w->done(w->arg, outcome->err);
+	free(w);
+}
+
+static void commit(struct sql_tx *tx, ns_store_done_fn *done, void *arg)
+{
+	struct waiting *w = lw_xmalloc(sizeof(*w));
+	*w = (struct waiting){done, arg};
+	sql_tx_commit(tx, on_done, w);
+}
+
+static void put_body(struct sql_params *p, const Longwave__Ns__V1__QueueItem *item)
+{
+	size_t n = longwave__ns__v1__queue_item__get_packed_size(item);
+	uint8_t *bytes = lw_xmalloc(n ? n : 1);
+	longwave__ns__v1__queue_item__pack(item, bytes);
+	sql_put_bytes(p, lw_span(bytes, n));
+	free(bytes);
+}
+
+void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
+		      void *arg)
+{
+	struct sql_tx *tx = sql_tx_new(s->db);
+	struct lw_dev_eui eui;
+	struct lw_uuid id;
+	if (req->flush_queue && req->n_items && lw_dev_eui_parse(&eui, req->items[0]->dev_eui) == 0)
+		sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(eui)));
+	struct sql_params *p = sql_tx_add(tx, &INSERT, NULL, NULL);
+	for (size_t i = 0; i < req->n_items; i++) {
+		if (lw_uuid_parse(&id, req->items[i]->id) || lw_dev_eui_parse(&eui, req->items[i]->dev_eui))
+			continue;
+		sql_put_uuid(p, id);
+		sql_put_i64(p, ns_i64(lw_dev_eui_u64(eui)));
+		sql_put_i64(p, ns_i64(s->next_position++));
+		put_body(p, req->items[i]);
+	}
+	commit(tx, done, arg);
+}
+
+void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_store_done_fn *done, void *arg)
+{
+	struct sql_tx *tx = sql_tx_new(s->db);
+	sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(dev_eui)));
+	commit(tx, done, arg);
+}
+
+struct listing {
+	struct ns_store *s;
+	struct lw_arena *arena;
+	ns_queue_list_fn *done;
+	void *arg;
+};
+
+static void on_list(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct listing *l = arg;
+	size_t n = r ? sql_rows(r) : 0, kept = 0;
+	int err = outcome->err;
+	Longwave__Ns__V1__QueueItem **v = n ? LW_ARENA_ARRAY(l->arena, Longwave__Ns__V1__QueueItem *, n) : NULL;
+	if (n && !v)
+		err = LW_ENOMEM;
+	for (size_t i = 0; !err && i < n; i++) {
+		ProtobufCMessage *m = NULL;
+		if (lw_pb_unpack(&longwave__ns__v1__queue_item__descriptor, sql_span(r, i, 0), l->arena, &m))
+			continue;
+		Longwave__Ns__V1__QueueItem *item = (Longwave__Ns__V1__QueueItem *)m;
+		int64_t state = sql_i64(r, i, 1), timeout_us = sql_i64(r, i, 3);
+		item->is_pending = item->confirmed && state != NS_ITEM_QUEUED;
+		item->f_cnt_down = (uint32_t)sql_i64(r, i, 2);
+		if (timeout_us) {
+			item->timeout_after = LW_ARENA_NEW(l->arena, Google__Protobuf__Timestamp);
+			if (item->timeout_after) {
+				google__protobuf__timestamp__init(item->timeout_after);
+				item->timeout_after->seconds = timeout_us / 1000000;
+				item->timeout_after->nanos = (int32_t)(timeout_us % 1000000) * 1000;
+			}
+		}
+		v[kept++] = item;
+	}
+	l->done(l->arg, err, v, kept);
+	free(l);
+}
+
+void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_arena *arena, ns_queue_list_fn *done,
+			 void *arg)
+{
+	struct listing *l = lw_xmalloc(sizeof(*l));
+	struct sql_query *q = sql_query_new(s->db, &LIST);
+	*l = (struct listing){s, arena, done, arg};
+	sql_put_i64(sql_query_params(q), ns_i64(lw_dev_eui_u64(dev_eui)));
+	sql_query_send(q, on_list, l);
+}
+
+void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptRequest *req, ns_store_done_fn *done,
+			void *arg)
+{
+	struct sql_tx *tx = sql_tx_new(s->db);
+	struct sql_params *p = sql_tx_add(tx, &REENCRYPT, NULL, NULL);
+	struct lw_dev_eui eui = {0};
+	struct lw_uuid id;
+	lw_dev_eui_parse(&eui, req->dev_eui);
+	for (size_t i = 0; i < req->n_items; i++) {
+		if (lw_uuid_parse(&id, req->items[i]->id))
+			continue;
+		sql_put_uuid(p, id);
+		sql_put_i64(p, ns_i64(lw_dev_eui_u64(eui)));
+		put_body(p, req->items[i]);
+	}
+	commit(tx, done, arg);
+}

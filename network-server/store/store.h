@@ -1,0 +1,80 @@
+/* The network-server's durable state over SQL, and what of it is kept in memory. Implements the store port of the flows
+ * and the changes that the API makes. Knows no radio, no MQTT, no gRPC; never logs keys. */
+#pragma once
+
+#include "common/base/ids.h"
+#include "common/io/sql.h"
+#include "network-server/domain/device.h"
+#include "network-server/flow/ports.h"
+
+struct rt_loop;
+struct rt_log;
+struct ns_store;
+
+/* An event that is durable and has its number. Borrowed during the call. */
+struct ns_stored_event {
+	uint64_t seq;
+	struct lw_span packed; /* complete longwave.ns.v1.Event */
+};
+
+struct ns_store_opts {
+	struct rt_loop *loop;
+	struct rt_log *log;
+	struct sql_db *db;
+	const char *origin; /* stable id of this replica */
+	size_t max_cached;  /* devices kept in memory; 0: 300000 */
+	struct lw_rng *rng;
+	/* Once, when the tables are there and gateways and profiles are loaded; or err and its text: end the daemon. */
+	void (*on_ready)(void *arg, int err, const char *detail);
+	/* In the order of seq, after their commit. */
+	void (*on_events)(void *arg, const struct ns_stored_event *v, size_t n);
+	void *arg;
+};
+
+struct ns_store *ns_store_new(const struct ns_store_opts *o);
+/* Before the database is freed. */
+void ns_store_free(struct ns_store *s);
+void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out);
+void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out);
+const char *ns_store_origin(const struct ns_store *s);
+
+struct ns_store_stats {
+	size_t cached_devices, gateways, profiles;
+	uint64_t cache_hits, cache_misses, commits, conflicts;
+};
+void ns_store_get_stats(const struct ns_store *s, struct ns_store_stats *out);
+
+/* ---- configuration (Apply) ---- */
+
+/* done is called once; errors[i] is "" or what is wrong with change i (then nothing of that change was done). err: the
+ * whole did not happen. `req` stays valid until then. */
+typedef void ns_apply_fn(void *arg, int err, char *const *errors, size_t n);
+void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *req, ns_apply_fn *done, void *arg);
+
+/* Borrowed until the loop is reached again; NULL: unknown. */
+const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const char *id);
+
+/* ---- queue ---- */
+
+typedef void ns_store_done_fn(void *arg, int err);
+/* Adds items behind the others; `req` (with valid EUIs and UUIDs) stays valid until done. LW_EEXISTS: an id is there.
+ */
+void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
+		      void *arg);
+/* Removes what is still waiting. */
+void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_store_done_fn *done, void *arg);
+/* Whole queue as messages in `arena`, oldest first. */
+typedef void ns_queue_list_fn(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n);
+void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_arena *arena, ns_queue_list_fn *done,
+			 void *arg);
+/* New ciphertexts for items that still wait. */
+void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptRequest *req, ns_store_done_fn *done,
+			void *arg);
+
+/* ---- outbox ---- */
+
+/* Up to `limit` events of this origin after `seq`, oldest first. */
+typedef void ns_outbox_fn(void *arg, int err, const struct ns_stored_event *v, size_t n);
+void ns_store_read_outbox(struct ns_store *s, uint64_t after_seq, uint32_t limit, ns_outbox_fn *done, void *arg);
+/* They are safe with the application server; removed with the next tick, in one statement for all calls of it. */
+void ns_store_ack_outbox(struct ns_store *s, uint64_t up_to_seq);
