@@ -67,7 +67,8 @@ typedef void redis_fn(void *arg, int err, const struct redis_reply *reply);
 void redis_cmd(struct redis *r, redis_fn *fn, void *arg, const char *fmt, ...);
 void redis_argv(struct redis *r, redis_fn *fn, void *arg, size_t n, const struct lw_span *argv);
 
-/* A Lua script, declared static const; its address is its identity. Sent as EVALSHA, in full when the server lost it. */
+/* A Lua script, declared static const; its address is its identity. Sent as EVALSHA, in full when the server lost it.
+ */
 struct redis_script {
 	const char *name;
 	const char *text;
@@ -101,8 +102,8 @@ struct redis_streams *redis_streams_new(struct redis *r);
 /* All subscriptions end; nothing is called any more. */
 void redis_streams_free(struct redis_streams *s);
 /* The last `history` entries first (oldest first), then each new one, without a gap between, until redis_sub_free().
- * Across a lost connection it goes on after the last entry seen. Several may follow one key. `caught_up` (may be NULL) is
- * called once, after the history. */
+ * Across a lost connection it goes on after the last entry seen. Several may follow one key. `caught_up` (may be NULL)
+ * is called once, after the history. */
 struct redis_sub *redis_streams_follow(struct redis_streams *s, const char *key, size_t history, redis_entry_fn *fn,
 				       void (*caught_up)(void *arg), void *arg);
 /* May be called from inside its callback. */

@@ -54,7 +54,8 @@ static void put(struct sql_params *p, struct lw_buf *b, const void *prefix, size
 {
 	uint8_t len[4];
 	lw_put_be32(len, (uint32_t)(n_prefix + v.n));
-	if (v.n > SQL_COL_MAX || lw_buf_append(b, len, 4) || lw_buf_append(b, prefix, n_prefix) || lw_buf_append_span(b, v))
+	if (v.n > SQL_COL_MAX || lw_buf_append(b, len, 4) || lw_buf_append(b, prefix, n_prefix) ||
+	    lw_buf_append_span(b, v))
 		p->err = LW_EBIG;
 }
 
@@ -269,8 +270,6 @@ static struct sql_item *op_add(struct sql_op *op, const struct sql_stmt *stmt)
 	op->items[op->n++] = it;
 	return it;
 }
-
-
 
 static void op_free(struct sql_op *op)
 {

@@ -31,7 +31,8 @@ struct sql_result;
 /* A statement, declared once as static const; its address is its identity.
  *
  * Types: b bool · i int32 · l int64 · d double · t text · y bytes · u UUID · s timestamp (int64 µs since 1970 UTC) ·
- *        j JSON text. PostgreSQL types: boolean, integer, bigint, double precision, text, bytea, uuid, timestamptz, jsonb.
+ *        j JSON text. PostgreSQL types: boolean, integer, bigint, double precision, text, bytea, uuid, timestamptz,
+ * jsonb.
  *
  * `text` uses $1, $2 … for `params`. When `batch` is set, {batch} in a FROM clause is the table of the batch's rows,
  * alias b, with the named columns and b.n, the row's number from 0:
@@ -45,7 +46,8 @@ struct sql_result;
  *   .batch = "dev_eui:y version:l state:y", .cols = "l",
  *
  * {b.x} in braces is a column of the batch where SQLite would not accept b.x: in RETURNING of UPDATE (an INSERT can
- * return only its own columns). UPDATE takes no alias: qualify by the table's name, also in RETURNING. Rows of one batch must not touch the same table row twice. */
+ * return only its own columns). UPDATE takes no alias: qualify by the table's name, also in RETURNING. Rows of one
+ * batch must not touch the same table row twice. */
 struct sql_stmt {
 	const char *name;   /* unique within the database; at most 60 characters; metric label and prepared statement */
 	const char *text;   /* one statement, no semicolon */
@@ -68,12 +70,12 @@ struct sql_options {
 	void *arg;
 };
 
-/* Checks the DSN and starts to connect; an unreachable PostgreSQL is no error here, it is retried with back-off for ever.
- * SQLite: the file is opened and created now. Strings are copied. LW_EINVAL (DSN), LW_EIO (file). */
+/* Checks the DSN and starts to connect; an unreachable PostgreSQL is no error here, it is retried with back-off for
+ * ever. SQLite: the file is opened and created now. Strings are copied. LW_EINVAL (DSN), LW_EIO (file). */
 int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options *options, struct lw_diag *diag);
-/* Pending calls are answered with LW_ECANCELLED before this returns (a transaction under way has an unknown outcome; with
- * SQLite what is queued is still executed). The memory is released once the loop has run the close callbacks. NULL is
- * allowed. Not from inside a callback of this database. */
+/* Pending calls are answered with LW_ECANCELLED before this returns (a transaction under way has an unknown outcome;
+ * with SQLite what is queued is still executed). The memory is released once the loop has run the close callbacks. NULL
+ * is allowed. Not from inside a callback of this database. */
 void sql_free(struct sql_db *db);
 
 bool sql_is_up(const struct sql_db *db);
@@ -113,8 +115,8 @@ size_t sql_rows(const struct sql_result *r);
 /* Rows changed by INSERT, UPDATE, DELETE; rows returned by SELECT. */
 uint64_t sql_affected(const struct sql_result *r);
 bool sql_is_null(const struct sql_result *r, size_t row, size_t col);
-/* The declared type decides which one may be called (i32 columns also by sql_i64, t and j by sql_text and sql_span, y and
- * u by sql_span). Null reads as 0, "" or an empty span. Borrowed until the callback returns; text is terminated. */
+/* The declared type decides which one may be called (i32 columns also by sql_i64, t and j by sql_text and sql_span, y
+ * and u by sql_span). Null reads as 0, "" or an empty span. Borrowed until the callback returns; text is terminated. */
 bool sql_bool(const struct sql_result *r, size_t row, size_t col);
 int32_t sql_i32(const struct sql_result *r, size_t row, size_t col);
 int64_t sql_i64(const struct sql_result *r, size_t row, size_t col);
@@ -155,13 +157,13 @@ void sql_query_discard(struct sql_query *q);
 /* ---- transactions ----------------------------------------------------------------------------------------------- */
 
 struct sql_tx *sql_tx_new(struct sql_db *db);
-/* Appends a statement; the answer takes its values and is valid until the next sql_tx_… call with this tx. A batch without
- * rows is not executed and gives an empty result. `result` (may be NULL) is called after the commit only, in the order
- * of the statements, before `done`. */
+/* Appends a statement; the answer takes its values and is valid until the next sql_tx_… call with this tx. A batch
+ * without rows is not executed and gives an empty result. `result` (may be NULL) is called after the commit only, in
+ * the order of the statements, before `done`. */
 struct sql_params *sql_tx_add(struct sql_tx *tx, const struct sql_stmt *stmt, sql_result_fn *result, void *arg);
-/* The statement added last must affect at least `min` and at most `max` rows, otherwise everything is rolled back and the
- * transaction ends with `err` (negative; LW_ENOTFOUND, LW_ECONFLICT …). Costs PostgreSQL one more round trip for the
- * transaction, in which nothing else is written: for API calls, not for the radio path. */
+/* The statement added last must affect at least `min` and at most `max` rows, otherwise everything is rolled back and
+ * the transaction ends with `err` (negative; LW_ENOTFOUND, LW_ECONFLICT …). Costs PostgreSQL one more round trip for
+ * the transaction, in which nothing else is written: for API calls, not for the radio path. */
 void sql_tx_expect(struct sql_tx *tx, uint64_t min, uint64_t max, int err);
 /* Takes the transaction. Transactions of one database are executed in the order of these calls. On SQLite those that
  * wait together share one fsync, each still succeeds or fails on its own. A transaction without statements succeeds.

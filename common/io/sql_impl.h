@@ -174,7 +174,7 @@ struct sql_db {
 	bool closing;
 	uv_async_t wake;
 	uv_timer_t ticker;
-	int handles; /* of the two above that are not yet closed */
+	int handles;               /* of the two above that are not yet closed */
 	struct lw_list migrations; /* jobs of sql_migrate.c */
 };
 
@@ -188,8 +188,8 @@ void sql_wake(struct sql_db *db);
 /* Ends all jobs of sql_migrate.c for a database that is being freed. */
 void sql_migrate_cancel(struct sql_db *db);
 
-/* Keyword and value lists for libpq, terminated by NULL; `addresses` (may be NULL) is put as hostaddr with host repeated as
- * often. Memory in the arena. LW_EINVAL. */
+/* Keyword and value lists for libpq, terminated by NULL; `addresses` (may be NULL) is put as hostaddr with host
+ * repeated as often. Memory in the arena. LW_EINVAL. */
 struct sql_pg_params {
 	const char *keys[64];
 	const char *values[64];

@@ -178,8 +178,10 @@ static int check_row(const struct sql_migration_set *set, long number, const cha
 {
 	char want[17];
 	if (number < 1 || (size_t)number > set->n) {
-		lw_diag_set(diag, "the database is at migration %ld, this program knows only %zu: it is older than the "
-				  "database", number, set->n);
+		lw_diag_set(diag,
+			    "the database is at migration %ld, this program knows only %zu: it is older than the "
+			    "database",
+			    number, set->n);
 		return LW_EPRECONDITION;
 	}
 	text_hash(set->v[number - 1].text, want);
@@ -241,8 +243,9 @@ static int apply(struct target *t, const struct sql_migration *m)
 static int run(struct target *t, const struct sql_migration_set *set, size_t *applied)
 {
 	size_t n = 0;
-	int rc = exec(t, "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
-			 "hash TEXT NOT NULL, applied_at BIGINT NOT NULL)");
+	int rc =
+		exec(t, "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+			"hash TEXT NOT NULL, applied_at BIGINT NOT NULL)");
 	if (rc == 0)
 		rc = t->sqlite ? list_sqlite(t, set, &n) : list_pg(t, set, &n);
 	for (; rc == 0 && n < set->n; n++) {
@@ -256,7 +259,8 @@ static int run(struct target *t, const struct sql_migration_set *set, size_t *ap
 	return rc ? rc : exec(t, "COMMIT");
 }
 
-static int migrate(const struct sql_dsn *dsn, const struct sql_migration_set *set, size_t *applied, struct lw_diag *diag)
+static int migrate(const struct sql_dsn *dsn, const struct sql_migration_set *set, size_t *applied,
+		   struct lw_diag *diag)
 {
 	struct lw_diag own;
 	struct target t = {.sqlite = dsn->sqlite, .diag = diag ? diag : &own};

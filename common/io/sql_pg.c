@@ -1,6 +1,6 @@
-/* PostgreSQL behind the SQL adapter: one connection writes, some read, all in pipeline mode. Each transaction or query is
- * one segment that ends in a sync; between two syncs the server runs an implicit transaction, so nothing else has to be
- * sent. Only transactions with expectations use BEGIN, and hold the writer until they are decided. Never blocks. */
+/* PostgreSQL behind the SQL adapter: one connection writes, some read, all in pipeline mode. Each transaction or query
+ * is one segment that ends in a sync; between two syncs the server runs an implicit transaction, so nothing else has to
+ * be sent. Only transactions with expectations use BEGIN, and hold the writer until they are decided. Never blocks. */
 #include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -50,7 +50,7 @@ struct conn {
 	struct lw_backoff backoff;
 	struct lw_list segs;
 	size_t n_segs;
-	bool held; /* a transaction waits for its decision */
+	bool held;              /* a transaction waits for its decision */
 	struct lw_map prepared; /* plan's address + 0 → plan */
 	char error[160];
 };
@@ -73,10 +73,12 @@ int sql_pg_err(const char *s)
 		const char *state;
 		int err;
 	} TABLE[] = {
-		{"23505", LW_EEXISTS},	{"23503", LW_ENOTFOUND},    {"40001", LW_ECONFLICT}, {"40P01", LW_ECONFLICT},
-		{"55P03", LW_ECONFLICT}, {"57014", LW_ETIMEDOUT},    {"25006", LW_EUNAVAILABLE}, {"54000", LW_EBIG},
-		{"08", LW_EUNAVAILABLE}, {"57P", LW_EUNAVAILABLE}, {"53300", LW_EUNAVAILABLE}, {"53", LW_EFULL},
-		{"28", LW_EAUTH},	{"3D000", LW_EUNAVAILABLE}, {"22", LW_EINVAL},	     {"23", LW_EINVAL},
+		{"23505", LW_EEXISTS},      {"23503", LW_ENOTFOUND},    {"40001", LW_ECONFLICT},
+		{"40P01", LW_ECONFLICT},    {"55P03", LW_ECONFLICT},    {"57014", LW_ETIMEDOUT},
+		{"25006", LW_EUNAVAILABLE}, {"54000", LW_EBIG},         {"08", LW_EUNAVAILABLE},
+		{"57P", LW_EUNAVAILABLE},   {"53300", LW_EUNAVAILABLE}, {"53", LW_EFULL},
+		{"28", LW_EAUTH},           {"3D000", LW_EUNAVAILABLE}, {"22", LW_EINVAL},
+		{"23", LW_EINVAL},
 	};
 	if (!s)
 		return LW_EUNAVAILABLE;

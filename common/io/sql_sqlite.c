@@ -1,6 +1,6 @@
-/* SQLite behind the SQL adapter: one thread writes, one reads (WAL), each with a connection and prepared statements of its
- * own. Everything that waits for the writer is one SQLite transaction with a savepoint for each of ours, so that many
- * share one fsync. Never touches the loop except to wake it. */
+/* SQLite behind the SQL adapter: one thread writes, one reads (WAL), each with a connection and prepared statements of
+ * its own. Everything that waits for the writer is one SQLite transaction with a savepoint for each of ours, so that
+ * many share one fsync. Never touches the loop except to wake it. */
 #include <stdlib.h>
 #include <stdio.h>
 
@@ -166,7 +166,8 @@ static bool read_row(struct sql_op *op, struct sql_item *it, sqlite3_stmt *s)
 	if (!plan->n_cols)
 		return true;
 	if ((size_t)sqlite3_column_count(s) != plan->n_cols) {
-		sql_op_fail(op, LW_EINTERNAL, false, plan->stmt->name, "number of columns differs from the declaration");
+		sql_op_fail(op, LW_EINTERNAL, false, plan->stmt->name,
+			    "number of columns differs from the declaration");
 		return false;
 	}
 	struct sql_cell *row = sql_result_add_row(&it->result);
@@ -368,9 +369,9 @@ static void thread_main(void *arg)
 
 static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struct lw_diag *diag)
 {
-	int rc = sqlite3_open_v2(dsn->path, &t->h,
-				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-				 NULL);
+	int rc = sqlite3_open_v2(
+		dsn->path, &t->h,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_busy_timeout(t->h, BUSY_MS);
 		if (exec(t, "PRAGMA journal_mode=WAL") &&

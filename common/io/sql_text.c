@@ -12,9 +12,11 @@ static const struct type_info {
 	uint32_t array_oid;
 	const char *name;
 } TYPES[] = {
-	{'b', 16, 1000, "boolean"},       {'i', 23, 1007, "integer"},      {'l', 20, 1016, "bigint"},
-	{'d', 701, 1022, "double precision"}, {'t', 25, 1009, "text"},     {'y', 17, 1001, "bytea"},
-	{'u', 2950, 2951, "uuid"},        {'s', 1184, 1185, "timestamptz"}, {'j', 3802, 3807, "jsonb"},
+	{'b', 16, 1000, "boolean"}, {'i', 23, 1007, "integer"},
+	{'l', 20, 1016, "bigint"},  {'d', 701, 1022, "double precision"},
+	{'t', 25, 1009, "text"},    {'y', 17, 1001, "bytea"},
+	{'u', 2950, 2951, "uuid"},  {'s', 1184, 1185, "timestamptz"},
+	{'j', 3802, 3807, "jsonb"},
 };
 
 static const struct type_info *type_find(char letter)

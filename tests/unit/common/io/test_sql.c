@@ -34,7 +34,8 @@ static const struct sql_migration_set SET = {
 		(const struct sql_migration[]){
 			{1, "item",
 			 "CREATE TABLE parent (id BIGINT PRIMARY KEY);\n"
-			 "CREATE TABLE item (key {bytea} PRIMARY KEY, version BIGINT NOT NULL, name TEXT, flag BOOLEAN, "
+			 "CREATE TABLE item (key {bytea} PRIMARY KEY, version BIGINT NOT NULL, name TEXT, flag "
+			 "BOOLEAN, "
 			 "small INTEGER, ratio DOUBLE PRECISION, at {timestamp}, uid {uuid}, doc {json}, "
 			 "parent BIGINT REFERENCES parent (id), CHECK (version >= 0));\n"
 			 "CREATE INDEX ON item USING hash (name); -- only:postgres\n"
@@ -110,7 +111,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- waiting for answers ------------------------------------------------------------------------------------------- */
+/* ---- waiting for answers -------------------------------------------------------------------------------------------
+ */
 
 struct answer {
 	bool done;
@@ -164,7 +166,8 @@ static int commit(struct ctx *c, struct sql_tx *tx, struct answer *a)
 	return a->outcome.err;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------- */
+/* ---- statements ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct sql_stmt INSERT = {
 	.name = "item_insert",
@@ -244,7 +247,8 @@ static void insert_items(struct ctx *c, uint32_t first, uint32_t n)
 	assert_int_equal(commit(c, tx, &a), 0);
 }
 
-/* ---- tests ----------------------------------------------------------------------------------------------------------- */
+/* ---- tests
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void test_batch_sizes(void **state)
 {
@@ -622,7 +626,8 @@ static void test_rate(void **state)
 	free(a);
 }
 
-/* ---- PostgreSQL only -------------------------------------------------------------------------------------------------- */
+/* ---- PostgreSQL only
+ * -------------------------------------------------------------------------------------------------- */
 
 static void run_until_state(struct ctx *c, bool up)
 {
@@ -700,7 +705,8 @@ static void test_away_at_start(void **state)
 	rt_loop_free(c.loop);
 }
 
-/* ---- migrations -------------------------------------------------------------------------------------------------------- */
+/* ---- migrations
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct migrated {
 	bool done;
@@ -758,9 +764,14 @@ static void test_dsn(void **state)
 {
 	(void)state;
 	static const char *const bad[] = {
-		"",		       "mysql://x",		     "sqlite://",
-		"sqlite:///tmp/x?sync=off", "sqlite:///nonexistent/dir/x.db", "postgres://h/db?schema=Bad;drop",
-		"postgres://h/db?no_such_option=1", NULL,
+		"",
+		"mysql://x",
+		"sqlite://",
+		"sqlite:///tmp/x?sync=off",
+		"sqlite:///nonexistent/dir/x.db",
+		"postgres://h/db?schema=Bad;drop",
+		"postgres://h/db?no_such_option=1",
+		NULL,
 	};
 	struct rt_loop *loop = rt_loop_new();
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -794,7 +805,10 @@ static int group_teardown(void **state)
 }
 
 #define BOTH(f)                                                                                                        \
-	{#f "/sqlite", f, setup_lite, teardown, NULL}, {#f "/postgres", f, setup_pg, teardown, NULL}
+	{#f "/sqlite", f, setup_lite, teardown, NULL},                                                                 \
+	{                                                                                                              \
+#f "/postgres", f, setup_pg, teardown, NULL                                                            \
+	}
 
 int main(void)
 {
