@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app-server/config.h"
+#include "common/base/arena.h"
 #include "common/base/rng.h"
 #include "common/crypto/aes.h"
 #include "common/runtime/daemon.h"
@@ -35,6 +36,7 @@ struct as {
 	struct rt_loop *loop;
 	struct rt_log *log;
 	struct rt_metrics *metrics;
+	struct lw_arena arena; /* of what lives as long as the process */
 	struct lw_rng rng;
 	struct lw_schema *schema;
 	struct lw_keycache *keys; /* AppSKey schedules */

@@ -10,7 +10,10 @@
 #include "app-server/domain/rights.h"
 #include "common/io/grpc_call.h"
 #include "common/io/sql.h"
+#include "proto/longwave/ns/v1/ns.pb-c.h"
 
+struct as_get;
+struct as_list;
 struct as_rpc;
 
 struct as_call {
@@ -22,9 +25,17 @@ struct as_call {
 	struct as_caller caller;
 	struct lw_uuid tenant_id; /* owner of the object that the row names; zero: none */
 	bool has_tenant;
-	const char *object_id; /* canonical text of the object's id (lower case), or "" */
+	const char *object_id;  /* canonical text of the object's id (lower case), or "" */
+	const char *object_id2; /* of the second id field, or "" */
 	void *state;           /* the handler's own, across its waits */
 	void (*then)(struct as_call *c, const struct sql_result *r);
+	void (*then_ns)(struct as_call *c, const ProtobufCMessage *resp);
+	/* After as_put(); NULL: reply empty. */
+	void (*then_put)(struct as_call *c);
+	const char *what; /* for "… exists already" */
+	bool forget;      /* owners or rights changed: drop the cache once it is done */
+	const struct as_get *get;
+	struct as_list *list;
 };
 
 typedef void as_handler_fn(struct as_call *c);
@@ -45,13 +56,17 @@ enum as_object_kind {
 
 /* One RPC: a row in api/table.c. */
 struct as_rpc {
-	const char *path;  /* "/api.DeviceService/Get" */
-	const char *right; /* "DeviceAccess:Read"; NULL: no authentication; "" : the handler checks itself */
+	const char *path; /* "api.DeviceService/Get" */
+	as_handler_fn *fn;
 	enum as_object_kind kind;
 	const char *field;  /* "device.dev_eui" */
 	const char *field2; /* second id, see kinds */
-	as_handler_fn *fn;
+	/* NULL: as in the route of the RPC (api/routes.c; "" there means no authentication). AS_RIGHT_OWN: authenticated,
+	 * the handler checks the rest itself. */
+	const char *right;
 };
+
+#define AS_RIGHT_OWN "-"
 
 extern const struct as_rpc as_rpcs[];
 extern const size_t as_rpcs_count;
@@ -66,6 +81,9 @@ void as_fail(struct as_call *c, int grpc_status, const char *fmt, ...) __attribu
 void as_fail_missing(struct as_call *c, const char *id);
 /* Of a transaction or query: words that help and no database's own. `what` is "device" etc. for duplicates. */
 void as_fail_sql(struct as_call *c, const struct sql_outcome *o, const char *what);
+
+/* Error of sql_tx_expect() that stands for "the object of the call has no row": told apart from a foreign key. */
+#define AS_ROW_MISSING LW_ERANGE
 
 /* Sends the query; `then` is entered with the result, unless the query fails (then the call is finished). */
 void as_query(struct as_call *c, struct sql_query *q, void (*then)(struct as_call *c, const struct sql_result *r));
@@ -113,3 +131,35 @@ struct as_list {
 };
 /* `l` is copied. */
 void as_list(struct as_call *c, const struct as_list *l);
+
+/* A get RPC: one row; `member` is the sub-message filled from the columns by `member_fields`, the answer's own members
+ * follow by `fields`. No row: NOT_FOUND with object_id. */
+struct as_get {
+	const struct sql_stmt *stmt; /* parameter: object_id */
+	const ProtobufCMessageDescriptor *response;
+	const char *member;
+	const char *member_fields;
+	const char *fields;
+	/* Completes the answer; may be NULL. */
+	void (*complete)(struct as_call *c, const struct sql_result *r, ProtobufCMessage *member, ProtobufCMessage *msg);
+};
+/* `g` is borrowed (static const). */
+void as_get(struct as_call *c, const struct as_get *g);
+
+/* ---- changes that concern the network-server (link/nsync.h); `then` is entered once both sides have it ---- */
+
+struct as_nsop;
+
+/* Create or update: the network-server first. `what` for messages; `stmt`, `bind` as in struct as_nsop, op->arg is the
+ * call; `returns`: the statement gives back {b.n}. */
+void as_put(struct as_call *c, const char *kind, const char *id, Longwave__Ns__V1__Change *change,
+	    const struct sql_stmt *stmt, bool returns, void (*bind)(const struct as_nsop *op, struct sql_params *p),
+	    const char *what);
+/* Our database first, intents included, then the network-server is told: deletes and what concerns many objects. Replies
+ * empty. `build` finds the call in op->arg. */
+void as_push(struct as_call *c, const char *kind, const char *id, void (*build)(const struct as_nsop *op, struct sql_tx *tx),
+	     const char *what);
+
+/* A unary call to the network-server ("GetSession"); its errors are passed on. `resp` is valid inside `then`. */
+void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *output,
+	   void (*then)(struct as_call *c, const ProtobufCMessage *resp));

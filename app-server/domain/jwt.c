@@ -1,13 +1,13 @@
 #include "app-server/domain/jwt.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include <json-c/json.h>
 
 #include "common/base/base64.h"
 #include "common/base/err.h"
 #include "common/crypto/hash.h"
+#include "common/pb/json_in.h"
 
 /* Audience and issuer are interface facts: tokens made for a v4 API stay valid here under the same secret. */
 #define ISSUER "chirpstack"
@@ -33,43 +33,79 @@ size_t as_jwt_sign(const struct as_claims *claims, struct lw_span secret, char o
 	return len + lw_base64url_encode(mac, sizeof(mac), out + len);
 }
 
-static json_object *parse_part(const char *p, size_t n)
+struct members {
+	char alg[16];
+	char iss[32];
+	char aud[32];
+	char sub[LW_UUID_TEXT];
+	char typ[16];
+	int64_t exp_s;
+};
+
+static void keep(char *out, size_t cap, struct lw_span text)
+{
+	if (text.n < cap) {
+		memcpy(out, text.p, text.n);
+		out[text.n] = 0;
+	}
+}
+
+/* Takes the members we know out of a JSON object; others are skipped. */
+static int read_object(struct lw_span json, struct members *m)
+{
+	const struct {
+		const char *name;
+		char *out;
+		size_t cap;
+	} known[] = {{"alg", m->alg, sizeof(m->alg)},
+		     {"iss", m->iss, sizeof(m->iss)},
+		     {"aud", m->aud, sizeof(m->aud)},
+		     {"sub", m->sub, sizeof(m->sub)},
+		     {"typ", m->typ, sizeof(m->typ)}};
+	struct lw_json_in in;
+	struct lw_span name;
+	struct lw_span text;
+	bool first = true;
+
+	lw_json_in_init(&in, json, 4);
+	lw_json_enter(&in, LW_JSON_OBJECT);
+	while (lw_json_next_member(&in, &first, &name) == 1) {
+		size_t i = 0;
+		while (i < 5 && !lw_span_eq_str(name, known[i].name))
+			i++;
+		bool is_exp = lw_span_eq_str(name, "exp");
+		if (i < 5 && lw_json_peek(&in) == LW_JSON_STRING) {
+			if (lw_json_string(&in, &text) == 0)
+				keep(known[i].out, known[i].cap, text);
+		} else if (is_exp && lw_json_peek(&in) == LW_JSON_NUMBER) {
+			char digits[24] = "";
+			if (lw_json_number(&in, &text) == 0)
+				keep(digits, sizeof(digits), text);
+			m->exp_s = strtoll(digits, NULL, 10);
+		} else {
+			lw_json_skip(&in);
+		}
+	}
+	int rc = lw_json_end(&in);
+	lw_json_in_deinit(&in);
+	return rc;
+}
+
+static int read_part(const char *p, size_t n, struct members *m)
 {
 	uint8_t text[AS_JWT_MAX];
-	int len = lw_base64_decode(p, n, text, sizeof(text) - 1);
-	if (len <= 0)
-		return NULL;
-	text[len] = 0;
-	json_object *o = json_tokener_parse((const char *)text);
-	if (o && !json_object_is_type(o, json_type_object)) {
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
+	int len = lw_base64_decode(p, n, text, sizeof(text));
+	return len > 0 ? read_object(lw_span(text, (size_t)len), m) : LW_EINVAL;
 }
 
-static bool member_is(json_object *o, const char *key, const char *want)
+static int to_claims(const struct members *m, struct as_claims *claims)
 {
-	json_object *v = NULL;
-	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string) &&
-	       strcmp(json_object_get_string(v), want) == 0;
-}
-
-static int read_claims(json_object *o, struct as_claims *claims)
-{
-	json_object *v = NULL;
-
-	if (!member_is(o, "iss", ISSUER) || !member_is(o, "aud", ISSUER))
+	if (strcmp(m->iss, ISSUER) != 0 || strcmp(m->aud, ISSUER) != 0 || lw_uuid_parse(&claims->sub, m->sub) < 0)
 		return LW_EINVAL;
-	claims->is_key = member_is(o, "typ", "key");
-	if (!claims->is_key && !member_is(o, "typ", "user"))
+	claims->is_key = strcmp(m->typ, "key") == 0;
+	if (!claims->is_key && strcmp(m->typ, "user") != 0)
 		return LW_EINVAL;
-	if (!json_object_object_get_ex(o, "sub", &v) || !json_object_is_type(v, json_type_string) ||
-	    lw_uuid_parse(&claims->sub, json_object_get_string(v)) < 0)
-		return LW_EINVAL;
-	claims->exp_s = 0;
-	if (json_object_object_get_ex(o, "exp", &v))
-		claims->exp_s = json_object_get_int64(v);
+	claims->exp_s = m->exp_s;
 	/* Only keys live for ever. */
 	return claims->is_key || claims->exp_s > 0 ? 0 : LW_EINVAL;
 }
@@ -95,16 +131,12 @@ int as_jwt_verify(const char *token, size_t n, struct lw_span secret, int64_t no
 	if (!lw_ct_equal(got, want, sizeof(want)))
 		return LW_EAUTH;
 
-	json_object *h = parse_part(token, (size_t)(dot - token));
-	bool hs256 = h && member_is(h, "alg", "HS256");
-	json_object_put(h);
-	if (!hs256)
+	struct members m = {.alg = ""};
+	if (read_part(token, (size_t)(dot - token), &m) < 0 || strcmp(m.alg, "HS256") != 0)
 		return LW_EINVAL;
-	json_object *o = parse_part(body, (size_t)(dot2 - body));
-	if (!o)
+	if (read_part(body, (size_t)(dot2 - body), &m) < 0)
 		return LW_EINVAL;
-	int rc = read_claims(o, claims);
-	json_object_put(o);
+	int rc = to_claims(&m, claims);
 	if (rc == 0 && claims->exp_s && claims->exp_s <= now_s)
 		rc = LW_ETIMEDOUT;
 	return rc;

@@ -25,14 +25,15 @@ struct as_nsop {
 	const char *id;
 	/* Put: the new state. NULL: a delete. */
 	Longwave__Ns__V1__Change *change;
-	/* Put: a batch statement with RETURNING {b.n} (cols "l"): one row that `bind` appends. No row back: NOT_FOUND.
+	/* Put: a batch statement with RETURNING {b.n} (cols "l"): one row that `bind` appends. No row back: LW_ERANGE.
 	 * INSERT … SELECT … FROM {batch} cannot return b.n: set no_return. */
 	const struct sql_stmt *stmt;
 	bool no_return;
 	void (*bind)(const struct as_nsop *op, struct sql_params *p);
 	/* Delete: adds its statements, the intents among them. */
 	void (*build)(const struct as_nsop *op, struct sql_tx *tx);
-	/* `err` 0, or LW_EUNAVAILABLE (network-server), LW_EINVAL (refused by it), or of the database. */
+	/* `err` 0; LW_EUNAVAILABLE: network-server or database away; LW_EPRECONDITION: refused by the network-server;
+	 * LW_ERANGE: no such row; else of the database. */
 	void (*done)(struct as_nsop *op, const struct sql_outcome *o);
 	void *arg;
 	struct lw_list node; /* internal from here */

@@ -24,6 +24,6 @@ int64_t as_timestamp_us(const struct Google__Protobuf__Timestamp *t);
 
 /* Compact JSON object of a map<string,string> member's entries, or array of a repeated string. In the arena. */
 const char *as_strings_to_json(const ProtobufCMessage *msg, const char *field, struct lw_buf *out);
-/* The piece that a JSON object with this pair contains, after its opening brace was replaced by a comma:
- * ,"key":"value" with LIKE's wildcards escaped and % on both sides. */
-const char *as_pair_pattern(struct lw_arena *arena, const char *key, const char *value);
+/* The piece that a JSON object with this pair contains, its opening brace taken as a comma: ,"key":"value". Quotes inside
+ * texts are escaped, so it is found exactly where the pair is. */
+const char *as_pair_text(struct lw_arena *arena, const char *key, const char *value);

@@ -1,0 +1,88 @@
+/* Every RPC that is built: its handler and what its id field names. Paths and rights are in routes.c. */
+#include "app-server/api/handlers.h"
+
+#define T(rpc, fn, ...) {"api.TenantService/" rpc, as_##fn, __VA_ARGS__}
+#define U(rpc, fn, ...) {"api.UserService/" rpc, as_##fn, __VA_ARGS__}
+#define A(rpc, fn, ...) {"api.ApplicationService/" rpc, as_##fn, __VA_ARGS__}
+#define P(rpc, fn, ...) {"api.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__}
+#define G(rpc, fn, ...) {"api.GatewayService/" rpc, as_##fn, __VA_ARGS__}
+#define D(rpc, fn, ...) {"api.DeviceService/" rpc, as_##fn, __VA_ARGS__}
+#define I(rpc, fn, ...) {"api.InternalService/" rpc, as_##fn, __VA_ARGS__}
+
+const struct as_rpc as_rpcs[] = {
+	T("Create", tenant_create, AS_OBJ_NONE, NULL, NULL, NULL),
+	T("Get", tenant_get, AS_OBJ_TENANT, "id", NULL, NULL),
+	T("Update", tenant_update, AS_OBJ_TENANT, "tenant.id", NULL, NULL),
+	T("Delete", tenant_delete, AS_OBJ_TENANT, "id", NULL, NULL),
+	T("List", tenant_list, AS_OBJ_NONE, NULL, NULL, NULL),
+	T("ListByDevAddrPrefixOverlap", tenant_list_by_prefix, AS_OBJ_NONE, NULL, NULL, NULL),
+	T("AddUser", tenant_user_add, AS_OBJ_TENANT, "tenant_user.tenant_id", NULL, NULL),
+	T("GetUser", tenant_user_get, AS_OBJ_TENANT_USER, "tenant_id", "user_id", NULL),
+	T("UpdateUser", tenant_user_update, AS_OBJ_TENANT_USER, "tenant_user.tenant_id", "tenant_user.user_id", NULL),
+	T("DeleteUser", tenant_user_delete, AS_OBJ_TENANT_USER, "tenant_id", "user_id", NULL),
+	T("ListUsers", tenant_user_list, AS_OBJ_TENANT, "tenant_id", NULL, NULL),
+
+	U("Create", user_create, AS_OBJ_NONE, NULL, NULL, NULL),
+	U("Get", user_get, AS_OBJ_USER, "id", NULL, NULL),
+	U("Update", user_update, AS_OBJ_USER, "user.id", NULL, NULL),
+	U("Delete", user_delete, AS_OBJ_USER, "id", NULL, NULL),
+	U("List", user_list, AS_OBJ_NONE, NULL, NULL, NULL),
+	U("UpdatePassword", user_update_password, AS_OBJ_USER, "user_id", NULL, NULL),
+
+	A("Create", application_create, AS_OBJ_TENANT, "application.tenant_id", NULL, NULL),
+	A("Get", application_get, AS_OBJ_APPLICATION, "id", NULL, NULL),
+	A("Update", application_update, AS_OBJ_APPLICATION, "application.id", NULL, NULL),
+	A("Delete", application_delete, AS_OBJ_APPLICATION, "id", NULL, NULL),
+	A("List", application_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, NULL),
+	A("ListIntegrations", application_list_integrations, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	A("GenerateMqttIntegrationClientCertificate", certificate, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	A("ListDeviceProfiles", application_list_profiles, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	A("ListDeviceTags", application_list_tags, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+
+	P("Create", profile_create, AS_OBJ_TENANT, "device_profile.tenant_id", NULL, NULL),
+	P("Get", profile_get, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
+	P("Update", profile_update, AS_OBJ_DEVICE_PROFILE, "device_profile.id", NULL, NULL),
+	P("Delete", profile_delete, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
+	P("List", profile_list, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	P("ListAdrAlgorithms", profile_list_adr, AS_OBJ_NONE, NULL, NULL, NULL),
+
+	G("Create", gateway_create, AS_OBJ_TENANT, "gateway.tenant_id", NULL, NULL),
+	G("Get", gateway_get, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
+	G("Update", gateway_update, AS_OBJ_GATEWAY, "gateway.gateway_id", NULL, NULL),
+	G("Delete", gateway_delete, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
+	G("List", gateway_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, "GatewaysAccess:List"),
+	G("GenerateClientCertificate", certificate, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
+
+	D("Create", device_create, AS_OBJ_APPLICATION, "device.application_id", NULL, NULL),
+	D("Get", device_get, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("Update", device_update, AS_OBJ_DEVICE, "device.dev_eui", NULL, NULL),
+	D("Delete", device_delete, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("List", device_list, AS_OBJ_APPLICATION, "application_id", NULL, "DevicesAccess:List"),
+	D("CreateKeys", device_keys_create, AS_OBJ_DEVICE, "device_keys.dev_eui", NULL, NULL),
+	D("GetKeys", device_keys_get, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("UpdateKeys", device_keys_update, AS_OBJ_DEVICE, "device_keys.dev_eui", NULL, NULL),
+	D("DeleteKeys", device_keys_delete, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("FlushDevNonces", device_flush_nonces, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("Activate", device_activate, AS_OBJ_DEVICE, "device_activation.dev_eui", NULL, NULL),
+	D("Deactivate", device_deactivate, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("GetActivation", device_get_activation, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("GetRandomDevAddr", device_random_addr, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	D("Enqueue", queue_enqueue, AS_OBJ_DEVICE, "queue_item.dev_eui", NULL, NULL),
+	D("FlushQueue", queue_flush, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("GetQueue", queue_list, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("GetNextFCntDown", queue_next_fcnt, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+
+	I("Login", login, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("Profile", profile_of_caller, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("GlobalSearch", global_search, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("CreateApiKey", api_key_create, AS_OBJ_TENANT_OPTIONAL, "api_key.tenant_id", NULL, NULL),
+	I("DeleteApiKey", api_key_delete, AS_OBJ_API_KEY, "id", NULL, NULL),
+	I("ListApiKeys", api_key_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, NULL),
+	I("Settings", settings, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("GetVersion", version, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("GetDevicesSummary", devices_summary, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	I("GetGatewaysSummary", gateways_summary, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	I("ListRegions", region_list, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("GetRegion", region_get, AS_OBJ_NONE, NULL, NULL, NULL),
+};
+const size_t as_rpcs_count = sizeof(as_rpcs) / sizeof(as_rpcs[0]);

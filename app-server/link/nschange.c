@@ -1,0 +1,123 @@
+#include "app-server/link/nschange.h"
+
+#include <string.h>
+
+#include "app-server/link/nsync.h"
+#include "common/base/bug.h"
+
+#define NEW(a, type, init)                                                                                             \
+	({                                                                                                             \
+		type *m_ = lw_arena_alloc((a), sizeof(type));                                                          \
+		BUG_ON(!m_);                                                                                           \
+		init(m_);                                                                                              \
+		m_;                                                                                                    \
+	})
+
+static char *borrowed(const char *s)
+{
+	return (char *)(uintptr_t)(s ? s : "");
+}
+
+static Longwave__Ns__V1__Change *new_change(struct lw_arena *a, Longwave__Ns__V1__Change__ChangeCase which)
+{
+	Longwave__Ns__V1__Change *c = NEW(a, Longwave__Ns__V1__Change, longwave__ns__v1__change__init);
+	c->change_case = which;
+	return c;
+}
+
+Longwave__Ns__V1__Change *as_change_device(struct lw_arena *a, const struct as_ns_device *d)
+{
+	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE);
+	Longwave__Ns__V1__Device *m = NEW(a, Longwave__Ns__V1__Device, longwave__ns__v1__device__init);
+	m->dev_eui = borrowed(d->dev_eui);
+	m->join_eui = borrowed(d->join_eui);
+	m->tenant_id = borrowed(d->tenant_id);
+	m->device_profile_id = borrowed(d->device_profile_id);
+	m->is_disabled = d->is_disabled;
+	m->skip_fcnt_check = d->skip_fcnt_check;
+	c->put_device = m;
+	return c;
+}
+
+Longwave__Ns__V1__Change *as_change_gateway(struct lw_arena *a, const struct as_ns_gateway *g)
+{
+	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY);
+	Longwave__Ns__V1__Gateway *m = NEW(a, Longwave__Ns__V1__Gateway, longwave__ns__v1__gateway__init);
+	m->gateway_id = borrowed(g->gateway_id);
+	m->tenant_id = borrowed(g->tenant_id);
+	/* 0, 0, 0 is how "unknown" reads back; nobody puts a gateway into the Gulf of Guinea. */
+	if (g->latitude != 0 || g->longitude != 0 || g->altitude != 0) {
+		m->location = NEW(a, Common__Location, common__location__init);
+		m->location->latitude = g->latitude;
+		m->location->longitude = g->longitude;
+		m->location->altitude = g->altitude;
+		m->location->source = COMMON__LOCATION_SOURCE__CONFIG;
+	}
+	m->stats_interval_s = g->stats_interval_s;
+	m->downlink_priority = g->downlink_priority;
+	m->is_private_up = g->is_private_up;
+	m->is_private_down = g->is_private_down;
+	c->put_gateway = m;
+	return c;
+}
+
+static bool wants_position(const Api__DeviceProfile *p)
+{
+	for (size_t i = 0; i < p->n_tags; i++) {
+		const char *v = p->tags[i]->value;
+		if (strcmp(p->tags[i]->key, "geolocation") == 0)
+			return v[0] && strcmp(v, "0") != 0 && strcmp(v, "false") != 0 && strcmp(v, "off") != 0;
+	}
+	return false;
+}
+
+Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, const char *tenant_id,
+					    const Api__DeviceProfile *p)
+{
+	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE);
+	Longwave__Ns__V1__DeviceProfile *m =
+		NEW(a, Longwave__Ns__V1__DeviceProfile, longwave__ns__v1__device_profile__init);
+	m->id = borrowed(id);
+	m->tenant_id = borrowed(tenant_id);
+	m->region = p->region;
+	m->region_config_id = borrowed(p->region_config_id);
+	m->mac_version = p->mac_version;
+	m->reg_params_revision = p->reg_params_revision;
+	m->supports_otaa = p->supports_otaa;
+	m->supports_class_b = p->supports_class_b;
+	m->supports_class_c = p->supports_class_c;
+	m->abp_rx1_delay_s = p->abp_rx1_delay;
+	m->abp_rx1_dr_offset = p->abp_rx1_dr_offset;
+	m->abp_rx2_dr = p->abp_rx2_dr;
+	m->abp_rx2_freq_hz = p->abp_rx2_freq;
+	m->uplink_interval_s = p->uplink_interval;
+	m->device_status_req_interval = p->device_status_req_interval;
+	m->adr_algorithm_id = borrowed(p->adr_algorithm_id);
+	m->flush_queue_on_activate = p->flush_queue_on_activate;
+	m->wants_position = wants_position(p);
+	m->class_b_timeout_s = p->class_b_timeout;
+	m->class_c_timeout_s = p->class_c_timeout;
+	m->class_b_ping_slot_periodicity = p->class_b_ping_slot_periodicity;
+	m->class_b_ping_slot_dr = p->class_b_ping_slot_dr;
+	m->class_b_ping_slot_freq_hz = p->class_b_ping_slot_freq;
+	m->rx1_delay_s = p->rx1_delay;
+	m->allow_roaming = p->allow_roaming;
+	c->put_device_profile = m;
+	return c;
+}
+
+Longwave__Ns__V1__Change *as_change_delete(struct lw_arena *a, const char *kind, const char *id)
+{
+	Longwave__Ns__V1__Change *c;
+	if (strcmp(kind, AS_KIND_GATEWAY) == 0) {
+		c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY);
+		c->delete_gateway = borrowed(id);
+	} else if (strcmp(kind, AS_KIND_PROFILE) == 0) {
+		c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE);
+		c->delete_device_profile = borrowed(id);
+	} else {
+		c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE);
+		c->delete_device = borrowed(id);
+	}
+	return c;
+}

@@ -1,0 +1,28 @@
+/* The identity that the network-server needs, as changes for its Apply. All made in the given arena; texts are borrowed. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/base/arena.h"
+#include "proto/api/device_profile.pb-c.h"
+#include "proto/longwave/ns/v1/ns.pb-c.h"
+
+struct as_ns_device {
+	const char *dev_eui, *join_eui, *tenant_id, *device_profile_id;
+	bool is_disabled, skip_fcnt_check;
+};
+
+struct as_ns_gateway {
+	const char *gateway_id, *tenant_id;
+	double latitude, longitude, altitude;
+	uint32_t stats_interval_s, downlink_priority;
+	bool is_private_up, is_private_down;
+};
+
+Longwave__Ns__V1__Change *as_change_device(struct lw_arena *a, const struct as_ns_device *d);
+Longwave__Ns__V1__Change *as_change_gateway(struct lw_arena *a, const struct as_ns_gateway *g);
+/* A profile wants positions when it has the tag "geolocation" with a value other than "", "0", "false" and "off". */
+Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, const char *tenant_id,
+					    const Api__DeviceProfile *p);
+/* `kind` is one of AS_KIND_… (nsync.h). */
+Longwave__Ns__V1__Change *as_change_delete(struct lw_arena *a, const char *kind, const char *id);

@@ -1,0 +1,656 @@
+#include "app-server/link/nsync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app-server/as.h"
+#include "app-server/link/nschange.h"
+#include "common/base/bug.h"
+#include "common/base/map.h"
+#include "common/base/xmalloc.h"
+#include "common/io/grpc_client.h"
+#include "common/pb/unpack.h"
+
+#define BATCH_MAX 512
+#define SETTLE_MAX 1000 /* intents of one kind in one round */
+#define APPLY_DEADLINE_MS 10000
+#define RETRY_MIN_MS 500
+#define RETRY_MAX_MS 30000
+
+struct as_nsync {
+	struct as *as;
+	struct lw_list waiting;
+	size_t n_pending;
+	bool busy;
+	bool closing;
+	uint64_t call; /* under way at the network-server */
+
+	struct lw_list puts;    /* of this cycle */
+	struct lw_list singles; /* to be committed one by one, since the batch failed */
+	struct lw_list deletes;
+	struct lw_list settled; /* deletes committed, answered after the network-server was told */
+	size_t deletes_open;
+
+	struct lw_arena arena;
+	Longwave__Ns__V1__ApplyRequest request;
+	Longwave__Ns__V1__Change **changes;
+	const char **kinds; /* of `changes`, while settling */
+	const char **ids;
+	size_t n_changes;
+	bool more; /* a kind had more intents than one round takes */
+
+	bool dirty; /* intents are left */
+	bool due;   /* … and it is time to settle them */
+	uint32_t retry_ms;
+	struct rt_timer retry;
+};
+
+static const struct sql_stmt intent_add = {
+	.name = "as_intent_add",
+	.text = "INSERT INTO ns_intent (kind, id, created_at) SELECT kind, id, created_at FROM {batch} WHERE true"
+		" ON CONFLICT (kind, id) DO NOTHING",
+	.batch = "kind:t id:t created_at:l",
+};
+static const struct sql_stmt intent_remove = {
+	.name = "as_intent_remove",
+	.text = "DELETE FROM ns_intent WHERE EXISTS (SELECT 1 FROM {batch} WHERE b.kind = ns_intent.kind"
+		" AND b.id = ns_intent.id)",
+	.batch = "kind:t id:t",
+};
+static const struct sql_stmt settle_profiles = {
+	.name = "as_settle_profiles",
+	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = i.id"
+		" WHERE i.kind = 'device_profile' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "ttty",
+};
+static const struct sql_stmt settle_gateways = {
+	.name = "as_settle_gateways",
+	.text = "SELECT i.id, g.gateway_id, g.tenant_id, g.latitude, g.longitude, g.altitude, g.stats_interval,"
+		" g.downlink_priority, t.private_gateways_up, t.private_gateways_down FROM ns_intent AS i"
+		" LEFT JOIN gateway AS g ON g.gateway_id = i.id LEFT JOIN tenant AS t ON t.id = g.tenant_id"
+		" WHERE i.kind = 'gateway' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "tttdddllll",
+};
+static const struct sql_stmt settle_devices = {
+	.name = "as_settle_devices",
+	.text = "SELECT i.id, d.dev_eui, d.join_eui, d.tenant_id, d.device_profile_id, d.is_disabled, d.skip_fcnt_check"
+		" FROM ns_intent AS i LEFT JOIN device AS d ON d.dev_eui = i.id"
+		" WHERE i.kind = 'device' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "tttttll",
+};
+
+static void cycle(void *arg);
+static void next_single(struct as_nsync *s);
+static void run_deletes(struct as_nsync *s);
+static void settle(struct as_nsync *s);
+
+static struct as_nsop *op_of(struct lw_list *node)
+{
+	return LW_CONTAINER_OF(node, struct as_nsop, node);
+}
+
+static void finish(struct as_nsync *s, struct as_nsop *op, const struct sql_outcome *o)
+{
+	lw_list_remove(&op->node);
+	s->n_pending--;
+	op->done(op, o);
+}
+
+static void finish_err(struct as_nsync *s, struct as_nsop *op, int err, const char *text)
+{
+	struct sql_outcome o = {.err = err};
+	lw_diag_set(&o.diag, "%s", text);
+	finish(s, op, &o);
+}
+
+static void finish_all(struct as_nsync *s, struct lw_list *list, const struct sql_outcome *o)
+{
+	LW_LIST_FOREACH(node, tmp, list)
+		finish(s, op_of(node), o);
+}
+
+static void add_keys(struct sql_params *p, struct lw_list *list, const int64_t *now_us)
+{
+	LW_LIST_FOREACH(node, tmp, list)
+	{
+		sql_put_text(p, op_of(node)->kind);
+		sql_put_text(p, op_of(node)->id);
+		if (now_us)
+			sql_put_i64(p, *now_us);
+	}
+}
+
+static int64_t now_us(const struct as_nsync *s)
+{
+	return rt_loop_now_ns(s->as->loop) / LW_NS_PER_US;
+}
+
+/* ---- the end of a cycle, and the time of the next ---- */
+
+static void mark_dirty(struct as_nsync *s)
+{
+	s->dirty = true;
+	if (!rt_timer_armed(&s->retry))
+		rt_timer_start(&s->retry, s->retry_ms);
+}
+
+static void end_cycle(struct as_nsync *s)
+{
+	finish_all(s, &s->settled, &(struct sql_outcome){.err = 0});
+	lw_arena_reset(&s->arena);
+	s->busy = false;
+	if (!lw_list_empty(&s->waiting) || (s->dirty && s->due))
+		rt_loop_defer(s->as->loop, cycle, s);
+}
+
+static void on_retry(struct rt_timer *t, void *arg)
+{
+	struct as_nsync *s = arg;
+	(void)t;
+	s->due = true;
+	if (!s->busy)
+		rt_loop_defer(s->as->loop, cycle, s);
+}
+
+/* ---- calls ---- */
+
+static void apply(struct as_nsync *s, grpc_done_fn *done)
+{
+	longwave__ns__v1__apply_request__init(&s->request);
+	s->request.n_changes = s->n_changes;
+	s->request.changes = s->changes;
+	struct grpc_client_request r = {.path = "/longwave.ns.v1.NetworkServer/Apply",
+					.deadline_ms = APPLY_DEADLINE_MS,
+					.output = &longwave__ns__v1__apply_response__descriptor};
+	s->call = grpc_client_call(s->as->ns, &r, &s->request.base, done, s);
+}
+
+static const char *error_of(const ProtobufCMessage *resp, size_t i)
+{
+	const Longwave__Ns__V1__ApplyResponse *a = (const void *)resp;
+	return i < a->n_errors && a->errors[i] ? a->errors[i] : "";
+}
+
+/* ---- settling: push what the database says ---- */
+
+static void settle_failed(struct as_nsync *s, const char *why)
+{
+	RT_LOG_WARN(s->as->log, "changes wait for the network-server", rt_str("detail", why));
+	s->retry_ms = s->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : s->retry_ms * 2;
+	mark_dirty(s);
+	end_cycle(s);
+}
+
+static void on_settle_removed(void *arg, const struct sql_outcome *o)
+{
+	struct as_nsync *s = arg;
+	if (o->err < 0) {
+		settle_failed(s, o->diag.text);
+		return;
+	}
+	if (s->more)
+		settle(s);
+	else
+		end_cycle(s);
+}
+
+static void on_settle_applied(void *arg, int status, const char *message, const ProtobufCMessage *resp)
+{
+	struct as_nsync *s = arg;
+	s->call = 0;
+	if (status != GRPC_OK) {
+		settle_failed(s, message);
+		return;
+	}
+	struct sql_tx *tx = sql_tx_new(s->as->db);
+	struct sql_params *p = sql_tx_add(tx, &intent_remove, NULL, NULL);
+	size_t refused = 0;
+	for (size_t i = 0; i < s->n_changes; i++) {
+		const char *error = error_of(resp, i);
+		if (error[0]) {
+			RT_LOG_WARN(s->as->log, "network-server refuses a change", rt_str("kind", s->kinds[i]),
+				    rt_str("id", s->ids[i]), rt_str("detail", error));
+			refused++;
+			continue;
+		}
+		sql_put_text(p, s->kinds[i]);
+		sql_put_text(p, s->ids[i]);
+	}
+	if (refused) {
+		s->retry_ms = s->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : s->retry_ms * 2;
+		s->more = false; /* else a page full of refused ones would be asked for ever */
+		mark_dirty(s);
+	} else {
+		s->retry_ms = RETRY_MIN_MS;
+	}
+	sql_tx_commit(tx, on_settle_removed, s);
+}
+
+static void settle_add(struct as_nsync *s, const char *kind, const char *id, Longwave__Ns__V1__Change *change)
+{
+	s->kinds[s->n_changes] = kind;
+	s->ids[s->n_changes] = id;
+	s->changes[s->n_changes++] = change;
+}
+
+static const char *keep(struct as_nsync *s, const struct sql_result *r, size_t row, size_t col)
+{
+	return lw_arena_strdup(&s->arena, sql_text(r, row, col));
+}
+
+static Longwave__Ns__V1__Change *profile_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	ProtobufCMessage *p = NULL;
+	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 3), &s->arena, &p);
+	BUG_ON(rc < 0); /* written by us */
+	return as_change_profile(&s->arena, keep(s, r, i, 1), keep(s, r, i, 2), (const void *)p);
+}
+
+static Longwave__Ns__V1__Change *gateway_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	struct as_ns_gateway g = {
+		.gateway_id = keep(s, r, i, 1),
+		.tenant_id = keep(s, r, i, 2),
+		.latitude = sql_f64(r, i, 3),
+		.longitude = sql_f64(r, i, 4),
+		.altitude = sql_f64(r, i, 5),
+		.stats_interval_s = (uint32_t)sql_i64(r, i, 6),
+		.downlink_priority = (uint32_t)sql_i64(r, i, 7),
+		.is_private_up = sql_i64(r, i, 8) != 0,
+		.is_private_down = sql_i64(r, i, 9) != 0,
+	};
+	return as_change_gateway(&s->arena, &g);
+}
+
+static Longwave__Ns__V1__Change *device_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	struct as_ns_device d = {
+		.dev_eui = keep(s, r, i, 1),
+		.join_eui = keep(s, r, i, 2),
+		.tenant_id = keep(s, r, i, 3),
+		.device_profile_id = keep(s, r, i, 4),
+		.is_disabled = sql_i64(r, i, 5) != 0,
+		.skip_fcnt_check = sql_i64(r, i, 6) != 0,
+	};
+	return as_change_device(&s->arena, &d);
+}
+
+/* Puts of a parent go before its children, deletes after them: profiles and gateways are read first; a deleted profile
+ * waits until no device refers to it, so its place does not matter. */
+static const struct {
+	const char *kind;
+	const struct sql_stmt *stmt;
+	Longwave__Ns__V1__Change *(*change)(struct as_nsync *s, const struct sql_result *r, size_t i);
+} kinds[] = {
+	{AS_KIND_PROFILE, &settle_profiles, profile_change},
+	{AS_KIND_GATEWAY, &settle_gateways, gateway_change},
+	{AS_KIND_DEVICE, &settle_devices, device_change},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct settle_read {
+	struct as_nsync *s;
+	size_t kind;
+};
+
+static void settle_read(struct as_nsync *s, size_t kind);
+
+static void on_settle_read(void *arg, const struct sql_outcome *o, const struct sql_result *r)
+{
+	struct settle_read *rd = arg;
+	struct as_nsync *s = rd->s;
+	size_t k = rd->kind;
+	free(rd);
+	if (o->err < 0) {
+		settle_failed(s, o->diag.text);
+		return;
+	}
+	size_t n = sql_rows(r);
+	if (n == SETTLE_MAX)
+		s->more = true;
+	for (size_t i = 0; i < n; i++) {
+		const char *id = keep(s, r, i, 0);
+		settle_add(s, kinds[k].kind, id,
+			   sql_is_null(r, i, 1) ? as_change_delete(&s->arena, kinds[k].kind, id)
+						: kinds[k].change(s, r, i));
+	}
+	if (k + 1 < KINDS) {
+		settle_read(s, k + 1);
+	} else if (s->n_changes == 0) {
+		end_cycle(s);
+	} else {
+		apply(s, on_settle_applied);
+	}
+}
+
+static void settle_read(struct as_nsync *s, size_t kind)
+{
+	struct settle_read *rd = lw_xcalloc(1, sizeof(*rd));
+	rd->s = s;
+	rd->kind = kind;
+	struct sql_query *q = sql_query_new(s->as->db, kinds[kind].stmt);
+	sql_put_i64(sql_query_params(q), SETTLE_MAX);
+	sql_query_send(q, on_settle_read, rd);
+}
+
+static void settle(struct as_nsync *s)
+{
+	lw_arena_reset(&s->arena);
+	s->dirty = false;
+	s->due = false;
+	s->more = false;
+	s->n_changes = 0;
+	rt_timer_stop(&s->retry);
+	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, KINDS * SETTLE_MAX);
+	s->kinds = LW_ARENA_ARRAY(&s->arena, const char *, KINDS * SETTLE_MAX);
+	s->ids = LW_ARENA_ARRAY(&s->arena, const char *, KINDS * SETTLE_MAX);
+	settle_read(s, 0);
+}
+
+/* ---- deletes ---- */
+
+static void after_deletes(struct as_nsync *s)
+{
+	if (!lw_list_empty(&s->settled) || (s->dirty && s->due))
+		settle(s);
+	else
+		end_cycle(s);
+}
+
+struct delete_ctx {
+	struct as_nsync *s;
+	struct as_nsop *op;
+};
+
+static void on_delete(void *arg, const struct sql_outcome *o)
+{
+	struct delete_ctx *d = arg;
+	struct as_nsync *s = d->s;
+	struct as_nsop *op = d->op;
+	free(d);
+	if (o->err < 0) {
+		finish(s, op, o);
+	} else {
+		lw_list_remove(&op->node);
+		lw_list_push_back(&s->settled, &op->node);
+	}
+	if (--s->deletes_open == 0)
+		after_deletes(s);
+}
+
+static void run_deletes(struct as_nsync *s)
+{
+	if (lw_list_empty(&s->deletes)) {
+		after_deletes(s);
+		return;
+	}
+	LW_LIST_FOREACH(node, tmp, &s->deletes)
+		s->deletes_open++;
+	LW_LIST_FOREACH(node, tmp, &s->deletes)
+	{
+		struct delete_ctx *d = lw_xcalloc(1, sizeof(*d));
+		d->s = s;
+		d->op = op_of(node);
+		struct sql_tx *tx = sql_tx_new(s->as->db);
+		d->op->build(d->op, tx);
+		sql_tx_commit(tx, on_delete, d);
+	}
+}
+
+/* ---- puts: intent, apply, commit ---- */
+
+static void on_rows(void *arg, const struct sql_result *r)
+{
+	struct lw_list *list = arg;
+	/* Which statement answered is not said: the first one without an answer did, in order of adding. */
+	const struct sql_stmt *stmt = NULL;
+	LW_LIST_FOREACH(node, tmp, list)
+	{
+		struct as_nsop *op = op_of(node);
+		if (op->row == SIZE_MAX || op->no_return)
+			continue;
+		if (!stmt)
+			stmt = op->stmt;
+		if (op->stmt != stmt)
+			continue;
+		for (size_t i = 0; i < sql_rows(r) && !op->hit; i++)
+			op->hit = sql_i64(r, i, 0) == (int64_t)op->row;
+		op->row = SIZE_MAX;
+	}
+}
+
+/* Statements in order of their first operation; each takes the rows of all operations that name it. */
+static void add_statements(struct sql_tx *tx, struct lw_list *list)
+{
+	LW_LIST_FOREACH(node, tmp, list)
+	{
+		struct as_nsop *first = op_of(node);
+		if (first->row != SIZE_MAX)
+			continue;
+		struct sql_params *p =
+			sql_tx_add(tx, first->stmt, first->no_return ? NULL : on_rows, first->no_return ? NULL : list);
+		size_t row = 0;
+		LW_LIST_FOREACH(n2, tmp2, list)
+		{
+			struct as_nsop *op = op_of(n2);
+			if (op->stmt != first->stmt)
+				continue;
+			op->row = row++;
+			op->hit = op->no_return;
+			op->bind(op, p);
+		}
+	}
+	add_keys(sql_tx_add(tx, &intent_remove, NULL, NULL), list, NULL);
+}
+
+static void commit_list(struct as_nsync *s, struct lw_list *list, sql_done_fn *done)
+{
+	struct sql_tx *tx = sql_tx_new(s->as->db);
+	LW_LIST_FOREACH(node, tmp, list)
+		op_of(node)->row = SIZE_MAX;
+	add_statements(tx, list);
+	sql_tx_commit(tx, done, s);
+}
+
+/* The row was gone (deleted through another way): what the network-server was just told must be taken back. */
+static void lost(struct as_nsync *s, struct as_nsop *op)
+{
+	struct sql_tx *tx = sql_tx_new(s->as->db);
+	struct sql_params *p = sql_tx_add(tx, &intent_add, NULL, NULL);
+	sql_put_text(p, op->kind);
+	sql_put_text(p, op->id);
+	sql_put_i64(p, now_us(s));
+	sql_tx_commit(tx, NULL, NULL);
+	s->due = true;
+	mark_dirty(s);
+	finish_err(s, op, LW_ERANGE, "does not exist");
+}
+
+static void finish_hits(struct as_nsync *s, struct lw_list *list, const struct sql_outcome *o)
+{
+	LW_LIST_FOREACH(node, tmp, list)
+	{
+		struct as_nsop *op = op_of(node);
+		if (op->hit)
+			finish(s, op, o);
+		else
+			lost(s, op);
+	}
+}
+
+static void on_single(void *arg, const struct sql_outcome *o)
+{
+	struct as_nsync *s = arg;
+	if (o->err < 0) {
+		s->due = true;
+		mark_dirty(s); /* the intent is still there */
+		finish_all(s, &s->puts, o);
+	} else {
+		finish_hits(s, &s->puts, o);
+	}
+	next_single(s);
+}
+
+static void next_single(struct as_nsync *s)
+{
+	struct lw_list *node = lw_list_pop_front(&s->singles);
+	if (!node) {
+		run_deletes(s);
+		return;
+	}
+	lw_list_push_back(&s->puts, node);
+	commit_list(s, &s->puts, on_single);
+}
+
+static void on_committed(void *arg, const struct sql_outcome *o)
+{
+	struct as_nsync *s = arg;
+	if (o->err == 0) {
+		finish_hits(s, &s->puts, o);
+		run_deletes(s);
+		return;
+	}
+	lw_list_splice_back(&s->singles, &s->puts);
+	next_single(s);
+}
+
+static void on_applied(void *arg, int status, const char *message, const ProtobufCMessage *resp)
+{
+	struct as_nsync *s = arg;
+	size_t i = 0;
+
+	s->call = 0;
+	if (status != GRPC_OK) {
+		struct sql_outcome o = {.err = LW_EUNAVAILABLE};
+		lw_diag_set(&o.diag, "network-server: %s", message);
+		mark_dirty(s);
+		finish_all(s, &s->puts, &o);
+		run_deletes(s);
+		return;
+	}
+	LW_LIST_FOREACH(node, tmp, &s->puts)
+	{
+		const char *error = error_of(resp, i++);
+		if (error[0]) {
+			mark_dirty(s);
+			finish_err(s, op_of(node), LW_EPRECONDITION, error);
+		}
+	}
+	if (lw_list_empty(&s->puts))
+		run_deletes(s);
+	else
+		commit_list(s, &s->puts, on_committed);
+}
+
+static void on_intents(void *arg, const struct sql_outcome *o)
+{
+	struct as_nsync *s = arg;
+	if (o->err < 0) {
+		finish_all(s, &s->puts, o);
+		run_deletes(s);
+		return;
+	}
+	s->n_changes = 0;
+	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, BATCH_MAX);
+	LW_LIST_FOREACH(node, tmp, &s->puts)
+		s->changes[s->n_changes++] = op_of(node)->change;
+	apply(s, on_applied);
+}
+
+/* Takes what waits, but never two operations on one object. */
+static size_t take(struct as_nsync *s)
+{
+	struct lw_bmap keys;
+	size_t n = 0;
+
+	lw_bmap_init(&keys);
+	LW_LIST_FOREACH(node, tmp, &s->waiting)
+	{
+		struct as_nsop *op = op_of(node);
+		char key[64];
+		if (n == BATCH_MAX)
+			break;
+		int len = snprintf(key, sizeof(key), "%s %s", op->kind, op->id);
+		if (lw_bmap_put(&keys, lw_span(key, (size_t)len), op))
+			continue;
+		lw_list_remove(node);
+		lw_list_push_back(op->change ? &s->puts : &s->deletes, node);
+		n++;
+	}
+	lw_bmap_deinit(&keys);
+	return n;
+}
+
+static void cycle(void *arg)
+{
+	struct as_nsync *s = arg;
+	if (s->busy || s->closing)
+		return;
+	if (take(s) == 0 && !(s->dirty && s->due))
+		return;
+	s->busy = true;
+	if (lw_list_empty(&s->puts)) {
+		run_deletes(s);
+		return;
+	}
+	int64_t now = now_us(s);
+	struct sql_tx *tx = sql_tx_new(s->as->db);
+	add_keys(sql_tx_add(tx, &intent_add, NULL, NULL), &s->puts, &now);
+	sql_tx_commit(tx, on_intents, s);
+}
+
+/* ---- outside ---- */
+
+struct as_nsync *as_nsync_new(struct as *as)
+{
+	struct as_nsync *s = lw_xcalloc(1, sizeof(*s));
+	s->as = as;
+	s->retry_ms = RETRY_MIN_MS;
+	lw_list_init(&s->waiting);
+	lw_list_init(&s->puts);
+	lw_list_init(&s->singles);
+	lw_list_init(&s->deletes);
+	lw_list_init(&s->settled);
+	lw_arena_init(&s->arena, NULL, 0, SIZE_MAX / 2);
+	rt_timer_init(&s->retry, as->loop, "as_nsync", on_retry, s);
+	return s;
+}
+
+void as_nsync_free(struct as_nsync *s)
+{
+	if (!s)
+		return;
+	s->closing = true;
+	rt_timer_stop(&s->retry);
+	if (s->call)
+		grpc_client_cancel(s->as->ns, s->call);
+	struct lw_list *lists[] = {&s->waiting, &s->puts, &s->singles, &s->deletes, &s->settled};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		finish_all(s, lists[i], &(struct sql_outcome){.err = LW_ECANCELLED});
+	lw_arena_deinit(&s->arena);
+	free(s);
+}
+
+void as_nsync_start(struct as_nsync *s)
+{
+	s->dirty = true;
+	s->due = true;
+	rt_loop_defer(s->as->loop, cycle, s);
+}
+
+void as_nsync_submit(struct as_nsync *s, struct as_nsop *op)
+{
+	lw_list_init(&op->node);
+	lw_list_push_back(&s->waiting, &op->node);
+	s->n_pending++;
+	if (!s->busy)
+		rt_loop_defer(s->as->loop, cycle, s);
+}
+
+size_t as_nsync_pending(const struct as_nsync *s)
+{
+	return s->n_pending;
+}
