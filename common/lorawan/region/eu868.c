@@ -5,7 +5,7 @@ static const struct lw_channel_run up[] = {
 	{.first = 0, .count = 3, .min_dr = 0, .max_dr = 5, .first_hz = 868100000, .step_hz = 200000},
 };
 
-/* Versions without own rows: those that RP002-1.0.2 and later do not name keep the table of the first revision. */
+/* Only 1.0.4 knows revisions with LR-FHSS and SF5/SF6; the other versions keep the first table whatever the revision. */
 #define OLD (MAC(1_0_0) | MAC(1_0_1) | MAC(1_0_2) | MAC(1_0_3) | MAC(1_1_0))
 
 static const struct lw_payload_row payload[] = {
