@@ -1,8 +1,9 @@
 # lw_embed_sql(<target> <folder> <symbol>)
-#   Adds the migrations <folder>/NNNN_name.sql (folder from the source root, for example sql/ns) to the target as
+#   Adds the migrations <folder>/NNNN_name.sql (folder from the source root, or absolute) to the target as
 #   "const struct sql_migration_set <symbol>", declared by whoever uses it (common/io/sql_migrate.h).
 function(lw_embed_sql target folder symbol)
-	file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.sql)
+	get_filename_component(folder ${folder} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
+	file(GLOB files CONFIGURE_DEPENDS ${folder}/*.sql)
 	list(SORT files)
 	set(out ${CMAKE_BINARY_DIR}/gen/sql/${symbol}.c)
 	add_custom_command(

@@ -231,7 +231,7 @@ static void read_next(struct redis_streams *s)
 	void *value;
 	while (lw_bmap_next(&s->streams, &it, &key, &value)) {
 		struct stream *st = value;
-		struct pos p;
+		struct pos p = {0, 0};
 		if (!stream_pos(st, &p))
 			continue;
 		snprintf(ids[n], ID_MAX, "%llu-%llu", (unsigned long long)p.ms, (unsigned long long)p.seq);
