@@ -42,8 +42,8 @@ static inline uint32_t *lw_pb_oneof_case(const ProtobufCMessage *m, const struct
 /* Size of one value of that kind inside a struct or array. */
 size_t lw_pb_value_size(enum lw_kind kind);
 
-/* Makes room for one more value at the end of a list or map and returns its slot, zeroed; it counts once lw_pb_appended()
- * is called. NULL: no memory. */
+/* Makes room for one more value at the end of a list or map and returns its slot, zeroed; it counts once
+ * lw_pb_appended() is called. NULL: no memory. */
 void *lw_pb_append_slot(ProtobufCMessage *m, const struct lw_schema_field *f, const ProtobufCAllocator *a);
 static inline void lw_pb_appended(ProtobufCMessage *m, const struct lw_schema_field *f)
 {

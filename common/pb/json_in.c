@@ -76,7 +76,8 @@ int lw_json_peek(struct lw_json_in *in)
 
 int lw_json_literal(struct lw_json_in *in)
 {
-	static const char *const words[] = {[LW_JSON_NULL] = "null", [LW_JSON_FALSE] = "false", [LW_JSON_TRUE] = "true"};
+	static const char *const words[] = {
+		[LW_JSON_NULL] = "null", [LW_JSON_FALSE] = "false", [LW_JSON_TRUE] = "true"};
 	int type = lw_json_peek(in);
 	if (type < 0)
 		return type;

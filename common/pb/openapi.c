@@ -287,8 +287,8 @@ static bool in_path(const struct lw_route *r, const char *name)
 	return false;
 }
 
-static void put_query(struct builder *b, const struct lw_route *r, const struct lw_schema_message *m, const char *prefix,
-		      unsigned depth, bool *first)
+static void put_query(struct builder *b, const struct lw_route *r, const struct lw_schema_message *m,
+		      const char *prefix, unsigned depth, bool *first)
 {
 	for (size_t i = 0; i < m->n_fields; i++) {
 		const struct lw_schema_field *f = &m->fields[i];
@@ -303,7 +303,8 @@ static void put_query(struct builder *b, const struct lw_route *r, const struct 
 			lw_buf_deinit(&name);
 			continue;
 		}
-		lw_buf_printf(b->out, "%s{\"in\":\"query\",\"name\":\"%s%s\",", *first ? "" : ",", prefix, f->json_name);
+		lw_buf_printf(b->out, "%s{\"in\":\"query\",\"name\":\"%s%s\",", *first ? "" : ",", prefix,
+			      f->json_name);
 		*first = false;
 		if (f->map)
 			put(b, "\"style\":\"deepObject\",\"explode\":true,");

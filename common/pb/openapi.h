@@ -7,7 +7,7 @@
 #include "common/pb/route.h"
 #include "common/pb/schema.h"
 
-/* Appends the document as JSON. Component schemas are called by full names ("api.Device") where a response has them, with
- * every member required since REST always prints all; and "api.Device.Input" where a request has them, with none
+/* Appends the document as JSON. Component schemas are called by full names ("api.Device") where a response has them,
+ * with every member required since REST always prints all; and "api.Device.Input" where a request has them, with none
  * required. Top-level requests keep their name ("api.CreateDeviceRequest"). Returns 0 or LW_EBIG. */
 int lw_openapi_build(const struct lw_schema *s, const struct lw_route *routes, size_t n, struct lw_buf *out);

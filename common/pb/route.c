@@ -168,7 +168,8 @@ static int bind_query(struct binder *b, const struct lw_schema_message *type, Pr
 		size_t n = equal ? (size_t)(equal - part.p) : part.n;
 		int rc = decode(lw_span(part.p, n), true, &b->name);
 		if (rc == 0)
-			rc = decode(lw_span(part.p + n + (equal != NULL), part.n - n - (equal != NULL)), true, &b->value);
+			rc = decode(lw_span(part.p + n + (equal != NULL), part.n - n - (equal != NULL)), true,
+				    &b->value);
 		if (rc < 0) {
 			lw_diag_set(b->diag, "malformed query");
 			return LW_EINVAL;

@@ -12,10 +12,11 @@
 
 struct lw_route {
 	const char *method; /* GET */
-	const char *path;   /* /api/devices/{device.dev_eui}: a variable is one segment and names a member of the request */
-	const char *rpc;    /* api.DeviceService/Update */
-	const char *body;   /* "*": the body is the request; NULL: there is none, the query fills the request */
-	const char *right;  /* DeviceAccess:Update; "" for RPCs open to all */
+	const char
+		*path; /* /api/devices/{device.dev_eui}: a variable is one segment and names a member of the request */
+	const char *rpc;   /* api.DeviceService/Update */
+	const char *body;  /* "*": the body is the request; NULL: there is none, the query fills the request */
+	const char *right; /* DeviceAccess:Update; "" for RPCs open to all */
 };
 
 #define LW_ROUTE_MAX_VARIABLES 4

@@ -81,9 +81,12 @@ static enum lw_well_known well_known(const char *full_name)
 		const char *name;
 		enum lw_well_known kind;
 	} table[] = {
-		{"google.protobuf.Timestamp", LW_WELL_KNOWN_TIMESTAMP}, {"google.protobuf.Duration", LW_WELL_KNOWN_DURATION},
-		{"google.protobuf.Struct", LW_WELL_KNOWN_STRUCT},       {"google.protobuf.Value", LW_WELL_KNOWN_VALUE},
-		{"google.protobuf.ListValue", LW_WELL_KNOWN_LIST},      {"google.protobuf.Empty", LW_WELL_KNOWN_EMPTY},
+		{"google.protobuf.Timestamp", LW_WELL_KNOWN_TIMESTAMP},
+		{"google.protobuf.Duration", LW_WELL_KNOWN_DURATION},
+		{"google.protobuf.Struct", LW_WELL_KNOWN_STRUCT},
+		{"google.protobuf.Value", LW_WELL_KNOWN_VALUE},
+		{"google.protobuf.ListValue", LW_WELL_KNOWN_LIST},
+		{"google.protobuf.Empty", LW_WELL_KNOWN_EMPTY},
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (strcmp(full_name, table[i].name) == 0)
@@ -290,8 +293,8 @@ struct lw_schema *lw_schema_new(void)
 	lw_map_init(&s->descriptors);
 
 	ProtobufCAllocator allocator = {.alloc = scratch_alloc, .free = scratch_free, .allocator_data = &scratch};
-	descriptor_set *set = google__protobuf__file_descriptor_set__unpack(&allocator, lw_descriptor_set_size,
-									    lw_descriptor_set);
+	descriptor_set *set =
+		google__protobuf__file_descriptor_set__unpack(&allocator, lw_descriptor_set_size, lw_descriptor_set);
 	BUG_ON(!set);
 	struct lw_span rest = lw_span(lw_descriptor_set, lw_descriptor_set_size);
 	for (size_t i = 0; i < set->n_file; i++)

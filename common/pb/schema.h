@@ -1,6 +1,6 @@
 /* The schema at run time: every message, enum, service and file, built once at start from the embedded descriptor set.
- * Joins what protoc knows (JSON names, maps, declaration order, streams, files) with protobuf-c's descriptors (offsets).
- * Immutable after lw_schema_new(), so it may be shared by threads. Never does I/O. */
+ * Joins what protoc knows (JSON names, maps, declaration order, streams, files) with protobuf-c's descriptors
+ * (offsets). Immutable after lw_schema_new(), so it may be shared by threads. Never does I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -59,11 +59,11 @@ struct lw_schema_field {
 	uint16_t json_key_len;
 	uint16_t index; /* declaration order */
 	enum lw_kind kind;
-	bool repeated; /* a list; false for maps */
-	bool map;      /* message is the entry: fields[0] the key, fields[1] the value */
-	const char *oneof;                       /* name, or NULL */
+	bool repeated;                            /* a list; false for maps */
+	bool map;                                 /* message is the entry: fields[0] the key, fields[1] the value */
+	const char *oneof;                        /* name, or NULL */
 	const struct lw_schema_enum *enumeration; /* LW_KIND_ENUM, also of map values: see message->fields[1] */
-	const struct lw_schema_message *message; /* LW_KIND_MESSAGE and maps */
+	const struct lw_schema_message *message;  /* LW_KIND_MESSAGE and maps */
 	const ProtobufCFieldDescriptor *c;
 };
 
@@ -93,7 +93,7 @@ struct lw_schema_service {
 };
 
 struct lw_schema_file {
-	const char *name;        /* gw/gw.proto */
+	const char *name;          /* gw/gw.proto */
 	struct lw_span descriptor; /* serialized google.protobuf.FileDescriptorProto, for server reflection */
 };
 
@@ -111,8 +111,8 @@ const struct lw_schema_service *lw_schema_find_service(const struct lw_schema *s
 /* "api.DeviceService/Create"; a leading slash is accepted. */
 const struct lw_schema_method *lw_schema_find_method(const struct lw_schema *s, const char *full_name);
 
-/* Files for server reflection. The symbol is the full name of a message, enum, service, method ("api.DeviceService.Get")
- * or of a member of one of these. */
+/* Files for server reflection. The symbol is the full name of a message, enum, service, method
+ * ("api.DeviceService.Get") or of a member of one of these. */
 const struct lw_schema_file *lw_schema_find_file(const struct lw_schema *s, const char *name);
 const struct lw_schema_file *lw_schema_find_file_of_symbol(const struct lw_schema *s, const char *symbol);
 /* All services, in the order of files and declarations. */

@@ -63,7 +63,8 @@ static int check(const ProtobufCMessageDescriptor *type, struct lw_span s, unsig
 		if (rc < 0)
 			return rc;
 		const ProtobufCFieldDescriptor *f =
-			(tag & 7) == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3)) : NULL;
+			(tag & 7) == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3))
+						: NULL;
 		if (!f)
 			continue;
 		if (f->type == PROTOBUF_C_TYPE_STRING && !lw_utf8_valid(body.p, body.n))

@@ -57,9 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const ProtobufCMessageDescriptor *const types[] = {
-		&integration__downlink_command__descriptor, &integration__uplink_event__descriptor, &gw__uplink_frame__descriptor,
-		&gw__downlink_frame__descriptor,            &gw__gateway_stats__descriptor,         &google__protobuf__struct__descriptor,
-		&api__create_device_profile_request__descriptor, &api__enqueue_device_queue_item_request__descriptor,
+		&integration__downlink_command__descriptor,
+		&integration__uplink_event__descriptor,
+		&gw__uplink_frame__descriptor,
+		&gw__downlink_frame__descriptor,
+		&gw__gateway_stats__descriptor,
+		&google__protobuf__struct__descriptor,
+		&api__create_device_profile_request__descriptor,
+		&api__enqueue_device_queue_item_request__descriptor,
 	};
 	static struct lw_schema *schema; /* built once for all runs */
 	if (!schema)

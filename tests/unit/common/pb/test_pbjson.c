@@ -23,7 +23,7 @@ static const struct golden {
 	const char *type;
 	const char *json;
 } goldens[] = {
-/* clang-format off */
+	/* clang-format off */
 	{
 		"up", "integration.UplinkEvent",
 		"{\"deduplicationId\":\"6c7b4ce5-33a1-4e0c-9e7c-3b0a6c1d2e4f\",\"time\":\"2024-05-01T12:00:00.251"
@@ -151,7 +151,7 @@ static const struct golden {
 		"{\"gatewayId\":\"0102030405060708\",\"downlinkId\":305419896,\"items\":[{\"status\":\"TOO_LATE\""
 		"},{\"status\":\"OK\"}]}",
 	},
-/* clang-format on */
+	/* clang-format on */
 };
 
 static int setup(void **state)
@@ -217,8 +217,8 @@ static void test_goldens_over_the_wire(void **state)
 		lw_buf_init(&wire, 1 << 16);
 		lw_buf_init(&out, 1 << 16);
 		ProtobufCAllocator allocator = lw_pb_arena_allocator(&arena);
-		assert_int_equal(lw_pbjson_decode(s, type_of(s, goldens[i].type), lw_span_str(goldens[i].json), &allocator,
-						  &m, NULL),
+		assert_int_equal(lw_pbjson_decode(s, type_of(s, goldens[i].type), lw_span_str(goldens[i].json),
+						  &allocator, &m, NULL),
 				 0);
 		assert_int_equal(lw_pb_pack(m, &wire), 0);
 		assert_int_equal(lw_pb_unpack(m->descriptor, lw_buf_span(&wire), &arena, &copy), 0);
@@ -234,14 +234,16 @@ static void test_goldens_over_the_wire(void **state)
 static void test_commands(void **state)
 {
 	expect_json(*state, "integration.DownlinkCommand",
-		    "{\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":false,\"fPort\":10,\"data\":\"AQID\"}", LW_PBJSON_EVENT,
-		    "{\"id\":\"\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":false,\"fPort\":10,\"data\":\"AQID\"}");
-	expect_json(*state, "integration.DownlinkCommand",
-		    "{\"id\":\"9f7b2c10\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":true,\"fPort\":10,"
-		    "\"object\":{\"valve\":1},\"expiresAt\":\"2024-05-01T13:00:00Z\"}",
+		    "{\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":false,\"fPort\":10,\"data\":\"AQID\"}",
 		    LW_PBJSON_EVENT,
-		    "{\"id\":\"9f7b2c10\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":true,\"fPort\":10,\"data\":\"\","
-		    "\"object\":{\"valve\":1.0},\"expiresAt\":\"2024-05-01T13:00:00+00:00\"}");
+		    "{\"id\":\"\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":false,\"fPort\":10,\"data\":\"AQID\"}");
+	expect_json(
+		*state, "integration.DownlinkCommand",
+		"{\"id\":\"9f7b2c10\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":true,\"fPort\":10,"
+		"\"object\":{\"valve\":1},\"expiresAt\":\"2024-05-01T13:00:00Z\"}",
+		LW_PBJSON_EVENT,
+		"{\"id\":\"9f7b2c10\",\"devEui\":\"70b3d57ed0001a2b\",\"confirmed\":true,\"fPort\":10,\"data\":\"\","
+		"\"object\":{\"valve\":1.0},\"expiresAt\":\"2024-05-01T13:00:00+00:00\"}");
 }
 
 /* Source: vectors bridge-udp.json, case lora_gps with the JSON marshaler. */
@@ -250,13 +252,15 @@ static void test_gateway_profile(void **state)
 	static const char json[] =
 		"{\"phyPayload\":\"QKTzAQGAKQACpZYRKEE=\",\"txInfo\":{\"frequency\":868300000,\"modulation\":{\"lora\":"
 		"{\"bandwidth\":125000,\"spreadingFactor\":9,\"codeRate\":\"CR_4_5\"}}},\"rxInfo\":{\"gatewayId\":"
-		"\"0016c001f1500812\",\"uplinkId\":528,\"gwTime\":\"2024-05-01T12:00:00.251307Z\",\"timeSinceGpsEpoch\":"
+		"\"0016c001f1500812\",\"uplinkId\":528,\"gwTime\":\"2024-05-01T12:00:00.251307Z\","
+		"\"timeSinceGpsEpoch\":"
 		"\"1398600018.251s\",\"rssi\":-97,\"snr\":4.5,\"channel\":1,\"rfChain\":1,\"context\":\"Gis8TQ==\","
 		"\"crcStatus\":\"CRC_OK\"}}";
 	expect_json(*state, "gw.UplinkFrame", json, LW_PBJSON_GW, json);
 	expect_json(*state, "gw.UplinkRxInfo", "{\"snr\":-7.0}", LW_PBJSON_GW, "{\"snr\":-7}");
 	expect_json(*state, "gw.UplinkRxInfo", "{\"snr\":-7}", LW_PBJSON_EVENT, "{\"snr\":-7.0}");
-	expect_json(*state, "gw.DownlinkTxAck", "{\"items\":[{\"status\":\"IGNORED\"}]}", LW_PBJSON_GW, "{\"items\":[{}]}");
+	expect_json(*state, "gw.DownlinkTxAck", "{\"items\":[{\"status\":\"IGNORED\"}]}", LW_PBJSON_GW,
+		    "{\"items\":[{}]}");
 	expect_json(*state, "gw.Timing", "{\"immediately\":{}}", LW_PBJSON_GW, "{\"immediately\":{}}");
 	expect_json(*state, "gw.GatewayStats", "{\"rxPacketsPerFrequency\":{\"868100000\":4}}", LW_PBJSON_GW,
 		    "{\"rxPacketsPerFrequency\":{\"868100000\":4}}");
@@ -268,17 +272,19 @@ static void test_rest_profile(void **state)
 	expect_json(*state, "api.GetDeviceResponse", "{}", LW_PBJSON_REST,
 		    "{\"device\":null,\"createdAt\":null,\"updatedAt\":null,\"lastSeenAt\":null,\"deviceStatus\":null,"
 		    "\"classEnabled\":\"CLASS_A\"}");
-	expect_json(*state, "api.GetGatewayResponse",
-		    "{\"gateway\":{\"gatewayId\":\"0b6eab105bdbda4b\",\"name\":\"roof\",\"location\":{\"latitude\":52.1,"
-		    "\"longitude\":4.9,\"altitude\":10.0},\"tags\":{\"a\":\"b\"},\"statsInterval\":\"30\"},"
-		    "\"createdAt\":\"2026-11-22T16:44:30.623556+01:00\"}",
-		    LW_PBJSON_REST,
-		    "{\"gateway\":{\"gatewayId\":\"0b6eab105bdbda4b\",\"name\":\"roof\",\"description\":\"\",\"location\":"
-		    "{\"latitude\":52.1,\"longitude\":4.9,\"altitude\":10,\"source\":\"UNKNOWN\",\"accuracy\":0},"
-		    "\"tenantId\":\"\",\"tags\":{\"a\":\"b\"},\"metadata\":{},\"statsInterval\":30,\"downlinkPriority\":0},"
-		    "\"createdAt\":\"2026-11-22T15:44:30.623556Z\",\"updatedAt\":null,\"lastSeenAt\":null}");
-	expect_json(*state, "api.GlobalSearchRequest", "{\"search\":\"x\",\"limit\":10,\"offset\":\"-9223372036854775808\"}",
-		    LW_PBJSON_REST, "{\"search\":\"x\",\"limit\":\"10\",\"offset\":\"-9223372036854775808\"}");
+	expect_json(
+		*state, "api.GetGatewayResponse",
+		"{\"gateway\":{\"gatewayId\":\"0b6eab105bdbda4b\",\"name\":\"roof\",\"location\":{\"latitude\":52.1,"
+		"\"longitude\":4.9,\"altitude\":10.0},\"tags\":{\"a\":\"b\"},\"statsInterval\":\"30\"},"
+		"\"createdAt\":\"2026-11-22T16:44:30.623556+01:00\"}",
+		LW_PBJSON_REST,
+		"{\"gateway\":{\"gatewayId\":\"0b6eab105bdbda4b\",\"name\":\"roof\",\"description\":\"\",\"location\":"
+		"{\"latitude\":52.1,\"longitude\":4.9,\"altitude\":10,\"source\":\"UNKNOWN\",\"accuracy\":0},"
+		"\"tenantId\":\"\",\"tags\":{\"a\":\"b\"},\"metadata\":{},\"statsInterval\":30,\"downlinkPriority\":0},"
+		"\"createdAt\":\"2026-11-22T15:44:30.623556Z\",\"updatedAt\":null,\"lastSeenAt\":null}");
+	expect_json(*state, "api.GlobalSearchRequest",
+		    "{\"search\":\"x\",\"limit\":10,\"offset\":\"-9223372036854775808\"}", LW_PBJSON_REST,
+		    "{\"search\":\"x\",\"limit\":\"10\",\"offset\":\"-9223372036854775808\"}");
 	expect_json(*state, "api.GetDevicesSummaryResponse", "{\"drCount\":{\"5\":2}}", LW_PBJSON_REST,
 		    "{\"activeCount\":0,\"inactiveCount\":0,\"drCount\":{\"5\":2},\"neverSeenCount\":0}");
 	expect_json(*state, "gw.Modulation", "{}", LW_PBJSON_REST, "{}");
@@ -287,7 +293,8 @@ static void test_rest_profile(void **state)
 
 static void test_struct(void **state)
 {
-	static const char json[] = "{\"a\":null,\"b\":[1.0,\"x\",{\"c\":false}],\"d\":{},\"e\":[],\"\\\"\\\\\\n\\u0001é😀\":-0.5}";
+	static const char json[] =
+		"{\"a\":null,\"b\":[1.0,\"x\",{\"c\":false}],\"d\":{},\"e\":[],\"\\\"\\\\\\n\\u0001é😀\":-0.5}";
 	expect_json(*state, "google.protobuf.Struct", json, LW_PBJSON_EVENT, json);
 	expect_json(*state, "google.protobuf.Struct", "{\"\\ud83d\\ude00\":22}", LW_PBJSON_REST, "{\"😀\":22}");
 }
@@ -298,7 +305,8 @@ static void test_tolerated_input(void **state)
 	static const char *const inputs[] = {
 		" { \"devEui\" : \"aa\" ,\t\"fPort\":10,\"data\":\"+/8=\" }\r\n",
 		"{\"dev_eui\":\"aa\",\"f_port\":\"10\",\"data\":\"-_8\"}",
-		"{\"devEui\":\"aa\",\"fPort\":1e1,\"data\":\"-_8=\",\"isPending\":null,\"unknown\":[{\"a\":1},2,\"x\"]}",
+		"{\"devEui\":\"aa\",\"fPort\":1e1,\"data\":\"-_8=\",\"isPending\":null,\"unknown\":[{\"a\":1},2,\"x\"]"
+		"}",
 		"{\"devEui\":\"\\u0061a\",\"fPort\":10.0,\"data\":\"+/8\",\"object\":null,\"unknown\":1,\"unknown\":2}",
 	};
 	for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++)
@@ -307,7 +315,8 @@ static void test_tolerated_input(void **state)
 	expect_json(*state, "gw.UplinkRxInfo", "{\"snr\":\"NaN\"}", LW_PBJSON_EVENT, "{\"snr\":null}");
 	expect_json(*state, "gw.UplinkRxInfo", "{\"snr\":\"-Infinity\"}", LW_PBJSON_REST,
 		    "{\"gatewayId\":\"\",\"uplinkId\":0,\"gwTime\":null,\"nsTime\":null,\"timeSinceGpsEpoch\":null,"
-		    "\"fineTimeSinceGpsEpoch\":null,\"rssi\":0,\"snr\":\"-Infinity\",\"channel\":0,\"rfChain\":0,\"board\":0,"
+		    "\"fineTimeSinceGpsEpoch\":null,\"rssi\":0,\"snr\":\"-Infinity\",\"channel\":0,\"rfChain\":0,"
+		    "\"board\":0,"
 		    "\"antenna\":0,\"location\":null,\"context\":\"\",\"metadata\":{},\"crcStatus\":\"NO_CRC\"}");
 }
 
@@ -429,8 +438,8 @@ static void test_memory_limit(void **state)
 	for (size_t max = 0; rc == LW_ENOMEM; max += 64) {
 		lw_arena_init(&arena, NULL, 0, max);
 		ProtobufCAllocator allocator = lw_pb_arena_allocator(&arena);
-		rc = lw_pbjson_decode(*state, &integration__uplink_event__descriptor, lw_span_str(goldens[0].json), &allocator,
-				      &m, &diag);
+		rc = lw_pbjson_decode(*state, &integration__uplink_event__descriptor, lw_span_str(goldens[0].json),
+				      &allocator, &m, &diag);
 		refused += rc == LW_ENOMEM && m == NULL;
 		lw_arena_deinit(&arena);
 	}

@@ -192,12 +192,14 @@ static void test_openapi(void **state)
 	assert_true(contains(&doc, "\"/api/devices/{devEui}\":{\"get\":{\"operationId\":\"DeviceService_Get\""));
 	assert_true(contains(&doc, ",\"put\":{\"operationId\":\"DeviceService_Update\""));
 	assert_null(strstr(lw_buf_str(&doc), "device.dev_eui"));
-	assert_true(contains(&doc, "\"operationId\":\"InternalService_Login\",\"tags\":[\"InternalService\"],\"security\":[]"));
+	assert_true(contains(
+		&doc, "\"operationId\":\"InternalService_Login\",\"tags\":[\"InternalService\"],\"security\":[]"));
 	assert_true(contains(&doc, "{\"in\":\"query\",\"name\":\"tags\",\"style\":\"deepObject\""));
 	assert_true(contains(&doc, "\"common.Aggregation\":{\"type\":\"string\",\"enum\":[\"HOUR\",\"DAY\","));
 	assert_true(contains(&doc, "\"lastSeenAt\":{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"));
-	assert_true(contains(&doc, "\"api.CreateDeviceRequest\":{\"type\":\"object\",\"properties\":{\"device\":{\"anyOf\":"
-				   "[{\"$ref\":\"#/components/schemas/api.Device.Input\"},{\"type\":\"null\"}]}}}"));
+	assert_true(contains(&doc,
+			     "\"api.CreateDeviceRequest\":{\"type\":\"object\",\"properties\":{\"device\":{\"anyOf\":"
+			     "[{\"$ref\":\"#/components/schemas/api.Device.Input\"},{\"type\":\"null\"}]}}}"));
 	assert_true(contains(&doc, "\"api.LoginResponse\":{\"type\":\"object\",\"properties\":{\"jwt\":{\"type\":"
 				   "\"string\"}},\"required\":[\"jwt\"]}"));
 	lw_buf_deinit(&doc);

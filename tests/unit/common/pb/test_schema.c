@@ -107,8 +107,9 @@ static void test_services(void **state)
 
 static void test_reflection(void **state)
 {
-	static const char *const symbols[] = {"api.DeviceService", "api.DeviceService.Get", "api.Device", "api.Device.dev_eui",
-					      "api.ListDevicesRequest.OrderBy", "api.Device.TagsEntry"};
+	static const char *const symbols[] = {
+		"api.DeviceService",  "api.DeviceService.Get",          "api.Device",
+		"api.Device.dev_eui", "api.ListDevicesRequest.OrderBy", "api.Device.TagsEntry"};
 	const struct lw_schema *s = *state;
 	const struct lw_schema_file *device = lw_schema_find_file(s, "api/device.proto");
 	assert_non_null(device);
@@ -162,8 +163,8 @@ static void test_unpack_bad_input(void **state)
 	assert_int_equal(UNPACK(gw__conn_state, "\x00\x01"), LW_EINVAL);
 	assert_int_equal(UNPACK(gw__conn_state, "\x0b\x0c"), LW_EINVAL); /* groups */
 	assert_int_equal(UNPACK(gw__conn_state, "\x1a\x02\xc3("), LW_EINVAL);
-	assert_int_equal(UNPACK(gw__conn_state, "\x18\x01"), LW_EINVAL);   /* wire type of a number for a text */
-	assert_int_equal(UNPACK(gw__conn_state, "\x7a\x02\xc3("), 0); /* unknown member: any bytes */
+	assert_int_equal(UNPACK(gw__conn_state, "\x18\x01"), LW_EINVAL); /* wire type of a number for a text */
+	assert_int_equal(UNPACK(gw__conn_state, "\x7a\x02\xc3("), 0);    /* unknown member: any bytes */
 }
 
 static void test_unpack_depth(void **state)
@@ -219,8 +220,9 @@ static void test_pack(void **state)
 	assert_int_equal(out.n, 0);
 	m.gateway_id = (char[]){"abcd"};
 	assert_int_equal(lw_pb_pack(&m.base, &out), 0);
-	assert_memory_equal(out.p, "\x1a\x04"
-				   "abcd",
+	assert_memory_equal(out.p,
+			    "\x1a\x04"
+			    "abcd",
 			    6);
 	assert_int_equal(lw_pb_pack(&m.base, &out), LW_EBIG);
 	lw_buf_deinit(&out);
