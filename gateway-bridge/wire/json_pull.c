@@ -289,9 +289,11 @@ struct decimal {
 
 static bool parse_decimal(struct lw_span v, struct decimal *d)
 {
-	const char *p = (const char *)v.p, *end = p + v.n;
 	*d = (struct decimal){0};
-	if (p == end || (*p != '-' && (*p < '0' || *p > '9')))
+	if (v.n == 0)
+		return false;
+	const char *p = (const char *)v.p, *end = p + v.n;
+	if (*p != '-' && (*p < '0' || *p > '9'))
 		return false;
 	if (*p == '-') {
 		d->negative = true;

@@ -32,7 +32,8 @@ struct gb_json {
 
 static inline struct gb_json gb_json_init(struct lw_span text)
 {
-	return (struct gb_json){.p = (const char *)text.p, .end = (const char *)text.p + text.n};
+	const char *p = text.n ? (const char *)text.p : "";
+	return (struct gb_json){.p = p, .end = p + text.n};
 }
 
 /* Kind of the value at the cursor. */
