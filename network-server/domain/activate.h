@@ -1,17 +1,18 @@
 /* Sessions that do not come from a join: ABP, or handed over; and the session as the API shows it. Pure. */
 #pragma once
 
+#include "common/base/arena.h"
 #include "common/base/rng.h"
 #include "common/lorawan/netid.h"
 #include "network-server/domain/device.h"
 #include "network-server/domain/region_config.h"
 #include "proto/longwave/ns/v1/ns.pb-c.h"
 
-/* Builds the session of a device with this profile. Receive parameters: the profile's abp_* members, 0 meaning the region's
- * default; channels: the region's defaults. rc: the configuration it starts in (the session names it, else the profile,
- * else the first of the region). LW_EINVAL: an address or key that cannot be read (`why` says which one). */
-int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile, const struct ns_region_config *rc,
-		struct ns_session *out, const char **why);
+/* Builds the session of a device with this profile. Receive parameters: the profile's abp_* members, 0 meaning the
+ * region's default; channels: the region's defaults. rc: the configuration it starts in (the session names it, else the
+ * profile, else the first of the region). LW_EINVAL: an address or key that cannot be read (`why` says which one). */
+int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile,
+		const struct ns_region_config *rc, struct ns_session *out, const char **why);
 /* Fills a message whose strings and bytes live in the arena. */
 void ns_session_to_pb(struct lw_dev_eui dev_eui, const struct ns_session *s, struct lw_arena *arena,
 		      Longwave__Ns__V1__Session *out);

@@ -48,6 +48,7 @@ struct ns_device {
 	uint64_t version;
 	bool has_session;
 	struct ns_session session; /* only with has_session */
+	bool may_have_queue;       /* false only when the queue is certainly empty */
 };
 
 struct ns_gateway {
@@ -64,9 +65,9 @@ struct ns_gateway {
 
 #define NS_QUEUE_PAYLOADS 16
 
-/* How far an item has come. SENT: its counter is used and the frame went to the gateway, which has not answered (after a
- * restart: nobody knows); PENDING: transmitted, waits for the device's acknowledgement. SENT and PENDING items are the
- * API's is_pending when the item is confirmed. */
+/* How far an item has come. SENT: its counter is used and the frame went to the gateway, which has not answered (after
+ * a restart: nobody knows); PENDING: transmitted, waits for the device's acknowledgement. SENT and PENDING items are
+ * the API's is_pending when the item is confirmed. */
 enum ns_item_state { NS_ITEM_QUEUED = 0, NS_ITEM_SENT = 1, NS_ITEM_PENDING = 2 };
 
 struct ns_queue_item {

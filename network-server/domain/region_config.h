@@ -9,7 +9,7 @@
 
 /* Names and meaning as the reference's [regions.network]. */
 struct ns_region_config {
-	const char *id;           /* "eu868", "us915_0" */
+	const char *id; /* "eu868", "us915_0" */
 	const char *description;
 	const char *topic_prefix; /* of the gateways' topics, without the slash; normally the id */
 	const char *common_name;  /* "EU868": metadata of receptions */

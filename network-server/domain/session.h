@@ -1,5 +1,5 @@
-/* A device's session: everything that the network knows about one activation, the MAC state included, and its form as an
- * opaque blob in the store. Pure memory: no I/O, no clock. Keys in here never reach a log. */
+/* A device's session: everything that the network knows about one activation, the MAC state included, and its form as
+ * an opaque blob in the store. Pure memory: no I/O, no clock. Keys in here never reach a log. */
 #pragma once
 
 #include "common/base/bytes.h"
@@ -8,11 +8,11 @@
 #include "common/lorawan/types.h"
 
 #define NS_REGION_ID_MAX 24
-#define NS_KEY_ID_MAX 16     /* SessionKeyID */
-#define NS_RX_GATEWAYS 16    /* gateways remembered of the last uplink */
-#define NS_CONTEXT_MAX 32    /* gw.UplinkRxInfo.context; longer ones are cut off from downlinks */
+#define NS_KEY_ID_MAX 16  /* SessionKeyID */
+#define NS_RX_GATEWAYS 16 /* gateways remembered of the last uplink */
+#define NS_CONTEXT_MAX 32 /* gw.UplinkRxInfo.context; longer ones are cut off from downlinks */
 #define NS_ADR_HISTORY 20
-#define NS_MAC_PENDING 12    /* requests without an answer */
+#define NS_MAC_PENDING 12 /* requests without an answer */
 #define NS_MAC_PENDING_LEN 30
 #define NS_MAC_ERRORS 16
 #define NS_DR_UNKNOWN 0xFF
@@ -56,7 +56,7 @@ struct ns_session {
 	struct lw_key s_nwk_s_int_key;
 	struct lw_key nwk_s_enc_key;
 	uint8_t session_key_id[NS_KEY_ID_MAX];
-	uint8_t session_key_id_len; /* 0: ABP */
+	uint8_t session_key_id_len;      /* 0: ABP */
 	enum lw_mac_version mac_version; /* as negotiated: a 1.1 profile on a 1.0 join server runs as 1.0 */
 	enum lw_class enabled_class;
 	char region_config_id[NS_REGION_ID_MAX];
@@ -66,7 +66,8 @@ struct ns_session {
 	uint32_t f_cnt_up;
 	uint32_t n_f_cnt_down;
 	uint32_t a_f_cnt_down;
-	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that acknowledges it */
+	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that
+				acknowledges it */
 	bool has_uplink;     /* one came since the activation */
 
 	/* Receive parameters as the device has them. */
@@ -110,6 +111,7 @@ struct ns_session {
 	int64_t last_uplink_at_ns;
 	uint32_t last_uplink_hz;
 	bool last_uplink_confirmed;
+	bool answered; /* a downlink was handed to a gateway for its receive windows: class A gets one */
 	struct ns_rx_gateway rx[NS_RX_GATEWAYS];
 	uint8_t n_rx;
 };

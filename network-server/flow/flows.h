@@ -1,19 +1,20 @@
-/* The network-server's flows as one object: what comes from the gateways goes in here, everything else through the ports.
- * Single-threaded, on the daemon's loop. */
+/* The network-server's flows as one object: what comes from the gateways goes in here, everything else through the
+ * ports. Single-threaded, on the daemon's loop. */
 #pragma once
 
 #include "common/base/rng.h"
 #include "common/lorawan/netid.h"
 #include "network-server/flow/ports.h"
 
-struct lw_loop;
+struct rt_loop;
+struct lw_schema;
 struct ns_flows;
 
 struct ns_flow_config {
 	struct lw_netid netid;
-	uint32_t deduplication_window_ms;  /* 200 */
-	uint32_t downlink_data_delay_ms;   /* 100: time for an application to answer the very uplink */
-	uint32_t tx_ack_timeout_ms;        /* 30000: then the gateway counts as silent */
+	uint32_t deduplication_window_ms;    /* 200 */
+	uint32_t downlink_data_delay_ms;     /* 100: time for an application to answer the very uplink */
+	uint32_t tx_ack_timeout_ms;          /* 30000: then the gateway counts as silent */
 	uint8_t max_mac_command_error_count; /* 1 */
 	bool mac_commands_disabled;
 	bool allow_unknown_gateways;
@@ -22,6 +23,9 @@ struct ns_flow_config {
 	const struct ns_region_config *const *regions; /* the enabled ones */
 	size_t n_regions;
 	struct lw_devaddr_prefix devaddr_prefix; /* of addresses that we assign; len 0: the NetID's */
+	const struct lw_schema *schema;          /* for JSON */
+	void (*on_room)(void *arg);              /* may be NULL: ns_flows_uplink() said LW_EFULL and would take again */
+	void *on_room_arg;
 };
 
 void ns_flow_config_defaults(struct ns_flow_config *c);
@@ -35,7 +39,7 @@ struct ns_inbox {
 };
 
 /* `ports` and what config points to are borrowed until ns_flows_free(). */
-struct ns_flows *ns_flows_new(struct lw_loop *loop, const struct ns_ports *ports, const struct ns_flow_config *config,
+struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports, const struct ns_flow_config *config,
 			      struct lw_rng *rng);
 /* Ends everything under way: no port is called any more. The journal keeps what was not done. */
 void ns_flows_free(struct ns_flows *f);

@@ -1,8 +1,8 @@
-/* Everything the flows need from the world, as small tables of functions: the daemon plugs in SQL, MQTT, HTTP and Redis, a
- * scenario test plugs in memory. Requests are structs of the caller; the implementation fills in the answer and calls
- * done() exactly once for each, before the call returns or at any later time on the loop. A request and what its inputs
- * point to stay valid until then. Answers with variable length are allocated from the request's arena (a copy, valid as
- * long as the frame lives). No function blocks. */
+/* Everything the flows need from the world, as small tables of functions: the daemon plugs in SQL, MQTT, HTTP and
+ * Redis, a scenario test plugs in memory. Requests are structs of the caller; the implementation fills in the answer
+ * and calls done() exactly once for each, before the call returns or at any later time on the loop. A request and what
+ * its inputs point to stay valid until then. Answers with variable length are allocated from the request's arena (a
+ * copy, valid as long as the frame lives). No function blocks. */
 #pragma once
 
 #include "common/base/arena.h"
@@ -71,8 +71,8 @@ enum ns_session_op { NS_SESSION_KEEP, NS_SESSION_PUT, NS_SESSION_DELETE };
 /* What one frame changes. All or nothing; a conflict of one does not touch the others of the batch. */
 struct ns_change {
 	struct lw_dev_eui dev_eui; /* zero: only events, no compare */
-	/* PUT and DELETE happen only if the row still has `version` (then the row gets version + 1); with KEEP there is no
-	 * compare. PUT of a device that was deleted meanwhile is LW_ENOTFOUND. */
+	/* PUT and DELETE happen only if the row still has `version` (then the row gets version + 1); with KEEP there is
+	 * no compare. PUT of a device that was deleted meanwhile is LW_ENOTFOUND. */
 	enum ns_session_op op;
 	uint64_t version;
 	const struct ns_session *session; /* PUT: borrowed until done */
@@ -105,26 +105,30 @@ struct ns_store_port {
 	void (*addr_check)(void *self, struct ns_addr_check **v, size_t n);
 };
 
-/* ---- gateways, in memory ------------------------------------------------------------------------------------------- */
+/* ---- gateways, in memory -------------------------------------------------------------------------------------------
+ */
 
 struct ns_gateway_port {
 	void *self;
 	/* Borrowed until the loop is reached again; NULL: unknown. */
 	const struct ns_gateway *(*find)(void *self, struct lw_gateway_id id);
-	/* A statistics report came: remembers the time, and the position when `location` is not NULL. Durable at leisure. */
+	/* A statistics report came: remembers the time, and the position when `location` is not NULL. Durable at
+	 * leisure. */
 	void (*seen)(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);
 };
 
-/* ---- radio: towards the gateways ------------------------------------------------------------------------------------- */
+/* ---- radio: towards the gateways
+ * ------------------------------------------------------------------------------------- */
 
 struct ns_radio_port {
 	void *self;
-	/* Publishes the command at once, in the encoding that the gateway uses. 0, or LW_EUNAVAILABLE (nothing was sent).
-	 * The frame is borrowed during the call. */
+	/* Publishes the command at once, in the encoding that the gateway uses. 0, or LW_EUNAVAILABLE (nothing was
+	 * sent). The frame is borrowed during the call. */
 	int (*send_downlink)(void *self, const struct ns_region_config *rc, const Gw__DownlinkFrame *frame);
 };
 
-/* ---- join server -------------------------------------------------------------------------------------------------- */
+/* ---- join server --------------------------------------------------------------------------------------------------
+ */
 
 enum ns_join_result {
 	NS_JOIN_OK,
@@ -150,7 +154,7 @@ struct ns_join_ask {
 	struct lw_arena *arena;
 	/* answer */
 	enum ns_join_result result;
-	char detail[96];    /* the join server's own words, for the log event */
+	char detail[96];       /* the join server's own words, for the log event */
 	struct lw_span accept; /* PHYPayload of the join-accept */
 	struct lw_key f_nwk_s_int_key, s_nwk_s_int_key, nwk_s_enc_key; /* unwrapped; 1.0.x: NwkSKey in all three */
 	bool is_10; /* NwkSKey was answered instead of the three keys */
@@ -169,7 +173,8 @@ struct ns_join_port {
 	void (*ask)(void *self, struct ns_join_ask **v, size_t n);
 };
 
-/* ---- geolocation ---------------------------------------------------------------------------------------------------- */
+/* ---- geolocation ----------------------------------------------------------------------------------------------------
+ */
 
 struct ns_geo_ask {
 	struct lw_dev_eui dev_eui;
@@ -189,7 +194,8 @@ struct ns_geo_port {
 	void (*resolve)(void *self, struct ns_geo_ask *req);
 };
 
-/* ---- records ------------------------------------------------------------------------------------------------------ */
+/* ---- records ------------------------------------------------------------------------------------------------------
+ */
 
 struct ns_log_port {
 	void *self;
@@ -204,6 +210,8 @@ struct ns_log_port {
 struct ns_journal_port {
 	void *self;
 	void (*done)(void *self, uint64_t position);
+	/* The store was away: offer the reception again, as a replay, when it is back. */
+	void (*retry)(void *self, uint64_t position);
 };
 
 struct ns_ports {

@@ -1,0 +1,103 @@
+#include "network-server/domain/activate.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/time.h"
+#include "network-server/domain/channels.h"
+
+static int take_key(const ProtobufCBinaryData *in, struct lw_key *out)
+{
+	if (in->len != sizeof(out->b))
+		return LW_EINVAL;
+	memcpy(out->b, in->data, sizeof(out->b));
+	return 0;
+}
+
+static uint8_t or_default(uint32_t v, uint8_t dflt)
+{
+	return v != 0 && v <= UINT8_MAX ? (uint8_t)v : dflt;
+}
+
+static int take_keys(const Longwave__Ns__V1__Session *in, struct ns_session *s, const char **why)
+{
+	*why = "f_nwk_s_int_key";
+	if (take_key(&in->f_nwk_s_int_key, &s->f_nwk_s_int_key) != 0)
+		return LW_EINVAL;
+	*why = "s_nwk_s_int_key";
+	if (take_key(&in->s_nwk_s_int_key, &s->s_nwk_s_int_key) != 0)
+		return LW_EINVAL;
+	*why = "nwk_s_enc_key";
+	if (take_key(&in->nwk_s_enc_key, &s->nwk_s_enc_key) != 0)
+		return LW_EINVAL;
+	*why = "session_key_id";
+	if (in->session_key_id.len > NS_KEY_ID_MAX)
+		return LW_EINVAL;
+	s->session_key_id_len = (uint8_t)in->session_key_id.len;
+	if (s->session_key_id_len > 0)
+		memcpy(s->session_key_id, in->session_key_id.data, s->session_key_id_len);
+	*why = NULL;
+	return 0;
+}
+
+int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile,
+		const struct ns_region_config *rc, struct ns_session *out, const char **why)
+{
+	const struct lw_region *region = lw_region_by_id(rc->region);
+	memset(out, 0, sizeof(*out));
+	*why = "dev_addr";
+	if (lw_devaddr_parse(&out->devaddr, in->dev_addr) != 0)
+		return LW_EINVAL;
+	int err = take_keys(in, out, why);
+	if (err != 0)
+		return err;
+	/* The profile decides between 1.0 and 1.1: an unset member of the message would read as 1.0.0. */
+	out->mac_version = profile->mac_version;
+	out->enabled_class = profile->supports_class_c && !ns_session_is_11(out) ? LW_CLASS_C : LW_CLASS_A;
+	strncpy(out->region_config_id, rc->id, sizeof(out->region_config_id) - 1);
+	out->f_cnt_up = in->f_cnt_up;
+	out->n_f_cnt_down = in->n_f_cnt_down;
+	out->a_f_cnt_down = in->a_f_cnt_down;
+	out->rx1_delay_s = or_default(profile->abp_rx1_delay_s, region->rx1_delay_s);
+	out->rx1_dr_offset = profile->abp_rx1_dr_offset;
+	out->rx2_dr = profile->abp_rx2_dr != 0 ? profile->abp_rx2_dr : region->rx2_dr;
+	out->rx2_hz = profile->abp_rx2_hz != 0 ? profile->abp_rx2_hz : region->rx2_hz;
+	out->dr = NS_DR_UNKNOWN;
+	out->nb_trans = 1;
+	ns_channels_boot(rc, out);
+	return 0;
+}
+
+void ns_session_to_pb(struct lw_dev_eui dev_eui, const struct ns_session *s, struct lw_arena *arena,
+		      Longwave__Ns__V1__Session *out)
+{
+	char eui[LW_EUI_TEXT];
+	char addr[LW_DEVADDR_TEXT];
+	longwave__ns__v1__session__init(out);
+	out->dev_eui = lw_arena_strdup(arena, lw_dev_eui_print(dev_eui, eui));
+	out->dev_addr = lw_arena_strdup(arena, lw_devaddr_print(s->devaddr, addr));
+	out->f_nwk_s_int_key = (ProtobufCBinaryData){16, lw_arena_memdup(arena, s->f_nwk_s_int_key.b, 16)};
+	out->s_nwk_s_int_key = (ProtobufCBinaryData){16, lw_arena_memdup(arena, s->s_nwk_s_int_key.b, 16)};
+	out->nwk_s_enc_key = (ProtobufCBinaryData){16, lw_arena_memdup(arena, s->nwk_s_enc_key.b, 16)};
+	out->f_cnt_up = s->f_cnt_up;
+	out->n_f_cnt_down = s->n_f_cnt_down;
+	out->a_f_cnt_down = s->a_f_cnt_down;
+	out->session_key_id = (ProtobufCBinaryData){s->session_key_id_len,
+						    lw_arena_memdup(arena, s->session_key_id, s->session_key_id_len)};
+	out->mac_version = (Common__MacVersion)s->mac_version;
+	out->enabled_class = (Common__DeviceClass)s->enabled_class;
+	out->region_config_id = lw_arena_strdup(arena, s->region_config_id);
+	out->dr = s->dr == NS_DR_UNKNOWN ? 0 : s->dr;
+	if (s->has_uplink) {
+		struct lw_sec_nanos t = lw_split_ns(s->last_uplink_at_ns);
+		out->last_uplink_at = LW_ARENA_NEW(arena, Google__Protobuf__Timestamp);
+		google__protobuf__timestamp__init(out->last_uplink_at);
+		out->last_uplink_at->seconds = t.sec;
+		out->last_uplink_at->nanos = t.nanos;
+	}
+}
+
+struct lw_devaddr ns_random_devaddr(struct lw_devaddr_prefix prefix, struct lw_rng *rng)
+{
+	return lw_devaddr_make(prefix, lw_rng_u32(rng));
+}

@@ -1,0 +1,98 @@
+/* Builds the downlink for a device: windows, what goes in (acknowledgement, MAC commands, an item of the queue),
+ * counters, encryption, MIC; and what it means for session and queue. Pure: nothing has happened until the result is
+ * committed. */
+#pragma once
+
+#include "common/crypto/aes.h"
+#include "common/lorawan/phy.h"
+#include "network-server/domain/device.h"
+#include "network-server/domain/mac_down.h"
+#include "network-server/domain/region_config.h"
+
+#define NS_DOWN_ITEMS_MAX 4 /* items of the queue looked at */
+
+enum ns_down_mode {
+	NS_DOWN_CLASS_A, /* RX1 and RX2 of the last uplink */
+	NS_DOWN_CLASS_C, /* now, with RX2's parameters */
+};
+
+struct ns_down_in {
+	struct lw_keycache *kc;
+	const struct ns_device *dev;
+	const struct ns_region_config *rc;
+	enum ns_down_mode mode;
+	int64_t now_ns;
+	/* Asked for by the uplink that is answered. */
+	bool ack;
+	uint32_t ack_f_cnt_up;
+	bool force; /* even when it is empty */
+	struct lw_span answers;
+	bool mac_requests; /* new ones may go along */
+	unsigned max_mac_error_count;
+	/* The queue's head, and how many there are. Items that wait for an acknowledgement are not in here. */
+	const struct ns_queue_item *items;
+	size_t n_items;
+	size_t n_queued;
+};
+
+struct ns_down_window {
+	uint32_t hz;
+	uint8_t dr;
+	bool immediately;
+	uint8_t delay_s; /* after the uplink */
+	int8_t power_dbm;
+	const struct lw_modulation *mod;
+};
+
+struct ns_down_frame {
+	struct ns_down_window window;
+	uint8_t phy[LW_PHY_MAX];
+	uint8_t n;
+	bool carries_item;
+	bool confirmed;
+	bool fpending;
+	uint8_t f_port;           /* 0 with FPort 0 or without port */
+	bool application_counter; /* f_cnt counts a_f_cnt_down (1.1, FPort > 0) */
+	uint32_t f_cnt;
+};
+
+enum ns_discard { NS_DISCARD_NONE, NS_DISCARD_EXPIRED, NS_DISCARD_SIZE, NS_DISCARD_F_CNT };
+
+struct ns_down_out {
+	struct ns_down_frame frame[2];    /* in the order in which the gateway tries them */
+	unsigned n_frames;                /* 0: nothing is sent */
+	const struct ns_queue_item *item; /* the one that goes along, or NULL */
+	/* Items that can never be sent, whether or not anything is sent: to be deleted, with a log event each. */
+	struct {
+		const struct ns_queue_item *item;
+		enum ns_discard why;
+		unsigned max_size;
+	} discard[NS_DOWN_ITEMS_MAX];
+	unsigned n_discard;
+	const struct ns_queue_item *stale; /* waits for new encryption */
+	struct ns_mac_down mac;            /* requests that go along */
+	/* All MAC commands that go along, in the clear, for the record. */
+	uint8_t mac_bytes[NS_MAC_REQUESTS_MAX + 64];
+	size_t n_mac_bytes;
+	struct ns_session session; /* as it is once the counters count as used */
+};
+
+void ns_down_build(const struct ns_down_in *in, struct ns_down_out *out);
+
+/* The windows for an uplink, in the order to be tried. Returns 0..2. */
+unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_config *rc, enum ns_down_mode mode,
+			 struct ns_down_window out[2]);
+/* Windows of a join-accept. */
+unsigned ns_join_windows(const struct ns_region_config *rc, uint32_t up_hz, unsigned up_dr,
+			 struct ns_down_window out[2]);
+
+enum ns_fit {
+	NS_FIT_OK,
+	NS_FIT_STALE, /* needs new encryption */
+	NS_FIT_DEAD,  /* its caller encrypted it for a counter that is used up */
+};
+/* Whether one of the item's ciphertexts goes with the session's counter; *index and *f_cnt say which. */
+enum ns_fit ns_item_fit(const struct ns_session *s, const struct ns_queue_item *item, unsigned *index, uint32_t *f_cnt);
+
+/* Gives the counters of a refused downlink back, unless a newer one has used more. False: nothing to give back. */
+bool ns_down_return(struct ns_session *s, const struct ns_down_frame *frames, unsigned n);

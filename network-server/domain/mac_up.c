@@ -1,0 +1,307 @@
+#include "network-server/domain/mac_up.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "network-server/domain/channels.h"
+
+#define BLOCK_MAX 16
+
+/* Consecutive commands with one identifier: answers to a block of requests come as a block. */
+struct block {
+	struct lw_mac_cmd cmd[BLOCK_MAX];
+	size_t n;
+};
+
+static void answer(struct ns_mac_up *m, const struct lw_mac_cmd *cmd)
+{
+	/* One that does not fit is lost, as if the downlink were: the device asks again. */
+	(void)lw_mac_append(cmd, m->answers, &m->n_answers, sizeof(m->answers));
+}
+
+static void link_check_req(struct ns_mac_up *m, const struct block *b)
+{
+	(void)b;
+	int margin = ns_snr_margin_ddb(&m->up->mod, m->up->best_snr_ddb) / 10;
+	struct lw_mac_cmd ans = {.cid = LW_CID_LINK_CHECK, .dir = LW_DOWN};
+	ans.u.link_check_ans.margin_db = (uint8_t)(margin < 0 ? 0 : margin > 254 ? 254 : margin);
+	ans.u.link_check_ans.gw_count = (uint8_t)(m->up->n_gateways > 255 ? 255 : m->up->n_gateways);
+	answer(m, &ans);
+}
+
+static void device_time_req(struct ns_mac_up *m, const struct block *b)
+{
+	(void)b;
+	struct lw_mac_cmd ans = {.cid = LW_CID_DEVICE_TIME, .dir = LW_DOWN};
+	ans.u.device_time_ans.gps_s = (uint32_t)(m->up->gps_ns / LW_NS_PER_S);
+	ans.u.device_time_ans.frac_256 = (uint8_t)(m->up->gps_ns % LW_NS_PER_S * 256 / LW_NS_PER_S);
+	answer(m, &ans);
+}
+
+/* The minor version that both understand: 1 is the highest there is. */
+static uint8_t minor_version(uint8_t device)
+{
+	return device > 1 ? 1 : device;
+}
+
+static void rekey_ind(struct ns_mac_up *m, const struct block *b)
+{
+	if (!ns_session_is_11(m->s))
+		return;
+	struct lw_mac_cmd ans = {.cid = LW_CID_REKEY, .dir = LW_DOWN};
+	ans.u.rekey_conf.minor = minor_version(b->cmd[0].u.rekey_ind.minor);
+	answer(m, &ans);
+}
+
+/* A 1.1 ABP device lost its state: it has its factory settings again. Counters and keys live on. */
+static void reset_ind(struct ns_mac_up *m, const struct block *b)
+{
+	struct ns_session *s = m->s;
+	const struct lw_region *region = m->up->region;
+	if (!ns_session_is_11(s) || m->profile->supports_otaa)
+		return;
+	s->rx1_delay_s = m->profile->abp_rx1_delay_s != 0 ? m->profile->abp_rx1_delay_s : region->rx1_delay_s;
+	s->rx1_dr_offset = m->profile->abp_rx1_dr_offset;
+	s->rx2_dr = m->profile->abp_rx2_dr != 0 ? m->profile->abp_rx2_dr : region->rx2_dr;
+	s->rx2_hz = m->profile->abp_rx2_hz != 0 ? m->profile->abp_rx2_hz : region->rx2_hz;
+	s->tx_power_index = 0;
+	s->nb_trans = 1;
+	s->max_tx_power_index = 0;
+	s->min_tx_power_index = 0;
+	s->n_adr_history = 0;
+	s->n_mac_pending = 0;
+	s->n_mac_errors = 0;
+	ns_channels_boot(m->up->rc, s);
+	struct lw_mac_cmd ans = {.cid = LW_CID_RESET, .dir = LW_DOWN};
+	ans.u.reset_conf.minor = minor_version(b->cmd[0].u.reset_ind.minor);
+	answer(m, &ans);
+}
+
+static void device_mode_ind(struct ns_mac_up *m, const struct block *b)
+{
+	uint8_t class = b->cmd[0].u.device_mode_ind.device_class;
+	if (class == 0)
+		m->s->enabled_class = LW_CLASS_A;
+	else if (class == 2)
+		m->s->enabled_class = LW_CLASS_C;
+	else
+		return;
+	struct lw_mac_cmd ans = {.cid = LW_CID_DEVICE_MODE, .dir = LW_DOWN};
+	ans.u.device_mode_conf.device_class = class;
+	answer(m, &ans);
+}
+
+static void dev_status_ans(struct ns_mac_up *m, const struct block *b)
+{
+	m->has_status = true;
+	m->battery = b->cmd[0].u.dev_status_ans.battery;
+	m->margin_db = b->cmd[0].u.dev_status_ans.margin_db;
+	ns_session_pending_remove(m->s, LW_CID_DEV_STATUS);
+}
+
+static void ping_slot_info_req(struct ns_mac_up *m, const struct block *b)
+{
+	m->s->ping_slot_nb = (uint8_t)(1u << (7 - b->cmd[0].u.ping_slot_info_req.periodicity));
+	struct lw_mac_cmd ans = {.cid = LW_CID_PING_SLOT_INFO, .dir = LW_DOWN};
+	answer(m, &ans);
+}
+
+/* The single request that an answer belongs to; false: none was sent. It counts as answered. */
+static bool take_pending(struct ns_mac_up *m, uint8_t cid, struct lw_mac_cmd *req)
+{
+	struct ns_mac_pending *p = ns_session_pending(m->s, cid);
+	if (p == NULL)
+		return false;
+	struct lw_mac_iter it;
+	lw_mac_iter_init(&it, LW_DOWN, lw_span(p->bytes, p->len));
+	bool ok = lw_mac_iter_next(&it, req) == 1;
+	ns_session_pending_remove(m->s, cid);
+	return ok;
+}
+
+static void rx_param_setup_ans(struct ns_mac_up *m, const struct block *b)
+{
+	struct lw_mac_cmd req;
+	m->force_downlink = true;
+	if (!take_pending(m, LW_CID_RX_PARAM_SETUP, &req))
+		return;
+	const struct lw_mac_cmd *a = &b->cmd[0];
+	if (!a->u.rx_param_setup_ans.channel_ack || !a->u.rx_param_setup_ans.rx2_dr_ack ||
+	    !a->u.rx_param_setup_ans.rx1_dr_offset_ack) {
+		ns_session_error_add(m->s, LW_CID_RX_PARAM_SETUP);
+		return;
+	}
+	m->s->rx2_hz = req.u.rx_param_setup_req.rx2_hz;
+	m->s->rx2_dr = req.u.rx_param_setup_req.rx2_dr;
+	m->s->rx1_dr_offset = req.u.rx_param_setup_req.rx1_dr_offset;
+	ns_session_error_clear(m->s, LW_CID_RX_PARAM_SETUP);
+}
+
+static void rx_timing_setup_ans(struct ns_mac_up *m, const struct block *b)
+{
+	(void)b;
+	struct lw_mac_cmd req;
+	m->force_downlink = true;
+	if (take_pending(m, LW_CID_RX_TIMING_SETUP, &req))
+		m->s->rx1_delay_s = req.u.rx_timing_setup_req.delay_s == 0 ? 1 : req.u.rx_timing_setup_req.delay_s;
+}
+
+static void new_channel_ans(struct ns_mac_up *m, const struct block *b)
+{
+	struct ns_mac_pending *p = ns_session_pending(m->s, LW_CID_NEW_CHANNEL);
+	if (p == NULL)
+		return;
+	struct ns_mac_pending sent = *p;
+	ns_session_pending_remove(m->s, LW_CID_NEW_CHANNEL);
+	struct lw_mac_iter it;
+	struct lw_mac_cmd req;
+	lw_mac_iter_init(&it, LW_DOWN, lw_span(sent.bytes, sent.len));
+	for (size_t i = 0; i < b->n && lw_mac_iter_next(&it, &req) == 1; i++) {
+		if (!b->cmd[i].u.new_channel_ans.freq_ok || !b->cmd[i].u.new_channel_ans.dr_ok) {
+			ns_session_error_add(m->s, LW_CID_NEW_CHANNEL);
+			continue;
+		}
+		ns_channels_put(m->up->rc, m->s, req.u.new_channel_req.index,
+				(struct lw_channel){req.u.new_channel_req.freq_hz, req.u.new_channel_req.min_dr,
+						    req.u.new_channel_req.max_dr});
+		ns_session_error_clear(m->s, LW_CID_NEW_CHANNEL);
+	}
+}
+
+/* A command that is not here is read over: its request was not ours. */
+static const struct {
+	uint8_t cid;
+	void (*handle)(struct ns_mac_up *m, const struct block *b);
+} HANDLERS[] = {
+	{LW_CID_RESET, reset_ind},
+	{LW_CID_LINK_CHECK, link_check_req},
+	{LW_CID_RX_PARAM_SETUP, rx_param_setup_ans},
+	{LW_CID_DEV_STATUS, dev_status_ans},
+	{LW_CID_NEW_CHANNEL, new_channel_ans},
+	{LW_CID_RX_TIMING_SETUP, rx_timing_setup_ans},
+	{LW_CID_REKEY, rekey_ind},
+	{LW_CID_DEVICE_TIME, device_time_req},
+	{LW_CID_PING_SLOT_INFO, ping_slot_info_req},
+	{LW_CID_DEVICE_MODE, device_mode_ind},
+};
+
+static void dispatch(struct ns_mac_up *m, const struct block *b, uint64_t seen[4])
+{
+	uint8_t cid = b->cmd[0].cid;
+	/* One handling of each kind per frame: a frame full of LinkCheckReq gets one answer. */
+	if (seen[cid / 64] & (UINT64_C(1) << (cid % 64)))
+		return;
+	seen[cid / 64] |= UINT64_C(1) << (cid % 64);
+	for (size_t i = 0; i < sizeof(HANDLERS) / sizeof(HANDLERS[0]); i++)
+		if (HANDLERS[i].cid == cid)
+			HANDLERS[i].handle(m, b);
+}
+
+void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
+{
+	struct lw_mac_iter it;
+	struct lw_mac_cmd cmd;
+	struct block b = {.n = 0};
+	uint64_t seen[4] = {0};
+	int rc;
+	lw_mac_iter_init(&it, LW_UP, commands);
+	while ((rc = lw_mac_iter_next(&it, &cmd)) == 1) {
+		if (b.n > 0 && (b.cmd[0].cid != cmd.cid || b.n == BLOCK_MAX)) {
+			dispatch(m, &b, seen);
+			b.n = 0;
+		}
+		b.cmd[b.n++] = cmd;
+	}
+	if (b.n > 0)
+		dispatch(m, &b, seen);
+	if (rc < 0 && it.rest.n > 0)
+		m->unknown_cid = it.rest.p[0];
+}
+
+static char *text_up(const struct lw_mac_cmd *c, char *out, size_t cap)
+{
+	switch (c->cid) {
+	case LW_CID_RESET:
+	case LW_CID_REKEY:
+		snprintf(out, cap, "minor=%u", c->u.reset_ind.minor);
+		break;
+	case LW_CID_LINK_ADR:
+		snprintf(out, cap, "channel_mask_ack=%d dr_ack=%d power_ack=%d", c->u.link_adr_ans.ch_mask_ack,
+			 c->u.link_adr_ans.dr_ack, c->u.link_adr_ans.power_ack);
+		break;
+	case LW_CID_RX_PARAM_SETUP:
+		snprintf(out, cap, "channel_ack=%d rx2_dr_ack=%d rx1_dr_offset_ack=%d",
+			 c->u.rx_param_setup_ans.channel_ack, c->u.rx_param_setup_ans.rx2_dr_ack,
+			 c->u.rx_param_setup_ans.rx1_dr_offset_ack);
+		break;
+	case LW_CID_DEV_STATUS:
+		snprintf(out, cap, "battery=%u margin=%d", c->u.dev_status_ans.battery, c->u.dev_status_ans.margin_db);
+		break;
+	case LW_CID_NEW_CHANNEL:
+	case LW_CID_PING_SLOT_CHANNEL:
+		snprintf(out, cap, "freq_ok=%d dr_ok=%d", c->u.new_channel_ans.freq_ok, c->u.new_channel_ans.dr_ok);
+		break;
+	case LW_CID_DL_CHANNEL:
+		snprintf(out, cap, "freq_ok=%d uplink_freq_exists=%d", c->u.dl_channel_ans.freq_ok,
+			 c->u.dl_channel_ans.uplink_freq_exists);
+		break;
+	case LW_CID_REJOIN_PARAM_SETUP:
+		snprintf(out, cap, "time_ok=%d", c->u.rejoin_param_setup_ans.time_ok);
+		break;
+	case LW_CID_PING_SLOT_INFO:
+		snprintf(out, cap, "periodicity=%u", c->u.ping_slot_info_req.periodicity);
+		break;
+	case LW_CID_DEVICE_MODE:
+		snprintf(out, cap, "class=%c", 'A' + c->u.device_mode_ind.device_class);
+		break;
+	default:
+		break;
+	}
+	return out;
+}
+
+static char *text_down(const struct lw_mac_cmd *c, char *out, size_t cap)
+{
+	switch (c->cid) {
+	case LW_CID_RESET:
+	case LW_CID_REKEY:
+		snprintf(out, cap, "minor=%u", c->u.reset_conf.minor);
+		break;
+	case LW_CID_LINK_CHECK:
+		snprintf(out, cap, "margin=%u gateways=%u", c->u.link_check_ans.margin_db,
+			 c->u.link_check_ans.gw_count);
+		break;
+	case LW_CID_LINK_ADR:
+		snprintf(out, cap, "dr=%u tx_power=%u ch_mask=%04x ch_mask_cntl=%u nb_trans=%u", c->u.link_adr_req.dr,
+			 c->u.link_adr_req.tx_power, c->u.link_adr_req.ch_mask, c->u.link_adr_req.ch_mask_cntl,
+			 c->u.link_adr_req.nb_trans);
+		break;
+	case LW_CID_RX_PARAM_SETUP:
+		snprintf(out, cap, "rx2_hz=%u rx2_dr=%u rx1_dr_offset=%u", c->u.rx_param_setup_req.rx2_hz,
+			 c->u.rx_param_setup_req.rx2_dr, c->u.rx_param_setup_req.rx1_dr_offset);
+		break;
+	case LW_CID_NEW_CHANNEL:
+		snprintf(out, cap, "index=%u hz=%u min_dr=%u max_dr=%u", c->u.new_channel_req.index,
+			 c->u.new_channel_req.freq_hz, c->u.new_channel_req.min_dr, c->u.new_channel_req.max_dr);
+		break;
+	case LW_CID_RX_TIMING_SETUP:
+		snprintf(out, cap, "delay_s=%u", c->u.rx_timing_setup_req.delay_s);
+		break;
+	case LW_CID_DEVICE_TIME:
+		snprintf(out, cap, "gps_s=%u frac_256=%u", c->u.device_time_ans.gps_s, c->u.device_time_ans.frac_256);
+		break;
+	case LW_CID_DEVICE_MODE:
+		snprintf(out, cap, "class=%c", 'A' + c->u.device_mode_conf.device_class);
+		break;
+	default:
+		break;
+	}
+	return out;
+}
+
+char *ns_mac_text(const struct lw_mac_cmd *cmd, char *out, size_t cap)
+{
+	out[0] = '\0';
+	return cmd->dir == LW_UP ? text_up(cmd, out, cap) : text_down(cmd, out, cap);
+}

@@ -1,0 +1,484 @@
+/* The session's packed form: version octet, then sections of tag (1), length (2, little endian), content. Lists write
+ * one section per element. A reader takes as much of a section as it knows; what is missing stays zero. */
+#include "network-server/domain/session.h"
+
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/base/err.h"
+
+#define BLOB_VERSION 1
+
+enum section {
+	SEC_IDENTITY = 1,
+	SEC_KEYS = 2,
+	SEC_COUNTERS = 3,
+	SEC_RECEIVE = 4,
+	SEC_TRANSMIT = 5,
+	SEC_ENABLED = 6,
+	SEC_USER_CHANNEL = 7,
+	SEC_ADR_ENTRY = 8,
+	SEC_MAC_PENDING = 9,
+	SEC_MAC_ERRORS = 10,
+	SEC_MAC_STATE = 11,
+	SEC_UPLINK = 12,
+	SEC_RX_GATEWAY = 13,
+	SEC_REGION = 14,
+	SEC_KEY_ID = 15,
+};
+
+/* ---- writing ---- */
+
+static size_t begin(struct lw_buf *b, enum section tag)
+{
+	uint8_t head[3] = {(uint8_t)tag, 0, 0};
+	lw_buf_append(b, head, sizeof(head));
+	return b->n;
+}
+
+static void end(struct lw_buf *b, size_t start)
+{
+	if (b->err == 0)
+		lw_put_le16(b->p + start - 2, (uint16_t)(b->n - start));
+}
+
+static void put8(struct lw_buf *b, uint8_t v)
+{
+	lw_buf_append_u8(b, v);
+}
+
+static void put16(struct lw_buf *b, uint16_t v)
+{
+	uint8_t p[2];
+	lw_put_le16(p, v);
+	lw_buf_append(b, p, sizeof(p));
+}
+
+static void put32(struct lw_buf *b, uint32_t v)
+{
+	uint8_t p[4];
+	lw_put_le32(p, v);
+	lw_buf_append(b, p, sizeof(p));
+}
+
+static void put64(struct lw_buf *b, uint64_t v)
+{
+	uint8_t p[8];
+	lw_put_le64(p, v);
+	lw_buf_append(b, p, sizeof(p));
+}
+
+static void put_fixed(const struct ns_session *s, struct lw_buf *b)
+{
+	size_t at = begin(b, SEC_IDENTITY);
+	put32(b, s->devaddr.v);
+	lw_buf_append(b, s->join_eui.b, sizeof(s->join_eui.b));
+	put8(b, (uint8_t)s->mac_version);
+	put8(b, (uint8_t)s->enabled_class);
+	put16(b, s->dev_nonce);
+	end(b, at);
+
+	at = begin(b, SEC_KEYS);
+	lw_buf_append(b, s->f_nwk_s_int_key.b, 16);
+	lw_buf_append(b, s->s_nwk_s_int_key.b, 16);
+	lw_buf_append(b, s->nwk_s_enc_key.b, 16);
+	end(b, at);
+
+	at = begin(b, SEC_KEY_ID);
+	lw_buf_append(b, s->session_key_id, s->session_key_id_len);
+	end(b, at);
+
+	at = begin(b, SEC_REGION);
+	lw_buf_append_str(b, s->region_config_id);
+	end(b, at);
+
+	at = begin(b, SEC_COUNTERS);
+	put32(b, s->f_cnt_up);
+	put32(b, s->n_f_cnt_down);
+	put32(b, s->a_f_cnt_down);
+	put32(b, s->conf_f_cnt);
+	put8(b, s->has_uplink);
+	end(b, at);
+
+	at = begin(b, SEC_RECEIVE);
+	put8(b, s->rx1_delay_s);
+	put8(b, s->rx1_dr_offset);
+	put8(b, s->rx2_dr);
+	put32(b, s->rx2_hz);
+	end(b, at);
+
+	at = begin(b, SEC_TRANSMIT);
+	put8(b, s->dr);
+	put8(b, s->tx_power_index);
+	put8(b, s->nb_trans);
+	put8(b, s->max_tx_power_index);
+	put8(b, s->min_tx_power_index);
+	put8(b, s->adr);
+	put8(b, s->uplink_dwell_400ms);
+	put8(b, s->downlink_dwell_400ms);
+	put8(b, s->uplink_eirp_index);
+	end(b, at);
+
+	at = begin(b, SEC_ENABLED);
+	for (size_t i = 0; i < LW_PLAN_CHANNELS / 16; i++)
+		put16(b, s->enabled_channels[i]);
+	end(b, at);
+
+	at = begin(b, SEC_MAC_STATE);
+	put64(b, (uint64_t)s->dev_status_req_at_ns);
+	put8(b, s->ping_slot_nb);
+	put8(b, s->ping_slot_dr);
+	put32(b, s->ping_slot_hz);
+	put8(b, s->beacon_locked);
+	put8(b, s->rejoin_max_time_n);
+	put8(b, s->rejoin_max_count_n);
+	put8(b, s->rejoin_enabled);
+	end(b, at);
+
+	at = begin(b, SEC_UPLINK);
+	put64(b, (uint64_t)s->last_uplink_at_ns);
+	put32(b, s->last_uplink_hz);
+	put8(b, s->last_uplink_confirmed);
+	put8(b, s->answered);
+	end(b, at);
+}
+
+int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
+{
+	BUG_ON(s->n_rx > NS_RX_GATEWAYS || s->n_adr_history > NS_ADR_HISTORY || s->n_mac_pending > NS_MAC_PENDING ||
+	       s->n_mac_errors > NS_MAC_ERRORS || s->session_key_id_len > NS_KEY_ID_MAX);
+	put8(b, BLOB_VERSION);
+	put_fixed(s, b);
+	for (uint8_t i = 0; i < LW_PLAN_USER_CHANNELS; i++) {
+		const struct lw_channel *c = &s->user_channels[i];
+		if (c->hz == 0)
+			continue;
+		size_t at = begin(b, SEC_USER_CHANNEL);
+		put8(b, i);
+		put32(b, c->hz);
+		put8(b, c->min_dr);
+		put8(b, c->max_dr);
+		end(b, at);
+	}
+	for (size_t i = 0; i < s->n_adr_history; i++) {
+		const struct ns_adr_entry *e = &s->adr_history[i];
+		size_t at = begin(b, SEC_ADR_ENTRY);
+		put32(b, e->f_cnt);
+		put16(b, (uint16_t)e->max_snr_ddb);
+		put16(b, (uint16_t)e->max_rssi_dbm);
+		put8(b, e->tx_power_index);
+		put8(b, e->gateway_count);
+		end(b, at);
+	}
+	for (size_t i = 0; i < s->n_mac_pending; i++) {
+		const struct ns_mac_pending *p = &s->mac_pending[i];
+		BUG_ON(p->len > NS_MAC_PENDING_LEN);
+		size_t at = begin(b, SEC_MAC_PENDING);
+		put8(b, p->cid);
+		lw_buf_append(b, p->bytes, p->len);
+		end(b, at);
+	}
+	for (size_t i = 0; i < s->n_mac_errors; i++) {
+		size_t at = begin(b, SEC_MAC_ERRORS);
+		put8(b, s->mac_errors[i].cid);
+		put8(b, s->mac_errors[i].count);
+		end(b, at);
+	}
+	for (size_t i = 0; i < s->n_rx; i++) {
+		const struct ns_rx_gateway *g = &s->rx[i];
+		size_t at = begin(b, SEC_RX_GATEWAY);
+		lw_buf_append(b, g->gateway_id.b, sizeof(g->gateway_id.b));
+		put16(b, (uint16_t)g->rssi_dbm);
+		put16(b, (uint16_t)g->snr_ddb);
+		put32(b, g->board);
+		put32(b, g->antenna);
+		put8(b, g->context_len);
+		lw_buf_append(b, g->context, g->context_len);
+		end(b, at);
+	}
+	return b->err;
+}
+
+/* ---- reading: takes zero once the section is used up ---- */
+
+static void get(struct lw_span *s, void *out, size_t n)
+{
+	size_t have = s->n < n ? s->n : n;
+	memset(out, 0, n);
+	if (have > 0)
+		memcpy(out, s->p, have);
+	*s = lw_span(have > 0 ? s->p + have : s->p, s->n - have);
+}
+
+static uint8_t get8(struct lw_span *s)
+{
+	uint8_t v;
+	get(s, &v, 1);
+	return v;
+}
+
+static uint16_t get16(struct lw_span *s)
+{
+	uint8_t p[2];
+	get(s, p, sizeof(p));
+	return lw_get_le16(p);
+}
+
+static uint32_t get32(struct lw_span *s)
+{
+	uint8_t p[4];
+	get(s, p, sizeof(p));
+	return lw_get_le32(p);
+}
+
+static uint64_t get64(struct lw_span *s)
+{
+	uint8_t p[8];
+	get(s, p, sizeof(p));
+	return lw_get_le64(p);
+}
+
+static void read_identity(struct lw_span v, struct ns_session *s)
+{
+	s->devaddr.v = get32(&v);
+	get(&v, s->join_eui.b, sizeof(s->join_eui.b));
+	uint8_t mac = get8(&v);
+	uint8_t class = get8(&v);
+	s->mac_version = mac < LW_MAC_VERSIONS ? (enum lw_mac_version)mac : LW_MAC_1_0_0;
+	s->enabled_class = class <= LW_CLASS_C ? (enum lw_class) class : LW_CLASS_A;
+	s->dev_nonce = get16(&v);
+}
+
+static void read_mac_state(struct lw_span v, struct ns_session *s)
+{
+	s->dev_status_req_at_ns = (int64_t)get64(&v);
+	s->ping_slot_nb = get8(&v);
+	s->ping_slot_dr = get8(&v);
+	s->ping_slot_hz = get32(&v);
+	s->beacon_locked = get8(&v) != 0;
+	s->rejoin_max_time_n = get8(&v);
+	s->rejoin_max_count_n = get8(&v);
+	s->rejoin_enabled = get8(&v) != 0;
+}
+
+static void read_transmit(struct lw_span v, struct ns_session *s)
+{
+	s->dr = get8(&v);
+	s->tx_power_index = get8(&v);
+	s->nb_trans = get8(&v);
+	s->max_tx_power_index = get8(&v);
+	s->min_tx_power_index = get8(&v);
+	s->adr = get8(&v) != 0;
+	s->uplink_dwell_400ms = get8(&v);
+	s->downlink_dwell_400ms = get8(&v);
+	s->uplink_eirp_index = get8(&v);
+}
+
+static void read_user_channel(struct lw_span v, struct ns_session *s)
+{
+	uint8_t i = get8(&v);
+	if (i >= LW_PLAN_USER_CHANNELS)
+		return;
+	s->user_channels[i].hz = get32(&v);
+	s->user_channels[i].min_dr = get8(&v);
+	s->user_channels[i].max_dr = get8(&v);
+}
+
+static void read_adr_entry(struct lw_span v, struct ns_session *s)
+{
+	if (s->n_adr_history == NS_ADR_HISTORY)
+		return;
+	struct ns_adr_entry *e = &s->adr_history[s->n_adr_history++];
+	e->f_cnt = get32(&v);
+	e->max_snr_ddb = (int16_t)get16(&v);
+	e->max_rssi_dbm = (int16_t)get16(&v);
+	e->tx_power_index = get8(&v);
+	e->gateway_count = get8(&v);
+}
+
+static void read_rx_gateway(struct lw_span v, struct ns_session *s)
+{
+	if (s->n_rx == NS_RX_GATEWAYS)
+		return;
+	struct ns_rx_gateway *g = &s->rx[s->n_rx++];
+	get(&v, g->gateway_id.b, sizeof(g->gateway_id.b));
+	g->rssi_dbm = (int16_t)get16(&v);
+	g->snr_ddb = (int16_t)get16(&v);
+	g->board = get32(&v);
+	g->antenna = get32(&v);
+	uint8_t n = get8(&v);
+	g->context_len = n <= NS_CONTEXT_MAX ? n : NS_CONTEXT_MAX;
+	get(&v, g->context, g->context_len);
+}
+
+static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
+{
+	switch (tag) {
+	case SEC_IDENTITY:
+		read_identity(v, s);
+		break;
+	case SEC_KEYS:
+		get(&v, s->f_nwk_s_int_key.b, 16);
+		get(&v, s->s_nwk_s_int_key.b, 16);
+		get(&v, s->nwk_s_enc_key.b, 16);
+		break;
+	case SEC_KEY_ID:
+		s->session_key_id_len = (uint8_t)(v.n < NS_KEY_ID_MAX ? v.n : NS_KEY_ID_MAX);
+		get(&v, s->session_key_id, s->session_key_id_len);
+		break;
+	case SEC_REGION:
+		get(&v, s->region_config_id, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1);
+		break;
+	case SEC_COUNTERS:
+		s->f_cnt_up = get32(&v);
+		s->n_f_cnt_down = get32(&v);
+		s->a_f_cnt_down = get32(&v);
+		s->conf_f_cnt = get32(&v);
+		s->has_uplink = get8(&v) != 0;
+		break;
+	case SEC_RECEIVE:
+		s->rx1_delay_s = get8(&v);
+		s->rx1_dr_offset = get8(&v);
+		s->rx2_dr = get8(&v);
+		s->rx2_hz = get32(&v);
+		break;
+	case SEC_TRANSMIT:
+		read_transmit(v, s);
+		break;
+	case SEC_ENABLED:
+		for (size_t i = 0; i < LW_PLAN_CHANNELS / 16; i++)
+			s->enabled_channels[i] = get16(&v);
+		break;
+	case SEC_USER_CHANNEL:
+		read_user_channel(v, s);
+		break;
+	case SEC_ADR_ENTRY:
+		read_adr_entry(v, s);
+		break;
+	case SEC_MAC_PENDING: {
+		uint8_t cid = get8(&v);
+		ns_session_pending_put(s, cid, v.p, v.n < NS_MAC_PENDING_LEN ? v.n : NS_MAC_PENDING_LEN);
+		break;
+	}
+	case SEC_MAC_ERRORS:
+		if (s->n_mac_errors < NS_MAC_ERRORS) {
+			s->mac_errors[s->n_mac_errors].cid = get8(&v);
+			s->mac_errors[s->n_mac_errors++].count = get8(&v);
+		}
+		break;
+	case SEC_MAC_STATE:
+		read_mac_state(v, s);
+		break;
+	case SEC_UPLINK:
+		s->last_uplink_at_ns = (int64_t)get64(&v);
+		s->last_uplink_hz = get32(&v);
+		s->last_uplink_confirmed = get8(&v) != 0;
+		s->answered = get8(&v) != 0;
+		break;
+	case SEC_RX_GATEWAY:
+		read_rx_gateway(v, s);
+		break;
+	default: /* of a newer version */
+		break;
+	}
+}
+
+int ns_session_decode(struct lw_span blob, struct ns_session *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (blob.n == 0)
+		return LW_ETRUNC;
+	if (blob.p[0] != BLOB_VERSION)
+		return LW_EPROTO;
+	size_t at = 1;
+	while (at < blob.n) {
+		if (blob.n - at < 3)
+			return LW_ETRUNC;
+		size_t n = lw_get_le16(blob.p + at + 1);
+		if (blob.n - at - 3 < n)
+			return LW_ETRUNC;
+		read_section(blob.p[at], lw_span(blob.p + at + 3, n), out);
+		at += 3 + n;
+	}
+	return 0;
+}
+
+/* ---- rules ---- */
+
+bool ns_session_is_11(const struct ns_session *s)
+{
+	return s->mac_version >= LW_MAC_1_1_0;
+}
+
+uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application)
+{
+	return application && ns_session_is_11(s) ? s->a_f_cnt_down : s->n_f_cnt_down;
+}
+
+struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid)
+{
+	for (size_t i = 0; i < s->n_mac_pending; i++)
+		if (s->mac_pending[i].cid == cid)
+			return &s->mac_pending[i];
+	return NULL;
+}
+
+void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n)
+{
+	struct ns_mac_pending *p = ns_session_pending(s, cid);
+	if (n > NS_MAC_PENDING_LEN)
+		return;
+	if (p == NULL) {
+		if (s->n_mac_pending == NS_MAC_PENDING)
+			return;
+		p = &s->mac_pending[s->n_mac_pending++];
+	}
+	p->cid = cid;
+	p->len = (uint8_t)n;
+	if (n > 0)
+		memcpy(p->bytes, bytes, n);
+}
+
+void ns_session_pending_remove(struct ns_session *s, uint8_t cid)
+{
+	struct ns_mac_pending *p = ns_session_pending(s, cid);
+	if (p == NULL)
+		return;
+	*p = s->mac_pending[--s->n_mac_pending];
+}
+
+static struct ns_mac_errors *find_errors(struct ns_session *s, uint8_t cid)
+{
+	for (size_t i = 0; i < s->n_mac_errors; i++)
+		if (s->mac_errors[i].cid == cid)
+			return &s->mac_errors[i];
+	return NULL;
+}
+
+unsigned ns_session_errors(const struct ns_session *s, uint8_t cid)
+{
+	for (size_t i = 0; i < s->n_mac_errors; i++)
+		if (s->mac_errors[i].cid == cid)
+			return s->mac_errors[i].count;
+	return 0;
+}
+
+void ns_session_error_add(struct ns_session *s, uint8_t cid)
+{
+	struct ns_mac_errors *e = find_errors(s, cid);
+	if (e == NULL) {
+		if (s->n_mac_errors == NS_MAC_ERRORS)
+			return;
+		e = &s->mac_errors[s->n_mac_errors++];
+		*e = (struct ns_mac_errors){.cid = cid};
+	}
+	if (e->count < UINT8_MAX)
+		e->count++;
+}
+
+void ns_session_error_clear(struct ns_session *s, uint8_t cid)
+{
+	struct ns_mac_errors *e = find_errors(s, cid);
+	if (e != NULL)
+		*e = s->mac_errors[--s->n_mac_errors];
+}

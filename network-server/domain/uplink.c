@@ -1,0 +1,96 @@
+#include "network-server/domain/uplink.h"
+
+#include <string.h>
+
+#include "common/lorawan/airtime.h"
+#include "common/lorawan/mic.h"
+#include "network-server/domain/channels.h"
+
+static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
+		   int channel)
+{
+	const struct lw_data_frame *d = &up->phy.u.data;
+	struct lw_mic mic;
+	if (ns_session_is_11(s)) {
+		if (channel < 0)
+			return false;
+		struct lw_mic_up_11 p = {
+			.conf_fcnt = d->fctrl.ack ? (uint16_t)s->conf_f_cnt : 0,
+			.tx_dr = up->dr,
+			.tx_ch = (uint8_t)channel,
+		};
+		mic = lw_mic_data_up_11(kc, &s->f_nwk_s_int_key, &s->s_nwk_s_int_key, &p, d->devaddr, f_cnt,
+					up->phy.msg);
+	} else {
+		mic = lw_mic_data_10(kc, &s->f_nwk_s_int_key, LW_UP, d->devaddr, f_cnt, up->phy.msg);
+	}
+	return lw_mic_eq(mic, up->phy.mic);
+}
+
+/* The counters to try, the likely one first: the next with these bits, the last one before the expected, and the bare
+ * 16 bits of a device that started anew. */
+static unsigned counters(const struct ns_session *s, uint16_t bits, uint32_t out[3])
+{
+	unsigned n = 0;
+	uint32_t next = lw_fcnt_full(s->f_cnt_up, bits);
+	out[n++] = next;
+	if (s->f_cnt_up > 0) {
+		uint32_t before = next - 0x10000u;
+		if (before < s->f_cnt_up)
+			out[n++] = before;
+		if (bits < s->f_cnt_up && bits != before)
+			out[n++] = bits;
+	}
+	return n;
+}
+
+static enum ns_match_kind kind_of(const struct ns_device *dev, uint32_t f_cnt)
+{
+	uint32_t expected = dev->session.f_cnt_up;
+	if (f_cnt - expected < 0x80000000u)
+		return NS_MATCH_NEW;
+	if (dev->skip_f_cnt_check)
+		return NS_MATCH_NEW;
+	return f_cnt == expected - 1 && dev->session.has_uplink ? NS_MATCH_RETRANSMISSION : NS_MATCH_REPLAY;
+}
+
+struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,
+			 size_t n)
+{
+	struct ns_match best = {.kind = NS_MATCH_NO_DEVICE};
+	size_t tried = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_device *dev = candidates[i];
+		if (!dev->has_session || !lw_devaddr_eq(dev->session.devaddr, up->phy.u.data.devaddr))
+			continue;
+		tried++;
+		if (best.kind == NS_MATCH_NO_DEVICE)
+			best = (struct ns_match){.kind = NS_MATCH_NO_MIC, .dev = dev};
+		const struct ns_session *s = &dev->session;
+		int channel = -1;
+		if (ns_session_is_11(s))
+			channel = ns_channels_index(up->rc, s, up->hz, up->dr);
+		uint32_t f_cnt[3];
+		unsigned n_cnt = counters(s, up->phy.u.data.fcnt, f_cnt);
+		for (unsigned k = 0; k < n_cnt; k++) {
+			if (!mic_ok(kc, up, s, f_cnt[k], channel))
+				continue;
+			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]), .dev = dev, .f_cnt = f_cnt[k]};
+			if (strcmp(s->region_config_id, up->rc->id) != 0)
+				m.kind = NS_MATCH_OTHER_REGION;
+			if (m.kind == NS_MATCH_NEW)
+				return m;
+			if (best.kind == NS_MATCH_NO_MIC)
+				best = m;
+			break;
+		}
+	}
+	if (best.kind == NS_MATCH_NO_MIC && tried > 1)
+		best.dev = NULL;
+	return best;
+}
+
+int ns_snr_margin_ddb(const struct lw_modulation *m, int snr_ddb)
+{
+	return m->kind == LW_MOD_LORA ? snr_ddb - lw_required_snr_ddb(m->sf) : 0;
+}

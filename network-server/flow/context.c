@@ -1,0 +1,210 @@
+/* Life of the contexts: made, ended with one outcome on record, returned. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/xmalloc.h"
+#include "network-server/flow/internal.h"
+
+#define POOL_MAX 2048
+
+void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
+{
+	c->f = f;
+	c->start_mono_ns = rt_loop_mono_ns(f->loop);
+	c->flow.traced = true;
+	lw_arena_init(&c->arena, mem, cap, NS_ARENA_MAX);
+}
+
+/* The context's memory and the arena's first block in one piece. */
+static void *ctx_new(struct ns_flows *f, size_t size)
+{
+	size = (size + 15) & ~(size_t)15;
+	uint8_t *p = lw_xmalloc(size + NS_CTX_MEM);
+	memset(p, 0, size);
+	ns_ctx_init((struct ns_ctx *)(void *)p, f, p + size, NS_CTX_MEM);
+	return p;
+}
+
+void ns_ctx_free(struct ns_ctx *c)
+{
+	lw_arena_deinit(&c->arena);
+	free(c);
+}
+
+struct ns_up *ns_up_new(struct ns_flows *f)
+{
+	f->in_flight++;
+	struct lw_list *n = lw_list_pop_front(&f->free_up);
+	if (n == NULL)
+		return ctx_new(f, sizeof(struct ns_up));
+	f->n_free_up--;
+	struct ns_ctx *c = LW_CONTAINER_OF(n, struct ns_ctx, pool);
+	uint8_t *mem = c->arena.first;
+	memset(c, 0, sizeof(struct ns_up));
+	ns_ctx_init(c, f, mem, NS_CTX_MEM);
+	return (struct ns_up *)(void *)c;
+}
+
+void ns_up_free(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	f->in_flight--;
+	if (f->n_free_up >= POOL_MAX || f->closing) {
+		ns_ctx_free(&u->c);
+		return;
+	}
+	lw_arena_reset(&u->c.arena);
+	lw_list_push_front(&f->free_up, &u->c.pool);
+	f->n_free_up++;
+}
+
+struct ns_down *ns_down_new(struct ns_flows *f)
+{
+	struct ns_down *d = ctx_new(f, sizeof(struct ns_down));
+	lw_list_init(&d->waiting);
+	return d;
+}
+
+struct ns_ack *ns_ack_new(struct ns_flows *f)
+{
+	struct ns_ack *a = ctx_new(f, sizeof(struct ns_ack));
+	a->taken = -1;
+	return a;
+}
+
+struct ns_stats *ns_stats_new(struct ns_flows *f)
+{
+	return ctx_new(f, sizeof(struct ns_stats));
+}
+
+enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail)
+{
+	c->outcome = LONGWAVE__V1__OUTCOME__DROPPED;
+	c->reason = reason;
+	c->flow.drop_reason = (uint16_t)reason;
+	if (detail != NULL) {
+		strncpy(c->detail, detail, sizeof(c->detail) - 1);
+		c->detail[sizeof(c->detail) - 1] = '\0';
+	}
+	return RT_FLOW_DROP;
+}
+
+int64_t ns_now(const struct ns_flows *f)
+{
+	return rt_loop_now_ns(f->loop);
+}
+
+void ns_ctx_traced(void *owner, struct rt_flow_ctx *flow, const char *step, int64_t mono_ns)
+{
+	struct ns_ctx *c = (struct ns_ctx *)(void *)flow;
+	(void)owner;
+	if (step == NULL || c->n_steps == NS_STEPS)
+		return;
+	c->step[c->n_steps].name = step;
+	c->step[c->n_steps++].after_us = (uint32_t)((mono_ns - c->start_mono_ns) / LW_NS_PER_US);
+}
+
+static void journal(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	const struct ns_journal_port *j = &f->ports->journal;
+	if (u->in.journal_position == 0)
+		return;
+	if (u->c.outcome == LONGWAVE__V1__OUTCOME__DROPPED &&
+	    u->c.reason == LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE) {
+		if (j->retry != NULL)
+			j->retry(j->self, u->in.journal_position);
+		return;
+	}
+	if (j->done != NULL)
+		j->done(j->self, u->in.journal_position);
+}
+
+static void room(struct ns_flows *f)
+{
+	if (f->was_full && f->in_flight < f->cfg.max_in_flight - f->cfg.max_in_flight / 8) {
+		f->was_full = false;
+		if (f->cfg.on_room != NULL)
+			f->cfg.on_room(f->cfg.on_room_arg);
+	}
+}
+
+static void up_finish(struct ns_up *u, const char *flow)
+{
+	struct ns_flows *f = u->c.f;
+	if (!f->closing && flow != NULL) {
+		ns_record_uplink(u);
+		f->ports->log.outcome(f->ports->log.self, flow, u->c.outcome, u->c.reason);
+		journal(u);
+		for (struct ns_up *k = u->copies; k != NULL; k = k->next_copy) {
+			k->c.outcome = u->c.outcome;
+			k->c.reason = u->c.reason;
+			journal(k);
+		}
+	}
+}
+
+static void up_release(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	for (struct ns_up *k = u->copies; k != NULL;) {
+		struct ns_up *next = k->next_copy;
+		ns_up_free(k);
+		k = next;
+	}
+	ns_up_free(u);
+	if (!f->closing)
+		room(f);
+}
+
+static void enter(struct ns_up *u, struct rt_flow *flow)
+{
+	bool traced = u->c.flow.traced;
+	memset(&u->c.flow, 0, sizeof(u->c.flow));
+	u->c.flow.traced = traced;
+	u->next = NS_UP_END;
+	rt_flow_enter(flow, &u->c.flow);
+}
+
+/* End of any of the four tables that a reception passes: on into the next one, or the end of its life. */
+void ns_up_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
+{
+	struct ns_flows *f = owner;
+	struct ns_up *u = (struct ns_up *)(void *)flow;
+	struct rt_flow *from = u->c.flow.flow;
+	if (u->merged)
+		return; /* its owner keeps it */
+	if (rc == RT_FLOW_DROP && u->c.outcome == LONGWAVE__V1__OUTCOME__OUTCOME_UNSPECIFIED)
+		ns_drop(&u->c, (ns_reason)u->c.flow.drop_reason, NULL);
+	if (rc != RT_FLOW_DROP && !f->closing) {
+		switch (u->next) {
+		case NS_UP_DATA:
+			enter(u, f->uplink);
+			return;
+		case NS_UP_JOIN:
+			enter(u, f->join);
+			return;
+		case NS_UP_LOCATE:
+			up_finish(u, "uplink");
+			enter(u, f->locate);
+			return;
+		case NS_UP_END:
+			break;
+		}
+	}
+	up_finish(u, from == f->join ? "join" : from == f->locate ? NULL : "uplink");
+	up_release(u);
+}
+
+void ns_stats_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
+{
+	struct ns_flows *f = owner;
+	struct ns_ctx *c = (struct ns_ctx *)(void *)flow;
+	if (rc == RT_FLOW_DROP && c->outcome == LONGWAVE__V1__OUTCOME__OUTCOME_UNSPECIFIED)
+		ns_drop(c, (ns_reason)c->flow.drop_reason, NULL);
+	if (rc != RT_FLOW_DROP)
+		c->outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+	if (!f->closing)
+		f->ports->log.outcome(f->ports->log.self, "stats", c->outcome, c->reason);
+	ns_ctx_free(c);
+}

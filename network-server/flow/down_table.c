@@ -1,0 +1,467 @@
+/* The downlink to one device: after an uplink that calls for one, or when something was queued in time. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "network-server/flow/internal.h"
+
+/* As integration.LogLevel and integration.LogCode. */
+enum { LOG_INFO = 0, LOG_ERROR = 2 };
+enum { CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
+
+static rt_flow_io_fn down_wait, down_fetch, down_fetch_queue, down_commit;
+static rt_flow_key_fn down_key;
+static rt_flow_pure_fn down_check, down_decide, down_send;
+
+const struct rt_flow_step ns_downlink_steps[] = {
+	{"wait", .io = down_wait}, /* the application may answer the very uplink */
+	{"one_per_device", .key = down_key},
+	{"fetch_device", .io = down_fetch},
+	{"check", .pure = down_check}, /* may anything be sent now at all */
+	{"fetch_queue", .io = down_fetch_queue},
+	{"decide", .pure = down_decide}, /* windows, content, counters, gateway */
+	{"commit", .io = down_commit},   /* counters count as used before the frame leaves */
+	{"send", .pure = down_send},
+};
+const size_t ns_downlink_n_steps = sizeof(ns_downlink_steps) / sizeof(ns_downlink_steps[0]);
+
+static struct ns_down *down_of(struct rt_flow_ctx *flow)
+{
+	return (struct ns_down *)(void *)flow;
+}
+
+/* ---- entries ---- */
+
+static void enter(struct ns_down *d)
+{
+	struct ns_flows *f = d->c.f;
+	lw_map_put(&f->down_by_device, lw_dev_eui_u64(d->dev_eui), d);
+	rt_flow_enter(f->downlink, &d->c.flow);
+}
+
+void ns_answer_uplink(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	const struct lw_data_frame *fr = &u->up.phy.u.data;
+	bool ack = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
+	bool force = !u->retransmission && (u->mac.force_downlink || fr->fctrl.adr_ack_req);
+	bool wanted = ack || force || u->mac.n_answers > 0 || u->n_queued > 0;
+	if (!wanted && !f->cfg.mac_commands_disabled && !u->retransmission) {
+		struct ns_mac_down m = {.dev = u->dev,
+					.rc = u->rc,
+					.now_ns = u->up.received_ns,
+					.max_error_count = f->cfg.max_mac_command_error_count};
+		ns_mac_down(&m);
+		wanted = m.n > 0;
+	}
+	if (!wanted)
+		return;
+	struct ns_down *d = ns_down_new(f);
+	d->dev_eui = u->dev->dev_eui;
+	d->rc = u->rc;
+	d->delay_ms = f->cfg.downlink_data_delay_ms;
+	d->ack = ack;
+	d->force = force;
+	d->n_answers = u->mac.n_answers;
+	memcpy(d->answers, u->mac.answers, u->mac.n_answers);
+	memcpy(d->dedup_id, u->dedup_id, sizeof(d->dedup_id));
+	enter(d);
+}
+
+void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
+{
+	/* One that has not decided yet will see the new items by itself. */
+	if (lw_map_find(&f->down_by_device, lw_dev_eui_u64(dev_eui)) != NULL)
+		return;
+	struct ns_down *d = ns_down_new(f);
+	d->dev_eui = dev_eui;
+	d->by_hint = true;
+	enter(d);
+}
+
+/* ---- wait ---- */
+
+static void waited(struct rt_timer *t, void *arg)
+{
+	struct ns_down *d = arg;
+	(void)t;
+	lw_list_remove(&d->waiting);
+	rt_flow_resume(&d->c.flow, RT_FLOW_NEXT);
+}
+
+static void down_wait(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_down *d = down_of(v[i]);
+		if (d->delay_ms == 0) {
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+			continue;
+		}
+		rt_timer_init(&d->timer, f->loop, "downlink delay", waited, d);
+		lw_list_push_back(&f->waiting, &d->waiting);
+		rt_timer_start(&d->timer, d->delay_ms);
+	}
+}
+
+static bool down_key(const struct rt_flow_ctx *flow, uint64_t *key)
+{
+	*key = lw_dev_eui_u64(((const struct ns_down *)(const void *)flow)->dev_eui);
+	return true;
+}
+
+/* ---- device and queue ---- */
+
+static void undecided_no_more(struct ns_down *d)
+{
+	struct ns_flows *f = d->c.f;
+	uint64_t key = lw_dev_eui_u64(d->dev_eui);
+	if (lw_map_find(&f->down_by_device, key) == d)
+		lw_map_remove(&f->down_by_device, key);
+}
+
+static void fetched(struct ns_fetch *req)
+{
+	struct ns_down *d = req->owner;
+	if (req->err == 0) {
+		rt_flow_resume(&d->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	ns_drop(&d->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the device could not be read");
+	rt_flow_resume(&d->c.flow, RT_FLOW_DROP);
+}
+
+static void down_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_fetch *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_down *d = down_of(v[i]);
+		d->fetch = (struct ns_fetch){.dev_eui = d->dev_eui, .arena = &d->c.arena, .done = fetched, .owner = d};
+		req[i] = &d->fetch;
+	}
+	f->ports->store.fetch(f->ports->store.self, req, n);
+}
+
+static const struct ns_region_config *region_of(const struct ns_flows *f, const struct ns_session *s)
+{
+	for (size_t i = 0; i < f->cfg.n_regions; i++)
+		if (strcmp(f->cfg.regions[i]->id, s->region_config_id) == 0)
+			return f->cfg.regions[i];
+	return NULL;
+}
+
+/* Class A has one downlink per uplink; class C one at a time. */
+static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
+{
+	struct ns_down *d = down_of(flow);
+	struct ns_flows *f = d->c.f;
+	/* What is queued from now on comes too late for this one. */
+	undecided_no_more(d);
+	if (d->fetch.n == 0)
+		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, NULL);
+	d->dev = d->fetch.devices[0];
+	const struct ns_session *s = &d->dev->session;
+	if (!d->dev->has_session)
+		return d->by_hint ? RT_FLOW_DONE : ns_drop(&d->c, LONGWAVE__V1__REASON__NOT_ACTIVATED, NULL);
+	if (d->dev->is_disabled)
+		return d->by_hint ? RT_FLOW_DONE : ns_drop(&d->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+	if (d->rc == NULL)
+		d->rc = region_of(f, s);
+	if (d->rc == NULL)
+		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_REGION, NULL);
+	d->mode = NS_DOWN_CLASS_A;
+	if (d->by_hint && s->enabled_class == LW_CLASS_C) {
+		if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
+			return RT_FLOW_DONE;
+		d->mode = NS_DOWN_CLASS_C;
+	} else if (s->answered || !s->has_uplink) {
+		return RT_FLOW_DONE;
+	}
+	return RT_FLOW_NEXT;
+}
+
+static void queue_fetched(struct ns_queue_fetch *req)
+{
+	struct ns_down *d = req->owner;
+	if (req->err == 0) {
+		rt_flow_resume(&d->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	ns_drop(&d->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the queue could not be read");
+	rt_flow_resume(&d->c.flow, RT_FLOW_DROP);
+}
+
+static void down_fetch_queue(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_queue_fetch *req[NS_BATCH];
+	size_t n_req = 0;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_down *d = down_of(v[i]);
+		d->queue = (struct ns_queue_fetch){.dev_eui = d->dev_eui,
+						   .max = NS_QUEUE_LOOK,
+						   .arena = &d->c.arena,
+						   .done = queue_fetched,
+						   .owner = d};
+		if (d->dev->may_have_queue)
+			req[n_req++] = &d->queue;
+		else
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+	}
+	if (n_req > 0)
+		f->ports->store.queue_head(f->ports->store.self, req, n_req);
+}
+
+/* ---- decision ---- */
+
+bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority)
+{
+	const struct ns_gateway *g = f->ports->gateways.find(f->ports->gateways.self, id);
+	*priority = g != NULL ? g->downlink_priority : 1;
+	if (g == NULL)
+		return f->cfg.allow_unknown_gateways;
+	return !g->is_private_down || lw_uuid_eq(g->tenant_id, tenant);
+}
+
+static void choose_gateways(struct ns_down *d)
+{
+	struct ns_flows *f = d->c.f;
+	const struct ns_session *s = &d->dev->session;
+	const struct lw_modulation none = {.kind = LW_MOD_NONE};
+	const struct lw_modulation *mod = lw_region_dr(lw_region_by_id(d->rc->region), LW_UP, s->dr);
+	d->gw = LW_ARENA_ARRAY(&d->c.arena, struct ns_gateway_candidate, NS_RX_GATEWAYS);
+	d->n_gw = 0;
+	for (size_t i = 0; d->gw != NULL && i < s->n_rx; i++) {
+		d->gw[d->n_gw].rx = &s->rx[i];
+		if (ns_gateway_may_send(f, s->rx[i].gateway_id, d->dev->tenant_id, &d->gw[d->n_gw].priority))
+			d->n_gw++;
+	}
+	ns_choose_gateway(d->gw, d->n_gw, mod != NULL ? mod : &none, d->rc->gateway_prefer_min_margin_db, f->rng);
+}
+
+/* An item that waits for the device's acknowledgement holds back those behind it. */
+static size_t sendable(struct ns_down *d)
+{
+	size_t queued = d->queue.total;
+	bool held = false;
+	d->items = d->queue.items;
+	d->n_items = 0;
+	for (size_t i = 0; i < d->queue.n; i++) {
+		if (d->queue.items[i].state == NS_ITEM_PENDING) {
+			held = true;
+			queued--;
+		} else {
+			d->items[d->n_items++] = d->queue.items[i];
+		}
+	}
+	if (held)
+		d->n_items = 0;
+	return held ? 0 : queued;
+}
+
+static void add_event(struct ns_down *d, struct ns_event e)
+{
+	if (e.packed.n > 0)
+		d->event[d->n_events++] = e;
+}
+
+static void discard_items(struct ns_down *d)
+{
+	struct ns_subject s = ns_subject_of(d->dev, d->rc, NULL, ns_now(d->c.f));
+	for (unsigned i = 0; i < d->out->n_discard; i++) {
+		const struct ns_queue_item *item = d->out->discard[i].item;
+		char id[LW_UUID_TEXT];
+		char n[12];
+		char max[12];
+		const char *context[] = {"queue_item_id", lw_uuid_print(item->id, id), NULL, NULL, NULL, NULL, NULL};
+		d->queue_op[d->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
+		switch (d->out->discard[i].why) {
+		case NS_DISCARD_EXPIRED:
+			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_EXPIRED,
+						  "Device queue-item has expired", context));
+			break;
+		case NS_DISCARD_SIZE:
+			snprintf(n, sizeof(n), "%zu", item->payload[0].n);
+			snprintf(max, sizeof(max), "%u", d->out->discard[i].max_size);
+			context[2] = "item_size";
+			context[3] = n;
+			context[4] = "max_payload_size";
+			context[5] = max;
+			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_PAYLOAD_SIZE,
+						  "Device queue-item discarded because of max. payload size", context));
+			break;
+		case NS_DISCARD_F_CNT:
+			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_F_CNT_DOWN,
+						  "Device queue-item discarded because its frame-counter was used",
+						  context));
+			break;
+		case NS_DISCARD_NONE:
+			break;
+		}
+	}
+}
+
+static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
+{
+	struct ns_down *d = down_of(flow);
+	struct ns_flows *f = d->c.f;
+	size_t n_queued = sendable(d);
+	d->out = LW_ARENA_NEW(&d->c.arena, struct ns_down_out);
+	if (d->out == NULL)
+		return ns_drop(&d->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);
+	struct ns_down_in in = {
+		.kc = f->kc,
+		.dev = d->dev,
+		.rc = d->rc,
+		.mode = d->mode,
+		.now_ns = ns_now(f),
+		.ack = d->ack,
+		.ack_f_cnt_up = d->dev->session.f_cnt_up - 1,
+		.force = d->force,
+		.answers = lw_span(d->answers, d->n_answers),
+		.mac_requests = !d->by_hint && !f->cfg.mac_commands_disabled,
+		.max_mac_error_count = f->cfg.max_mac_command_error_count,
+		.items = d->items,
+		.n_items = d->n_items,
+		.n_queued = n_queued,
+	};
+	d->dev_status_req_at_ns = d->dev->session.dev_status_req_at_ns;
+	ns_down_build(&in, d->out);
+	discard_items(d);
+	if (d->out->n_frames == 0) {
+		if (d->ack || d->force || d->n_answers > 0)
+			ns_drop(&d->c, LONGWAVE__V1__REASON__TOO_LATE, "no receive window was left");
+		return d->n_queue_ops > 0 ? RT_FLOW_NEXT : d->c.outcome != 0 ? RT_FLOW_DROP : RT_FLOW_DONE;
+	}
+	choose_gateways(d);
+	if (d->n_gw == 0)
+		return ns_drop(&d->c, LONGWAVE__V1__REASON__NO_GATEWAY, "no gateway may send to this device");
+	const struct ns_queue_item *item = d->out->item;
+	if (item != NULL) {
+		uint32_t f_cnt = 0;
+		for (unsigned i = 0; i < d->out->n_frames; i++)
+			if (d->out->frame[i].carries_item)
+				f_cnt = d->out->frame[i].f_cnt;
+		d->queue_op[d->n_queue_ops++] = (struct ns_queue_op){
+			.kind = NS_QUEUE_MARK, .id = item->id, .state = NS_ITEM_SENT, .f_cnt_down = f_cnt};
+	}
+	return RT_FLOW_NEXT;
+}
+
+/* ---- commit ---- */
+
+static void committed(struct ns_change *req)
+{
+	struct ns_down *d = req->owner;
+	if (req->err == 0) {
+		rt_flow_resume(&d->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	if (req->err == LW_ECONFLICT)
+		ns_drop(&d->c, LONGWAVE__V1__REASON__CONFLICT, "the session changed meanwhile");
+	else if (req->err == LW_ENOTFOUND)
+		ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
+	else
+		ns_drop(&d->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the session could not be written");
+	rt_flow_resume(&d->c.flow, RT_FLOW_DROP);
+}
+
+static void down_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_change *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_down *d = down_of(v[i]);
+		d->change = (struct ns_change){
+			.dev_eui = d->dev_eui,
+			.op = d->out->n_frames > 0 ? NS_SESSION_PUT : NS_SESSION_KEEP,
+			.version = d->dev->version,
+			.session = &d->out->session,
+			.queue_ops = d->queue_op,
+			.n_queue_ops = d->n_queue_ops,
+			.events = d->event,
+			.n_events = d->n_events,
+			.done = committed,
+			.owner = d,
+		};
+		req[i] = &d->change;
+	}
+	f->ports->store.commit(f->ports->store.self, req, n);
+}
+
+/* ---- send ---- */
+
+static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
+{
+	struct ns_down *d = down_of(flow);
+	const struct ns_down_out *out = d->out;
+	if (out->n_frames == 0)
+		return d->c.outcome != 0 ? RT_FLOW_DROP : RT_FLOW_DONE;
+	struct ns_tx *tx = ns_tx_new(d->c.f);
+	tx->rc = d->rc;
+	tx->dev_eui = d->dev_eui;
+	tx->devaddr = d->dev->session.devaddr;
+	tx->enabled_class = d->dev->session.enabled_class;
+	memcpy(tx->dedup_id, d->dedup_id, sizeof(tx->dedup_id));
+	tx->uplink_at_ns = d->dev->session.last_uplink_at_ns;
+	tx->n_frames = out->n_frames;
+	memcpy(tx->frame, out->frame, sizeof(tx->frame));
+	tx->ack = d->ack;
+	if (out->item != NULL) {
+		tx->has_item = true;
+		tx->item_confirmed = out->item->confirmed;
+		tx->item_id = out->item->id;
+	}
+	if (d->mode == NS_DOWN_CLASS_C)
+		tx->item_timeout_ns =
+			(d->dev->profile.class_c_timeout_s != 0 ? d->dev->profile.class_c_timeout_s : 5) * LW_NS_PER_S;
+	tx->dev_status_req_at_ns = d->dev_status_req_at_ns;
+	memcpy(tx->mac_bytes, out->mac_bytes, out->n_mac_bytes);
+	tx->n_mac_bytes = out->n_mac_bytes;
+	for (size_t i = 0; i < d->n_gw && i < NS_TX_GATEWAYS; i++)
+		tx->gw[tx->n_gw++] = *d->gw[i].rx;
+	ns_tx_send(tx, &d->c);
+	d->c.outcome = LONGWAVE__V1__OUTCOME__PENDING;
+	return RT_FLOW_DONE;
+}
+
+/* ---- end ---- */
+
+/* A conflict is met with a new attempt: whatever changed the session, this one is made from its new state. */
+static bool try_again(struct ns_down *d)
+{
+	struct ns_flows *f = d->c.f;
+	if (d->c.reason != LONGWAVE__V1__REASON__CONFLICT || d->c.tries + 1 >= NS_TRIES)
+		return false;
+	struct ns_down *again = ns_down_new(f);
+	again->c.tries = d->c.tries + 1;
+	again->dev_eui = d->dev_eui;
+	again->rc = d->rc;
+	again->by_hint = d->by_hint;
+	again->ack = d->ack;
+	again->force = d->force;
+	again->n_answers = d->n_answers;
+	memcpy(again->answers, d->answers, sizeof(again->answers));
+	memcpy(again->dedup_id, d->dedup_id, sizeof(again->dedup_id));
+	enter(again);
+	return true;
+}
+
+void ns_down_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
+{
+	struct ns_flows *f = owner;
+	struct ns_down *d = down_of(flow);
+	undecided_no_more(d);
+	if (rc == RT_FLOW_DROP && d->c.outcome == LONGWAVE__V1__OUTCOME__OUTCOME_UNSPECIFIED)
+		ns_drop(&d->c, (ns_reason)d->c.flow.drop_reason, NULL);
+	if (!f->closing && rc == RT_FLOW_DROP && !try_again(d)) {
+		ns_record_no_downlink(d);
+		f->ports->log.outcome(f->ports->log.self, "downlink", d->c.outcome, d->c.reason);
+	}
+	ns_ctx_free(&d->c);
+}

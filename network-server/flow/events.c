@@ -1,0 +1,125 @@
+/* Events for the application server, packed for the outbox. */
+#include <string.h>
+
+#include "network-server/flow/internal.h"
+
+struct ns_subject ns_subject_of(const struct ns_device *dev, const struct ns_region_config *rc, const char *dedup_id,
+				int64_t time_ns)
+{
+	return (struct ns_subject){
+		.dev_eui = dev->dev_eui,
+		.devaddr = dev->session.devaddr,
+		.has_devaddr = dev->has_session,
+		.enabled_class = dev->has_session ? dev->session.enabled_class : LW_CLASS_A,
+		.rc = rc,
+		.dedup_id = dedup_id,
+		.time_ns = time_ns,
+	};
+}
+
+Google__Protobuf__Timestamp *ns_timestamp(struct lw_arena *a, int64_t ns)
+{
+	Google__Protobuf__Timestamp *t = LW_ARENA_NEW(a, Google__Protobuf__Timestamp);
+	struct lw_sec_nanos s = lw_split_ns(ns);
+	if (t == NULL)
+		return NULL;
+	google__protobuf__timestamp__init(t);
+	t->seconds = s.sec;
+	t->nanos = s.nanos;
+	return t;
+}
+
+struct ns_event ns_event_pack(struct lw_arena *a, const struct ns_subject *s, Longwave__Ns__V1__Event *e)
+{
+	char eui[LW_EUI_TEXT];
+	char addr[LW_DEVADDR_TEXT];
+	struct ns_event out = {.dev_eui = s->dev_eui};
+	e->time = ns_timestamp(a, s->time_ns);
+	if (!lw_dev_eui_is_zero(s->dev_eui))
+		e->dev_eui = lw_dev_eui_print(s->dev_eui, eui);
+	if (s->has_devaddr)
+		e->dev_addr = lw_devaddr_print(s->devaddr, addr);
+	if (s->dedup_id != NULL)
+		e->deduplication_id = (char *)(uintptr_t)s->dedup_id;
+	if (s->rc != NULL)
+		e->region_config_id = (char *)(uintptr_t)s->rc->id;
+	e->enabled_class = (Common__DeviceClass)s->enabled_class;
+	size_t n = longwave__ns__v1__event__get_packed_size(e);
+	uint8_t *p = lw_arena_alloc(a, n);
+	if (p != NULL)
+		out.packed = lw_span(p, longwave__ns__v1__event__pack(e, p));
+	return out;
+}
+
+#define LOG_CONTEXT_MAX 8
+
+struct ns_event ns_log_event(struct lw_arena *a, const struct ns_subject *s, unsigned level, unsigned code,
+			     const char *description, const char *const *context)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__LogEvent log = LONGWAVE__NS__V1__LOG_EVENT__INIT;
+	Longwave__Ns__V1__LogEvent__ContextEntry entry[LOG_CONTEXT_MAX];
+	Longwave__Ns__V1__LogEvent__ContextEntry *entries[LOG_CONTEXT_MAX];
+	log.level = level;
+	log.code = code;
+	log.description = (char *)(uintptr_t)description;
+	for (; context != NULL && context[0] != NULL && log.n_context < LOG_CONTEXT_MAX; context += 2) {
+		longwave__ns__v1__log_event__context_entry__init(&entry[log.n_context]);
+		entry[log.n_context].key = (char *)(uintptr_t)context[0];
+		entry[log.n_context].value = (char *)(uintptr_t)context[1];
+		entries[log.n_context] = &entry[log.n_context];
+		log.n_context++;
+	}
+	log.context = entries;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_LOG;
+	e.log = &log;
+	return ns_event_pack(a, s, &e);
+}
+
+struct ns_event ns_ack_event(struct lw_arena *a, const struct ns_subject *s, struct lw_uuid item, bool acknowledged,
+			     uint32_t f_cnt_down)
+{
+	char id[LW_UUID_TEXT];
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__AckEvent ack = LONGWAVE__NS__V1__ACK_EVENT__INIT;
+	ack.queue_item_id = lw_uuid_print(item, id);
+	ack.acknowledged = acknowledged;
+	ack.f_cnt_down = f_cnt_down;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_ACK;
+	e.ack = &ack;
+	return ns_event_pack(a, s, &e);
+}
+
+struct ns_event ns_reencrypt_event(struct lw_arena *a, const struct ns_subject *s, const struct ns_session *session,
+				   const struct ns_queue_item *items, size_t n)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__ReencryptEvent r = LONGWAVE__NS__V1__REENCRYPT_EVENT__INIT;
+	Longwave__Ns__V1__QueueItem *v = LW_ARENA_ARRAY(a, Longwave__Ns__V1__QueueItem, n);
+	Longwave__Ns__V1__QueueItem **list = LW_ARENA_ARRAY(a, Longwave__Ns__V1__QueueItem *, n);
+	char eui[LW_EUI_TEXT];
+	if (v == NULL || list == NULL)
+		return (struct ns_event){.dev_eui = s->dev_eui};
+	lw_dev_eui_print(s->dev_eui, eui);
+	for (size_t i = 0; i < n; i++) {
+		char id[LW_UUID_TEXT];
+		longwave__ns__v1__queue_item__init(&v[i]);
+		v[i].id = lw_arena_strdup(a, lw_uuid_print(items[i].id, id));
+		v[i].dev_eui = eui;
+		v[i].f_port = items[i].f_port;
+		v[i].confirmed = items[i].confirmed;
+		v[i].sealed.data = (uint8_t *)(uintptr_t)items[i].sealed.p;
+		v[i].sealed.len = items[i].sealed.n;
+		v[i].session_key_id.data = (uint8_t *)(uintptr_t)items[i].session_key_id;
+		v[i].session_key_id.len = items[i].session_key_id_len;
+		list[i] = &v[i];
+	}
+	r.items = list;
+	r.n_items = n;
+	r.next_f_cnt = ns_session_next_f_cnt_down(session, true);
+	r.session_key_id.data = (uint8_t *)(uintptr_t)session->session_key_id;
+	r.session_key_id.len = session->session_key_id_len;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_REENCRYPT;
+	e.reencrypt = &r;
+	return ns_event_pack(a, s, &e);
+}

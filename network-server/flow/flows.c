@@ -1,0 +1,161 @@
+/* The owner of the flows: what comes in is copied into a context and enters its table. */
+#include "network-server/flow/flows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/xmalloc.h"
+#include "network-server/flow/internal.h"
+
+#define KEY_CACHE_SLOTS 4096
+#define PAYLOAD_MAX (64 * 1024)
+
+void ns_flow_config_defaults(struct ns_flow_config *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->deduplication_window_ms = 200;
+	c->downlink_data_delay_ms = 100;
+	c->tx_ack_timeout_ms = 30000;
+	c->max_mac_command_error_count = 1;
+	c->rx_timestamp_max_drift_ms = 30000;
+	c->max_in_flight = 20000;
+}
+
+static struct rt_flow *flow_new(struct ns_flows *f, const char *name, const struct rt_flow_step *steps, size_t n,
+				rt_flow_end_fn *on_end)
+{
+	struct rt_flow_opts o = {
+		.name = name,
+		.steps = steps,
+		.n_steps = n,
+		.owner = f,
+		.on_end = on_end,
+		.on_trace = ns_ctx_traced,
+		.max_in_flight = f->cfg.max_in_flight,
+		.max_batch = NS_BATCH,
+		.late_reason = LONGWAVE__V1__REASON__OVERLOAD,
+	};
+	return rt_flow_new(f->loop, &o);
+}
+
+struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports, const struct ns_flow_config *config,
+			      struct lw_rng *rng)
+{
+	struct ns_flows *f = lw_xcalloc(1, sizeof(*f));
+	f->loop = loop;
+	f->ports = ports;
+	f->cfg = *config;
+	f->rng = rng;
+	if (f->cfg.max_in_flight == 0)
+		f->cfg.max_in_flight = 20000;
+	if (f->cfg.devaddr_prefix.len == 0)
+		f->cfg.devaddr_prefix = lw_netid_prefix(f->cfg.netid);
+	f->kc = lw_keycache_new(KEY_CACHE_SLOTS);
+	lw_bmap_init(&f->windows);
+	lw_map_init(&f->tx);
+	lw_map_init(&f->tx_by_device);
+	lw_map_init(&f->down_by_device);
+	lw_list_init(&f->waiting);
+	lw_list_init(&f->free_up);
+	/* In the order in which they hand contexts on, so that one pass of the loop takes a frame through. */
+	f->receive = flow_new(f, "receive", ns_receive_steps, ns_receive_n_steps, ns_up_ended);
+	f->uplink = flow_new(f, "uplink", ns_uplink_steps, ns_uplink_n_steps, ns_up_ended);
+	f->join = flow_new(f, "join", ns_join_steps, ns_join_n_steps, ns_up_ended);
+	f->locate = flow_new(f, "locate", ns_locate_steps, ns_locate_n_steps, ns_up_ended);
+	f->tx_ack = flow_new(f, "tx_ack", ns_tx_ack_steps, ns_tx_ack_n_steps, ns_ack_ended);
+	f->downlink = flow_new(f, "downlink", ns_downlink_steps, ns_downlink_n_steps, ns_down_ended);
+	f->stats = flow_new(f, "stats", ns_stats_steps, ns_stats_n_steps, ns_stats_ended);
+	return f;
+}
+
+static void free_tx(struct ns_flows *f)
+{
+	size_t it = 0;
+	uint64_t key;
+	void *value;
+	while (lw_map_next(&f->tx, &it, &key, &value)) {
+		struct ns_tx *tx = value;
+		rt_timer_stop(&tx->timer);
+		ns_tx_free(tx);
+	}
+	lw_map_deinit(&f->tx);
+	lw_map_deinit(&f->tx_by_device);
+	lw_map_deinit(&f->down_by_device);
+}
+
+void ns_flows_free(struct ns_flows *f)
+{
+	if (f == NULL)
+		return;
+	f->closing = true;
+	ns_windows_free(f);
+	LW_LIST_FOREACH (n, tmp, &f->waiting) {
+		struct ns_down *d = LW_CONTAINER_OF(n, struct ns_down, waiting);
+		rt_timer_stop(&d->timer);
+		lw_list_remove(n);
+	}
+	rt_flow_free(f->receive);
+	rt_flow_free(f->uplink);
+	rt_flow_free(f->join);
+	rt_flow_free(f->locate);
+	rt_flow_free(f->tx_ack);
+	rt_flow_free(f->downlink);
+	rt_flow_free(f->stats);
+	free_tx(f);
+	struct lw_list *n;
+	while ((n = lw_list_pop_front(&f->free_up)) != NULL)
+		ns_ctx_free(LW_CONTAINER_OF(n, struct ns_ctx, pool));
+	lw_keycache_free(f->kc);
+	free(f);
+}
+
+int ns_flows_uplink(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload)
+{
+	if (payload.n > PAYLOAD_MAX)
+		payload.n = 0; /* ends as malformed, on record */
+	if (f->in_flight >= f->cfg.max_in_flight) {
+		f->was_full = true;
+		return LW_EFULL;
+	}
+	struct ns_up *u = ns_up_new(f);
+	u->in = *in;
+	u->payload = lw_arena_span(&u->c.arena, payload);
+	rt_flow_enter(f->receive, &u->c.flow);
+	return 0;
+}
+
+int ns_flows_tx_ack(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload)
+{
+	if (payload.n > PAYLOAD_MAX)
+		return LW_EBIG;
+	struct ns_ack *a = ns_ack_new(f);
+	a->in = *in;
+	a->payload = lw_arena_span(&a->c.arena, payload);
+	rt_flow_enter(f->tx_ack, &a->c.flow);
+	return 0;
+}
+
+int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span payload)
+{
+	if (payload.n > PAYLOAD_MAX)
+		return LW_EBIG;
+	if (rt_flow_full(f->stats))
+		return LW_EFULL;
+	struct ns_stats *st = ns_stats_new(f);
+	st->in = *in;
+	st->payload = lw_arena_span(&st->c.arena, payload);
+	rt_flow_enter(f->stats, &st->c.flow);
+	return 0;
+}
+
+void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
+{
+	ns_down_try(f, dev_eui);
+}
+
+size_t ns_flows_in_flight(const struct ns_flows *f)
+{
+	return f->in_flight + rt_flow_in_flight(f->downlink) + rt_flow_in_flight(f->tx_ack) +
+	       rt_flow_in_flight(f->stats);
+}

@@ -1,0 +1,283 @@
+/* What the files of this folder share: the owner of all flows, the contexts that travel through them, and the small
+ * helpers that build events and records. Nobody outside includes this. */
+#pragma once
+
+#include "common/base/list.h"
+#include "common/base/map.h"
+#include "common/base/time.h"
+#include "common/crypto/aes.h"
+#include "common/runtime/flow.h"
+#include "common/runtime/loop.h"
+#include "network-server/domain/downlink.h"
+#include "network-server/domain/gateways.h"
+#include "network-server/domain/mac_up.h"
+#include "network-server/domain/uplink.h"
+#include "network-server/flow/flows.h"
+
+typedef Longwave__V1__Outcome ns_outcome;
+typedef Longwave__V1__Reason ns_reason;
+
+#define NS_STEPS 24
+#define NS_CTX_MEM 6144
+#define NS_ARENA_MAX (256 * 1024)
+#define NS_TRIES 5       /* commits of one frame that may meet a conflict */
+#define NS_QUEUE_LOOK 4  /* items of the queue read at once */
+#define NS_TX_GATEWAYS 8 /* gateways that a downlink may be offered to */
+#define NS_ADDR_DRAWS 8
+#define NS_BATCH 256 /* contexts per call of an I/O step */
+
+/* What every context begins with. */
+struct ns_ctx {
+	struct rt_flow_ctx flow;
+	struct ns_flows *f;
+	struct lw_list pool;
+	struct lw_arena arena;
+	int64_t start_mono_ns;
+	ns_outcome outcome;
+	ns_reason reason;
+	char detail[120];
+	unsigned tries;
+	struct {
+		const char *name;
+		uint32_t after_us;
+	} step[NS_STEPS];
+	unsigned n_steps;
+};
+
+enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_LOCATE };
+
+struct ns_window;
+
+/* One reception; the first one of a window carries the others along as its copies. */
+struct ns_up {
+	struct ns_ctx c;
+	struct ns_inbox in;
+	const struct ns_region_config *rc;
+	struct lw_span payload;
+	Gw__UplinkFrame *frame;
+	struct lw_gateway_id gateway_id;
+	struct ns_up *copies; /* chain by next_copy */
+	struct ns_up *next_copy;
+	bool merged; /* belongs to another one: not ended on its own */
+	enum ns_up_next next;
+	char dedup_id[LW_UUID_TEXT];
+
+	Gw__UplinkRxInfo **rx; /* of all copies, strongest first */
+	struct ns_rx_gateway *rx_gw;
+	size_t n_rx;
+	struct ns_uplink up;
+
+	struct ns_fetch fetch;
+	struct ns_queue_fetch queue;
+	struct ns_match match;
+	struct ns_device *dev;
+	bool retransmission;
+	struct lw_span mac_commands; /* in the clear */
+	struct ns_mac_up mac;
+
+	struct ns_event event[8];
+	size_t n_events;
+	struct ns_queue_op queue_op[NS_QUEUE_LOOK];
+	size_t n_queue_ops;
+	size_t n_queued; /* items that can be sent */
+	struct ns_change change;
+
+	/* join */
+	struct ns_addr_check addr[NS_ADDR_DRAWS];
+	unsigned addr_open;
+	struct ns_join_ask ask;
+
+	struct ns_geo_ask geo;
+};
+
+/* One downlink on its way to a decision. */
+struct ns_down {
+	struct ns_ctx c;
+	struct lw_dev_eui dev_eui;
+	const struct ns_region_config *rc;
+	bool by_hint;
+	uint32_t delay_ms;
+	struct rt_timer timer;
+	struct lw_list waiting;
+	bool is_waiting;
+
+	bool ack;
+	bool force;
+	uint8_t answers[NS_MAC_ANSWERS_MAX];
+	size_t n_answers;
+	char dedup_id[LW_UUID_TEXT];
+
+	struct ns_fetch fetch;
+	struct ns_queue_fetch queue;
+	struct ns_device *dev;
+	struct ns_queue_item *items; /* those that can be sent */
+	size_t n_items;
+	enum ns_down_mode mode;
+	struct ns_down_out *out;
+	struct ns_gateway_candidate *gw;
+	size_t n_gw;
+	int64_t dev_status_req_at_ns; /* before this downlink */
+
+	struct ns_event event[NS_DOWN_ITEMS_MAX + 1];
+	size_t n_events;
+	struct ns_queue_op queue_op[NS_DOWN_ITEMS_MAX + 1];
+	size_t n_queue_ops;
+	struct ns_change change;
+};
+
+/* A downlink that a gateway has and not yet answered. */
+struct ns_tx {
+	struct ns_flows *f;
+	struct rt_timer timer;
+	uint32_t downlink_id;
+	const struct ns_region_config *rc;
+	bool is_join;
+	struct lw_dev_eui dev_eui;
+	struct lw_devaddr devaddr;
+	enum lw_class enabled_class;
+	char dedup_id[LW_UUID_TEXT];
+	int64_t uplink_at_ns; /* class A windows count from here */
+	struct ns_down_frame frame[2];
+	unsigned n_frames;
+	bool has_item;
+	bool item_confirmed;
+	struct lw_uuid item_id;
+	int64_t item_timeout_ns; /* class C: how long to wait for the device, 0: until its next uplink */
+	int64_t dev_status_req_at_ns;
+	struct ns_rx_gateway gw[NS_TX_GATEWAYS]; /* the chosen one first, then alternatives */
+	unsigned n_gw;
+	unsigned cur;       /* the gateway that has it */
+	uint8_t offered[2]; /* indices of the frames in the message that it got */
+	unsigned n_offered;
+	ns_reason last_error;
+	uint8_t mac_bytes[NS_MAC_REQUESTS_MAX + 64];
+	size_t n_mac_bytes;
+	bool ack;
+};
+
+/* An answer of a gateway. */
+struct ns_ack {
+	struct ns_ctx c;
+	struct ns_inbox in;
+	struct lw_span payload;
+	Gw__DownlinkTxAck *msg;
+	struct ns_tx *tx;
+	int taken; /* index of the item that is sent, -1: none */
+	struct ns_fetch fetch;
+	struct ns_device *dev;
+	struct ns_event event[2];
+	size_t n_events;
+	struct ns_queue_op queue_op;
+	struct ns_change change;
+};
+
+struct ns_stats {
+	struct ns_ctx c;
+	struct ns_inbox in;
+	struct lw_span payload;
+	Gw__GatewayStats *msg;
+	struct ns_event event;
+	struct ns_change change;
+};
+
+struct ns_flows {
+	struct rt_loop *loop;
+	const struct ns_ports *ports;
+	struct ns_flow_config cfg;
+	struct lw_rng *rng;
+	struct lw_keycache *kc;
+	struct rt_flow *receive, *uplink, *join, *locate, *downlink, *tx_ack, *stats;
+	struct lw_bmap windows;       /* struct ns_window by what makes receptions copies of one transmission */
+	struct lw_map tx;             /* struct ns_tx by downlink_id */
+	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
+	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
+	struct lw_list waiting;       /* struct ns_down in their delay */
+	struct lw_list free_up;
+	size_t n_free_up;
+	size_t in_flight;
+	bool was_full;
+	bool closing;
+};
+
+/* The tables, each in its file. */
+extern const struct rt_flow_step ns_receive_steps[], ns_uplink_steps[], ns_locate_steps[], ns_join_steps[],
+	ns_downlink_steps[], ns_tx_ack_steps[], ns_stats_steps[];
+extern const size_t ns_receive_n_steps, ns_uplink_n_steps, ns_locate_n_steps, ns_join_n_steps, ns_downlink_n_steps,
+	ns_tx_ack_n_steps, ns_stats_n_steps;
+
+/* --- context.c: life of contexts -------------------------------------------------------------------------------------
+ */
+void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap);
+struct ns_up *ns_up_new(struct ns_flows *f);
+void ns_up_free(struct ns_up *u);
+struct ns_down *ns_down_new(struct ns_flows *f);
+struct ns_ack *ns_ack_new(struct ns_flows *f);
+struct ns_stats *ns_stats_new(struct ns_flows *f);
+/* For the types without a pool. */
+void ns_ctx_free(struct ns_ctx *c);
+/* Sets outcome and reason; returns RT_FLOW_DROP for `return ns_drop(...)`. The detail may be NULL. */
+enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail);
+int64_t ns_now(const struct ns_flows *f);
+rt_flow_end_fn ns_up_ended, ns_down_ended, ns_ack_ended, ns_stats_ended;
+rt_flow_trace_fn ns_ctx_traced;
+
+/* --- decode.c ----------------------------------------------------------------------------------------------------- */
+/* protobuf or JSON, into the arena; 0 or an LW_E code. */
+int ns_decode(struct ns_ctx *c, const ProtobufCMessageDescriptor *type, struct lw_span payload, ProtobufCMessage **out);
+/* The modulation of a reception; kind LW_MOD_NONE when it has none that we know. */
+struct lw_modulation ns_modulation(const Gw__Modulation *m);
+/* Adds or replaces an entry; the strings are borrowed. */
+void ns_metadata_put(struct lw_arena *a, Gw__UplinkRxInfo *rx, const char *key, const char *value);
+
+/* --- collect.c ---------------------------------------------------------------------------------------------------- */
+rt_flow_io_fn ns_collect;
+void ns_windows_free(struct ns_flows *f);
+
+/* --- events.c ----------------------------------------------------------------------------------------------------- */
+/* Who an event is about. */
+struct ns_subject {
+	struct lw_dev_eui dev_eui;
+	struct lw_devaddr devaddr;
+	bool has_devaddr;
+	enum lw_class enabled_class;
+	const struct ns_region_config *rc;
+	const char *dedup_id;
+	int64_t time_ns;
+};
+struct ns_subject ns_subject_of(const struct ns_device *dev, const struct ns_region_config *rc, const char *dedup_id,
+				int64_t time_ns);
+/* Fills in the common members of e (its kind is set by the caller), packs it. */
+struct ns_event ns_event_pack(struct lw_arena *a, const struct ns_subject *s, Longwave__Ns__V1__Event *e);
+/* context: pairs of key and value, ended by NULL. */
+struct ns_event ns_log_event(struct lw_arena *a, const struct ns_subject *s, unsigned level, unsigned code,
+			     const char *description, const char *const *context);
+struct ns_event ns_ack_event(struct lw_arena *a, const struct ns_subject *s, struct lw_uuid item, bool acknowledged,
+			     uint32_t f_cnt_down);
+struct ns_event ns_reencrypt_event(struct lw_arena *a, const struct ns_subject *s, const struct ns_session *session,
+				   const struct ns_queue_item *items, size_t n);
+Google__Protobuf__Timestamp *ns_timestamp(struct lw_arena *a, int64_t ns);
+
+/* --- record.c ----------------------------------------------------------------------------------------------------- */
+void ns_record_uplink(struct ns_up *u);
+void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_reason reason, int taken,
+		  const char *detail);
+/* A downlink that came to nothing before there was a frame. */
+void ns_record_no_downlink(struct ns_down *d);
+
+/* --- send.c: towards the gateway, and what waits for its answer
+ * ------------------------------------------------------- */
+/* Offers the frame to the gateways in turn until one takes it from us; the tx is in the table then. Takes tx. When
+ * nobody does, the tx ends as refused by an own tx-ack context. */
+void ns_tx_send(struct ns_tx *tx, struct ns_ctx *c);
+/* Offers it to the next gateway whose windows can still be met. False: there is none. */
+bool ns_tx_send_elsewhere(struct ns_tx *tx);
+struct ns_tx *ns_tx_new(struct ns_flows *f);
+void ns_tx_take(struct ns_tx *tx); /* out of the table */
+void ns_tx_free(struct ns_tx *tx);
+Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *w, const struct ns_rx_gateway *g);
+
+/* --- down_table.c ---------------------------------------------------------------------------------------------------
+ */
+void ns_answer_uplink(struct ns_up *u);
+void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui);
+bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority);

@@ -1,0 +1,395 @@
+/* The join: a join-request that has passed the receive table becomes a session. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "network-server/domain/activate.h"
+#include "network-server/domain/channels.h"
+#include "network-server/domain/mac_down.h"
+#include "network-server/flow/internal.h"
+
+/* As integration.LogLevel and integration.LogCode. */
+enum { LOG_ERROR = 2, CODE_OTAA = 4 };
+
+static rt_flow_key_fn join_key;
+static rt_flow_io_fn join_fetch, join_draw_address, join_ask, join_commit;
+static rt_flow_pure_fn join_authorize, join_accept, join_send;
+
+const struct rt_flow_step ns_join_steps[] = {
+	{"one_per_device", .key = join_key},
+	{"fetch_device", .io = join_fetch},
+	{"authorize", .pure = join_authorize},     /* known, enabled, OTAA, gateways it may be heard by */
+	{"draw_address", .io = join_draw_address}, /* a DevAddr that nobody has */
+	{"ask_join_server", .io = join_ask},
+	{"accept", .pure = join_accept}, /* the new session, or the log event that says why not */
+	{"commit", .io = join_commit},
+	{"send", .pure = join_send}, /* join-accept to a gateway */
+};
+const size_t ns_join_n_steps = sizeof(ns_join_steps) / sizeof(ns_join_steps[0]);
+
+static struct ns_up *up_of(struct rt_flow_ctx *flow)
+{
+	return (struct ns_up *)(void *)flow;
+}
+
+static bool join_key(const struct rt_flow_ctx *flow, uint64_t *key)
+{
+	*key = lw_dev_eui_u64(((const struct ns_up *)(const void *)flow)->up.phy.u.join_request.dev_eui);
+	return true;
+}
+
+static void fetched(struct ns_fetch *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->err != 0) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the device could not be read");
+		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+		return;
+	}
+	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+}
+
+static void join_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_fetch *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		u->fetch = (struct ns_fetch){
+			.dev_eui = u->up.phy.u.join_request.dev_eui, .arena = &u->c.arena, .done = fetched, .owner = u};
+		req[i] = &u->fetch;
+	}
+	f->ports->store.fetch(f->ports->store.self, req, n);
+}
+
+static bool may_hear(const struct ns_up *u, struct lw_gateway_id id)
+{
+	const struct ns_gateway_port *p = &u->c.f->ports->gateways;
+	const struct ns_gateway *g = p->find(p->self, id);
+	if (g == NULL)
+		return u->c.f->cfg.allow_unknown_gateways;
+	return (!g->is_private_up && !u->rc->force_gws_private) || lw_uuid_eq(g->tenant_id, u->dev->tenant_id);
+}
+
+static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	if (u->fetch.n == 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no device has this DevEUI");
+	u->dev = u->fetch.devices[0];
+	const struct ns_profile *p = &u->dev->profile;
+	if (u->dev->is_disabled)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+	if (!p->supports_otaa)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__OTAA_NOT_SUPPORTED, "the profile does not support OTAA");
+	if (p->region != u->rc->region ||
+	    (p->region_config_id[0] != '\0' && strcmp(p->region_config_id, u->rc->id) != 0))
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the profile is for another region");
+	if (u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
+	    u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
+		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+		return RT_FLOW_DROP;
+	}
+	size_t n = 0;
+	for (size_t i = 0; i < u->n_rx; i++) {
+		if (!may_hear(u, u->rx_gw[i].gateway_id))
+			continue;
+		u->rx_gw[n] = u->rx_gw[i];
+		u->rx[n++] = u->rx[i];
+	}
+	u->n_rx = n;
+	if (n == 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
+			       "heard only by private gateways of other tenants");
+	return RT_FLOW_NEXT;
+}
+
+/* ---- address ---- */
+
+static void addr_checked(struct ns_addr_check *req)
+{
+	struct ns_up *u = req->owner;
+	if (--u->addr_open > 0)
+		return;
+	bool unavailable = false;
+	for (size_t i = 0; i < NS_ADDR_DRAWS; i++) {
+		unavailable = unavailable || u->addr[i].err != 0;
+		if (u->addr[i].err != 0 || u->addr[i].in_use)
+			continue;
+		u->ask.devaddr = u->addr[i].addr;
+		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	if (unavailable)
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "addresses could not be checked");
+	else
+		ns_drop(&u->c, LONGWAVE__V1__REASON__NO_DEVADDR_LEFT, "every address drawn is in use");
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
+static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		struct ns_addr_check *req[NS_ADDR_DRAWS];
+		u->addr_open = NS_ADDR_DRAWS;
+		for (size_t k = 0; k < NS_ADDR_DRAWS; k++) {
+			u->addr[k] = (struct ns_addr_check){.addr = ns_random_devaddr(f->cfg.devaddr_prefix, f->rng),
+							    .done = addr_checked,
+							    .owner = u};
+			req[k] = &u->addr[k];
+		}
+		f->ports->store.addr_check(f->ports->store.self, req, NS_ADDR_DRAWS);
+	}
+}
+
+/* ---- join server ---- */
+
+static void asked(struct ns_join_ask *req)
+{
+	struct ns_up *u = req->owner;
+	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+}
+
+static void prepare(struct ns_up *u)
+{
+	struct lw_plan plan;
+	struct lw_cflist list;
+	const struct lw_join_request_frame *jr = &u->up.phy.u.join_request;
+	struct ns_join_ask *a = &u->ask;
+	a->join_eui = jr->join_eui;
+	a->dev_eui = jr->dev_eui;
+	a->netid = u->c.f->cfg.netid;
+	a->mac_version = u->dev->profile.mac_version;
+	a->phy = lw_span(u->frame->phy_payload.data, u->frame->phy_payload.len);
+	a->dl_settings = lw_dl_settings_encode((struct lw_dl_settings){
+		.opt_neg = u->dev->profile.mac_version >= LW_MAC_1_1_0,
+		.rx1_dr_offset = u->rc->rx1_dr_offset,
+		.rx2_dr = u->rc->rx2_dr,
+	});
+	a->rx_delay_s = ns_wanted_rx1_delay(u->dev, u->rc);
+	ns_region_config_plan(u->rc, &plan);
+	a->has_cflist = lw_plan_cflist(&plan, a->mac_version, &list) == 1 && lw_cflist_encode(&list, a->cflist) == 0;
+	a->arena = &u->c.arena;
+	a->done = asked;
+	a->owner = u;
+}
+
+static void join_ask(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_join_ask *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		prepare(up_of(v[i]));
+		req[i] = &up_of(v[i])->ask;
+	}
+	f->ports->join.ask(f->ports->join.self, req, n);
+}
+
+/* ---- session ---- */
+
+static const struct {
+	ns_reason reason;
+	const char *text; /* NULL: the join server's words */
+} REFUSAL[] = {
+	[NS_JOIN_MIC] = {LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH, "Invalid MIC"},
+	[NS_JOIN_NONCE_REUSED] = {LONGWAVE__V1__REASON__DEVNONCE_REUSED, "DevNonce has already been used"},
+	[NS_JOIN_UNKNOWN_DEV] = {LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED, "The join server does not know the device"},
+	[NS_JOIN_UNKNOWN_EUI] = {LONGWAVE__V1__REASON__JOIN_EUI_UNKNOWN, "There is no join server for this JoinEUI"},
+	[NS_JOIN_REFUSED] = {LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED, NULL},
+	[NS_JOIN_UNAVAILABLE] = {LONGWAVE__V1__REASON__JOIN_SERVER_UNAVAILABLE, "The join server did not answer"},
+};
+
+/* Not accepted: the reason goes to the application as a log event, then the frame ends. */
+static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *text)
+{
+	char eui[LW_EUI_TEXT];
+	char nonce[8];
+	const struct lw_join_request_frame *jr = &u->up.phy.u.join_request;
+	snprintf(nonce, sizeof(nonce), "%u", jr->dev_nonce);
+	lw_join_eui_print(jr->join_eui, eui);
+	const char *context[] = {"join_eui", eui, "dev_nonce", nonce, "deduplication_id", u->dedup_id, NULL};
+	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
+	ns_drop(&u->c, reason, text);
+	u->event[0] = ns_log_event(&u->c.arena, &s, LOG_ERROR, CODE_OTAA, text, context);
+	u->n_events = 1;
+	u->n_queue_ops = 0;
+	u->change = (struct ns_change){.op = NS_SESSION_KEEP};
+	return RT_FLOW_NEXT;
+}
+
+static void new_session(struct ns_up *u)
+{
+	const struct ns_join_ask *a = &u->ask;
+	const struct ns_profile *p = &u->dev->profile;
+	struct ns_session *s = &u->dev->session;
+	struct lw_cflist list;
+	memset(s, 0, sizeof(*s));
+	s->devaddr = a->devaddr;
+	s->join_eui = a->join_eui;
+	s->f_nwk_s_int_key = a->f_nwk_s_int_key;
+	s->s_nwk_s_int_key = a->s_nwk_s_int_key;
+	s->nwk_s_enc_key = a->nwk_s_enc_key;
+	memcpy(s->session_key_id, a->session_key_id, a->session_key_id_len);
+	s->session_key_id_len = a->session_key_id_len;
+	s->mac_version = p->mac_version;
+	if (a->is_10 && ns_session_is_11(s))
+		s->mac_version = LW_MAC_1_0_3; /* a 1.1 device behind a 1.0 join server */
+	s->enabled_class = p->supports_class_c && !ns_session_is_11(s) ? LW_CLASS_C : LW_CLASS_A;
+	strncpy(s->region_config_id, u->rc->id, sizeof(s->region_config_id) - 1);
+	s->dev_nonce = u->up.phy.u.join_request.dev_nonce;
+	s->rx1_delay_s = a->rx_delay_s;
+	s->rx1_dr_offset = u->rc->rx1_dr_offset;
+	s->rx2_dr = u->rc->rx2_dr;
+	s->rx2_hz = lw_region_by_id(u->rc->region)->rx2_hz; /* a join-accept cannot say otherwise */
+	s->dr = NS_DR_UNKNOWN;
+	s->nb_trans = 1;
+	ns_channels_boot(u->rc, s);
+	if (a->has_cflist && lw_cflist_parse(a->cflist, &list) == 0)
+		ns_channels_cflist(u->rc, &list, s);
+	u->dev->has_session = true;
+}
+
+static struct ns_event join_event(struct ns_up *u)
+{
+	const struct ns_join_ask *a = &u->ask;
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__JoinEvent j = LONGWAVE__NS__V1__JOIN_EVENT__INIT;
+	Common__JoinServerContext ctx = COMMON__JOIN_SERVER_CONTEXT__INIT;
+	Common__KeyEnvelope env = COMMON__KEY_ENVELOPE__INIT;
+	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
+	char id[2 * NS_KEY_ID_MAX + 1];
+	j.session_key_id.data = (uint8_t *)(uintptr_t)a->session_key_id;
+	j.session_key_id.len = a->session_key_id_len;
+	j.mac_version = (Common__MacVersion)u->dev->session.mac_version;
+	if (a->is_foreign) {
+		for (size_t i = 0; i < a->session_key_id_len; i++)
+			snprintf(id + 2 * i, 3, "%02x", a->session_key_id[i]);
+		id[2 * a->session_key_id_len] = '\0';
+		ctx.session_key_id = id;
+		if (a->app_s_key.n > 0) {
+			env.kek_label = (char *)(uintptr_t)(a->app_s_key_kek != NULL ? a->app_s_key_kek : "");
+			env.aes_key.data = (uint8_t *)(uintptr_t)a->app_s_key.p;
+			env.aes_key.len = a->app_s_key.n;
+			ctx.app_s_key = &env;
+		}
+		j.join_server_context = &ctx;
+	}
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_JOIN;
+	e.join = &j;
+	return ns_event_pack(&u->c.arena, &s, &e);
+}
+
+static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	const struct ns_join_ask *a = &u->ask;
+	if (a->result != NS_JOIN_OK) {
+		const char *text = REFUSAL[a->result].text;
+		if (text == NULL)
+			text = a->detail[0] != '\0' ? a->detail : "The join server refused";
+		return refused(u, REFUSAL[a->result].reason, text);
+	}
+	if (a->accept.n == 0 || a->accept.n > LW_JOIN_ACCEPT_MAX || a->session_key_id_len > NS_KEY_ID_MAX)
+		return refused(u, LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED, "The join server's answer makes no sense");
+	new_session(u);
+	u->event[0] = join_event(u);
+	u->n_events = 1;
+	u->queue_op[0] = (struct ns_queue_op){.kind = u->dev->profile.flush_queue_on_activate ? NS_QUEUE_FLUSH
+											      : NS_QUEUE_RELEASE_ALL};
+	u->n_queue_ops = 1;
+	u->change = (struct ns_change){.op = NS_SESSION_PUT};
+	return RT_FLOW_NEXT;
+}
+
+static void committed(struct ns_change *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->op == NS_SESSION_KEEP) {
+		rt_flow_resume(&u->c.flow, RT_FLOW_DROP); /* reason and detail are set */
+		return;
+	}
+	switch (req->err) {
+	case 0:
+		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+		return;
+	case LW_ECONFLICT:
+		/* The nonce is spent, so asking again would not help; the device will. */
+		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session changed while it joined");
+		break;
+	case LW_ENOTFOUND:
+		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
+		break;
+	default:
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the session could not be written");
+		break;
+	}
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
+static void join_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_change *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		u->change.dev_eui = u->dev->dev_eui;
+		u->change.version = u->dev->version;
+		u->change.session = &u->dev->session;
+		u->change.queue_ops = u->queue_op;
+		u->change.n_queue_ops = u->n_queue_ops;
+		u->change.events = u->event;
+		u->change.n_events = u->n_events;
+		u->change.done = committed;
+		u->change.owner = u;
+		req[i] = &u->change;
+	}
+	f->ports->store.commit(f->ports->store.self, req, n);
+}
+
+/* ---- join-accept ---- */
+
+static void fill_tx(struct ns_up *u, struct ns_tx *tx)
+{
+	struct ns_down_window w[2];
+	struct ns_gateway_candidate c[NS_TX_GATEWAYS];
+	size_t n = 0;
+	unsigned n_windows = ns_join_windows(u->rc, u->up.hz, u->up.dr, w);
+	for (unsigned i = 0; i < n_windows; i++) {
+		struct ns_down_frame *fr = &tx->frame[tx->n_frames++];
+		fr->window = w[i];
+		fr->n = (uint8_t)u->ask.accept.n;
+		memcpy(fr->phy, u->ask.accept.p, u->ask.accept.n);
+	}
+	for (size_t i = 0; i < u->n_rx && n < NS_TX_GATEWAYS; i++) {
+		c[n].rx = &u->rx_gw[i];
+		if (ns_gateway_may_send(u->c.f, u->rx_gw[i].gateway_id, u->dev->tenant_id, &c[n].priority))
+			n++;
+	}
+	ns_choose_gateway(c, n, &u->up.mod, u->rc->gateway_prefer_min_margin_db, u->c.f->rng);
+	for (size_t i = 0; i < n; i++)
+		tx->gw[tx->n_gw++] = *c[i].rx;
+}
+
+static enum rt_flow_rc join_send(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	struct ns_tx *tx = ns_tx_new(u->c.f);
+	tx->is_join = true;
+	tx->rc = u->rc;
+	tx->dev_eui = u->dev->dev_eui;
+	tx->devaddr = u->ask.devaddr;
+	tx->enabled_class = u->dev->session.enabled_class;
+	tx->uplink_at_ns = u->up.received_ns;
+	memcpy(tx->dedup_id, u->dedup_id, sizeof(tx->dedup_id));
+	fill_tx(u, tx);
+	ns_tx_send(tx, &u->c);
+	u->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+	return RT_FLOW_DONE;
+}

@@ -1,0 +1,178 @@
+/* Towards the gateway: the message, the table of those that wait for a gateway's answer, the next gateway when one
+ * refuses. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/xmalloc.h"
+#include "network-server/flow/internal.h"
+
+struct ns_tx *ns_tx_new(struct ns_flows *f)
+{
+	struct ns_tx *tx = lw_xcalloc(1, sizeof(*tx));
+	tx->f = f;
+	return tx;
+}
+
+void ns_tx_take(struct ns_tx *tx)
+{
+	struct ns_flows *f = tx->f;
+	uint64_t dev = lw_dev_eui_u64(tx->dev_eui);
+	rt_timer_stop(&tx->timer);
+	lw_map_remove(&f->tx, tx->downlink_id);
+	if (lw_map_find(&f->tx_by_device, dev) == tx)
+		lw_map_remove(&f->tx_by_device, dev);
+}
+
+void ns_tx_free(struct ns_tx *tx)
+{
+	free(tx);
+}
+
+/* The counter is used and stays so; an item of the queue goes again with the next opportunity. */
+static void silent(struct rt_timer *t, void *arg)
+{
+	struct ns_tx *tx = arg;
+	struct ns_flows *f = tx->f;
+	struct ns_ctx c = {.f = f, .start_mono_ns = rt_loop_mono_ns(f->loop)};
+	(void)t;
+	ns_tx_take(tx);
+	lw_arena_init(&c.arena, NULL, 0, NS_ARENA_MAX);
+	ns_record_tx(tx, &c, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__GATEWAY_SILENT, -1,
+		     "the gateway did not answer");
+	f->ports->log.outcome(f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
+			      LONGWAVE__V1__REASON__GATEWAY_SILENT);
+	lw_arena_deinit(&c.arena);
+	ns_tx_free(tx);
+}
+
+static Gw__Modulation *modulation(struct lw_arena *a, const struct lw_modulation *m)
+{
+	Gw__Modulation *out = LW_ARENA_NEW(a, Gw__Modulation);
+	gw__modulation__init(out);
+	if (m->kind == LW_MOD_FSK) {
+		out->parameters_case = GW__MODULATION__PARAMETERS_FSK;
+		out->fsk = LW_ARENA_NEW(a, Gw__FskModulationInfo);
+		gw__fsk_modulation_info__init(out->fsk);
+		out->fsk->datarate = m->bitrate_bps;
+		out->fsk->frequency_deviation = m->bitrate_bps / 2;
+		return out;
+	}
+	out->parameters_case = GW__MODULATION__PARAMETERS_LORA;
+	out->lora = LW_ARENA_NEW(a, Gw__LoraModulationInfo);
+	gw__lora_modulation_info__init(out->lora);
+	out->lora->bandwidth = m->bw_hz;
+	out->lora->spreading_factor = m->sf;
+	out->lora->code_rate = (Gw__CodeRate)(m->cr != LW_CR_NONE ? m->cr : LW_CR_4_5);
+	out->lora->polarization_inversion = true;
+	return out;
+}
+
+static Gw__Timing *timing(struct lw_arena *a, const struct ns_down_window *w)
+{
+	Gw__Timing *t = LW_ARENA_NEW(a, Gw__Timing);
+	gw__timing__init(t);
+	if (w->immediately) {
+		t->parameters_case = GW__TIMING__PARAMETERS_IMMEDIATELY;
+		t->immediately = LW_ARENA_NEW(a, Gw__ImmediatelyTimingInfo);
+		gw__immediately_timing_info__init(t->immediately);
+		return t;
+	}
+	t->parameters_case = GW__TIMING__PARAMETERS_DELAY;
+	t->delay = LW_ARENA_NEW(a, Gw__DelayTimingInfo);
+	gw__delay_timing_info__init(t->delay);
+	t->delay->delay = LW_ARENA_NEW(a, Google__Protobuf__Duration);
+	google__protobuf__duration__init(t->delay->delay);
+	t->delay->delay->seconds = w->delay_s;
+	return t;
+}
+
+Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *w, const struct ns_rx_gateway *g)
+{
+	Gw__DownlinkTxInfo *t = LW_ARENA_NEW(a, Gw__DownlinkTxInfo);
+	gw__downlink_tx_info__init(t);
+	t->frequency = w->hz;
+	t->power = w->power_dbm;
+	t->modulation = modulation(a, w->mod);
+	t->board = g->board;
+	t->antenna = g->antenna;
+	t->timing = timing(a, w);
+	t->context.data = (uint8_t *)(uintptr_t)g->context;
+	t->context.len = g->context_len;
+	return t;
+}
+
+static bool in_time(const struct ns_tx *tx, const struct ns_down_window *w)
+{
+	return w->immediately || tx->uplink_at_ns + w->delay_s * LW_NS_PER_S > ns_now(tx->f);
+}
+
+/* To one gateway. False: no window is left, or the broker is away. */
+static bool offer(struct ns_tx *tx, unsigned gateway)
+{
+	struct ns_flows *f = tx->f;
+	const struct ns_rx_gateway *g = &tx->gw[gateway];
+	struct lw_arena a;
+	uint8_t mem[2048];
+	char id[LW_EUI_TEXT];
+	Gw__DownlinkFrame msg = GW__DOWNLINK_FRAME__INIT;
+	Gw__DownlinkFrameItem item[2];
+	Gw__DownlinkFrameItem *items[2];
+	lw_arena_init(&a, mem, sizeof(mem), NS_ARENA_MAX);
+	tx->n_offered = 0;
+	for (unsigned i = 0; i < tx->n_frames; i++) {
+		if (!in_time(tx, &tx->frame[i].window))
+			continue;
+		Gw__DownlinkFrameItem *it = &item[tx->n_offered];
+		gw__downlink_frame_item__init(it);
+		it->phy_payload.data = tx->frame[i].phy;
+		it->phy_payload.len = tx->frame[i].n;
+		it->tx_info = ns_tx_info(&a, &tx->frame[i].window, g);
+		items[tx->n_offered] = it;
+		tx->offered[tx->n_offered++] = (uint8_t)i;
+	}
+	do {
+		tx->downlink_id = lw_rng_u32(f->rng);
+	} while (tx->downlink_id == 0 || lw_map_find(&f->tx, tx->downlink_id) != NULL);
+	msg.downlink_id = tx->downlink_id;
+	msg.gateway_id = lw_gateway_id_print(g->gateway_id, id);
+	msg.items = items;
+	msg.n_items = tx->n_offered;
+	bool ok = tx->n_offered > 0 && f->ports->radio.send_downlink(f->ports->radio.self, tx->rc, &msg) == 0;
+	lw_arena_deinit(&a);
+	if (!ok)
+		return false;
+	tx->cur = gateway;
+	lw_map_put(&f->tx, tx->downlink_id, tx);
+	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+	rt_timer_init(&tx->timer, f->loop, "tx-ack timeout", silent, tx);
+	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
+	return true;
+}
+
+static bool offer_from(struct ns_tx *tx, unsigned gateway)
+{
+	for (; gateway < tx->n_gw; gateway++)
+		if (offer(tx, gateway))
+			return true;
+	return false;
+}
+
+bool ns_tx_send_elsewhere(struct ns_tx *tx)
+{
+	return offer_from(tx, tx->cur + 1);
+}
+
+void ns_tx_send(struct ns_tx *tx, struct ns_ctx *c)
+{
+	struct ns_flows *f = tx->f;
+	if (offer_from(tx, 0)) {
+		ns_record_tx(tx, c, LONGWAVE__V1__OUTCOME__PENDING, LONGWAVE__V1__REASON__REASON_NONE, -1, NULL);
+		return;
+	}
+	/* Nobody could be asked: ends like a refusal, which gives the counter back. */
+	tx->last_error = LONGWAVE__V1__REASON__NO_GATEWAY;
+	struct ns_ack *a = ns_ack_new(f);
+	a->tx = tx;
+	rt_flow_enter(f->tx_ack, &a->c.flow);
+}

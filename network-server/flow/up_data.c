@@ -1,0 +1,490 @@
+/* Steps of the uplink table: which device, what it says, what follows from it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/lorawan/cipher.h"
+#include "network-server/domain/mac_down.h"
+#include "network-server/flow/up_steps.h"
+
+/* Levels and codes as integration.LogLevel and integration.LogCode. */
+enum { LOG_WARNING = 1 };
+enum { CODE_F_CNT_RESET = 5, CODE_F_CNT_RETRANSMISSION = 7 };
+
+static struct ns_up *up_of(struct rt_flow_ctx *flow)
+{
+	return (struct ns_up *)(void *)flow;
+}
+
+bool up_key(const struct rt_flow_ctx *flow, uint64_t *key)
+{
+	*key = ((const struct ns_up *)(const void *)flow)->up.phy.u.data.devaddr.v;
+	return true;
+}
+
+/* ---- fetch ---- */
+
+static void fetched(struct ns_fetch *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->err != 0) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "sessions could not be read");
+		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+		return;
+	}
+	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+}
+
+void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_fetch *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		u->fetch = (struct ns_fetch){.by_devaddr = true,
+					     .devaddr = u->up.phy.u.data.devaddr,
+					     .arena = &u->c.arena,
+					     .done = fetched,
+					     .owner = u};
+		req[i] = &u->fetch;
+	}
+	f->ports->store.fetch(f->ports->store.self, req, n);
+}
+
+/* ---- match, authorize ---- */
+
+enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	u->match = ns_match(u->c.f->kc, &u->up, u->fetch.devices, u->fetch.n);
+	u->dev = u->match.dev;
+	u->up.f_cnt = u->match.f_cnt;
+	switch (u->match.kind) {
+	case NS_MATCH_NO_DEVICE:
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no session has this DevAddr");
+	case NS_MATCH_NO_MIC:
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__MIC_MISMATCH,
+			       "no key of a session with this DevAddr gives this MIC");
+	case NS_MATCH_OTHER_REGION:
+		snprintf(u->c.detail, sizeof(u->c.detail), "the session belongs to region configuration %s",
+			 u->dev->session.region_config_id);
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, NULL);
+	case NS_MATCH_RETRANSMISSION:
+	case NS_MATCH_REPLAY:
+	case NS_MATCH_NEW:
+		break;
+	}
+	return RT_FLOW_NEXT;
+}
+
+static bool may_hear(const struct ns_up *u, struct lw_gateway_id id)
+{
+	const struct ns_gateway_port *p = &u->c.f->ports->gateways;
+	const struct ns_gateway *g = p->find(p->self, id);
+	if (g == NULL)
+		return u->c.f->cfg.allow_unknown_gateways;
+	if (!g->is_private_up && !u->rc->force_gws_private)
+		return true;
+	return lw_uuid_eq(g->tenant_id, u->dev->tenant_id);
+}
+
+/* Leaves only what this device's tenant may hear. */
+static void filter_receptions(struct ns_up *u)
+{
+	size_t n = 0;
+	u->up.n_gateways = 0;
+	for (size_t i = 0; i < u->n_rx; i++) {
+		if (!may_hear(u, u->rx_gw[i].gateway_id))
+			continue;
+		u->rx_gw[n] = u->rx_gw[i];
+		u->rx[n] = u->rx[i];
+		bool first = true;
+		for (size_t k = 0; k < n; k++)
+			first = first && !lw_gateway_id_eq(u->rx_gw[k].gateway_id, u->rx_gw[n].gateway_id);
+		u->up.n_gateways += first;
+		n++;
+	}
+	u->n_rx = n;
+	u->up.rx = u->rx_gw;
+	u->up.n_rx = (unsigned)n;
+	u->up.best_snr_ddb = n > 0 ? u->rx_gw[0].snr_ddb : 0;
+	u->up.best_rssi_dbm = INT16_MIN;
+	for (size_t i = 0; i < n; i++)
+		if (u->rx_gw[i].rssi_dbm > u->up.best_rssi_dbm)
+			u->up.best_rssi_dbm = u->rx_gw[i].rssi_dbm;
+}
+
+enum rt_flow_rc up_authorize(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	if (u->dev->is_disabled)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+	if (u->dev->profile.region != u->rc->region)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the device's profile is for another region");
+	filter_receptions(u);
+	if (u->n_rx == 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
+			       "heard only by private gateways of other tenants");
+	u->retransmission = u->match.kind == NS_MATCH_RETRANSMISSION;
+	return RT_FLOW_NEXT;
+}
+
+/* ---- queue ---- */
+
+static void queue_fetched(struct ns_queue_fetch *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->err != 0) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the queue could not be read");
+		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+		return;
+	}
+	u->n_queued = req->total;
+	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+}
+
+void up_fetch_queue(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_queue_fetch *req[NS_BATCH];
+	size_t n_req = 0;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		u->n_queued = 0;
+		u->queue = (struct ns_queue_fetch){.dev_eui = u->dev->dev_eui,
+						   .max = NS_QUEUE_LOOK,
+						   .arena = &u->c.arena,
+						   .done = queue_fetched,
+						   .owner = u};
+		if (u->dev->may_have_queue && u->match.kind == NS_MATCH_NEW)
+			req[n_req++] = &u->queue;
+		else
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+	}
+	if (n_req > 0)
+		f->ports->store.queue_head(f->ports->store.self, req, n_req);
+}
+
+/* ---- content ---- */
+
+static bool repeated(const struct ns_up *u)
+{
+	return u->match.kind != NS_MATCH_NEW;
+}
+
+enum rt_flow_rc up_decrypt(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	const struct ns_session *s = &u->dev->session;
+	struct lw_data_frame *d = &u->up.phy.u.data;
+	struct lw_keycache *kc = u->c.f->kc;
+	uint8_t *p;
+	u->mac_commands = lw_span(NULL, 0);
+	if (d->fport == 0 && d->frm.n > 0) {
+		p = lw_arena_alloc(&u->c.arena, d->frm.n);
+		if (p == NULL)
+			return ns_drop(&u->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);
+		lw_cipher_frm(kc, &s->nwk_s_enc_key, LW_UP, s->devaddr, u->up.f_cnt, d->frm.p, d->frm.n, p);
+		u->mac_commands = lw_span(p, d->frm.n);
+	} else if (d->fopts.n > 0 && ns_session_is_11(s)) {
+		p = lw_arena_alloc(&u->c.arena, d->fopts.n);
+		if (p == NULL)
+			return ns_drop(&u->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);
+		lw_cipher_fopts(kc, &s->nwk_s_enc_key, LW_UP, LW_FOPTS_FCNT, s->devaddr, u->up.f_cnt, d->fopts.p,
+				d->fopts.n, p);
+		u->mac_commands = lw_span(p, d->fopts.n);
+	} else {
+		u->mac_commands = d->fopts;
+	}
+	return RT_FLOW_NEXT;
+}
+
+enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	memset(&u->mac, 0, sizeof(u->mac));
+	if (repeated(u) || u->c.f->cfg.mac_commands_disabled)
+		return RT_FLOW_NEXT;
+	u->mac.up = &u->up;
+	u->mac.profile = &u->dev->profile;
+	u->mac.s = &u->dev->session;
+	ns_mac_up(&u->mac, u->mac_commands);
+	if (u->mac.unknown_cid != 0)
+		snprintf(u->c.detail, sizeof(u->c.detail), "MAC command 0x%02x is unknown, the rest was not read",
+			 (unsigned)u->mac.unknown_cid);
+	return RT_FLOW_NEXT;
+}
+
+static void add_history(struct ns_up *u)
+{
+	struct ns_session *s = &u->dev->session;
+	if (s->n_adr_history == NS_ADR_HISTORY) {
+		memmove(s->adr_history, s->adr_history + 1, (NS_ADR_HISTORY - 1) * sizeof(s->adr_history[0]));
+		s->n_adr_history--;
+	}
+	s->adr_history[s->n_adr_history++] = (struct ns_adr_entry){
+		.f_cnt = u->up.f_cnt,
+		.max_snr_ddb = u->up.best_snr_ddb,
+		.max_rssi_dbm = u->up.best_rssi_dbm,
+		.tx_power_index = s->tx_power_index,
+		.gateway_count = (uint8_t)(u->up.n_gateways > 255 ? 255 : u->up.n_gateways),
+	};
+}
+
+/* The receptions through which an answer can go; one entry per gateway, the strongest. */
+static void remember_receptions(struct ns_up *u)
+{
+	struct ns_session *s = &u->dev->session;
+	s->n_rx = 0;
+	for (size_t i = 0; i < u->n_rx && s->n_rx < NS_RX_GATEWAYS; i++) {
+		bool known = false;
+		for (size_t k = 0; k < s->n_rx; k++)
+			known = known || lw_gateway_id_eq(s->rx[k].gateway_id, u->rx_gw[i].gateway_id);
+		if (!known)
+			s->rx[s->n_rx++] = u->rx_gw[i];
+	}
+	s->last_uplink_at_ns = u->up.received_ns;
+	s->last_uplink_hz = u->up.hz;
+	s->answered = false;
+}
+
+enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	struct ns_session *s = &u->dev->session;
+	const struct lw_data_frame *d = &u->up.phy.u.data;
+	if (u->match.kind == NS_MATCH_REPLAY)
+		return RT_FLOW_NEXT;
+	remember_receptions(u);
+	if (s->dr != u->up.dr) {
+		/* It changed its rate without being told: its power is at the default again. */
+		s->dr = u->up.dr;
+		s->tx_power_index = 0;
+		s->n_adr_history = 0;
+	}
+	if (u->retransmission)
+		return RT_FLOW_NEXT;
+	s->adr = d->fctrl.adr;
+	s->f_cnt_up = u->up.f_cnt + 1;
+	s->has_uplink = true;
+	s->last_uplink_confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
+	add_history(u);
+	return RT_FLOW_NEXT;
+}
+
+/* ---- confirmed downlinks ---- */
+
+static struct ns_subject subject(const struct ns_up *u)
+{
+	return ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
+}
+
+static void add_event(struct ns_up *u, struct ns_event e)
+{
+	if (u->n_events < sizeof(u->event) / sizeof(u->event[0]) && e.packed.n > 0)
+		u->event[u->n_events++] = e;
+}
+
+static void resolve_item(struct ns_up *u, struct ns_queue_item *item, bool acknowledged)
+{
+	struct ns_subject s = subject(u);
+	add_event(u, ns_ack_event(&u->c.arena, &s, item->id, acknowledged, item->f_cnt_down));
+	u->queue_op[u->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
+	u->n_queued--;
+}
+
+/* Item by item: acknowledged, not acknowledged, still waiting, or free to be sent. Leaves in queue.items those that can
+ * be sent. */
+enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	bool ack = u->up.phy.u.data.fctrl.ack;
+	size_t n = 0;
+	u->n_events = 0;
+	u->n_queue_ops = 0;
+	for (size_t i = 0; i < u->queue.n; i++) {
+		struct ns_queue_item *item = &u->queue.items[i];
+		if (item->confirmed && item->state != NS_ITEM_QUEUED && ack &&
+		    item->f_cnt_down == u->dev->session.conf_f_cnt) {
+			resolve_item(u, item, true);
+			continue;
+		}
+		if (item->state == NS_ITEM_PENDING) {
+			if (item->timeout_after_ns == 0 || item->timeout_after_ns <= u->up.received_ns)
+				resolve_item(u, item, false);
+			else
+				u->n_queued--;
+			continue;
+		}
+		u->queue.items[n++] = *item;
+	}
+	u->queue.n = n;
+	return RT_FLOW_NEXT;
+}
+
+/* ---- events ---- */
+
+static void compose_uplink(struct ns_up *u)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__UplinkEvent up = LONGWAVE__NS__V1__UPLINK_EVENT__INIT;
+	const struct lw_data_frame *d = &u->up.phy.u.data;
+	struct ns_session *s = &u->dev->session;
+	struct ns_subject subj = subject(u);
+	up.adr = d->fctrl.adr;
+	up.dr = u->up.dr;
+	up.f_cnt = u->up.f_cnt;
+	up.confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
+	if (d->fport > 0) {
+		up.f_port = (uint32_t)d->fport;
+		up.frm_payload.data = (uint8_t *)(uintptr_t)d->frm.p;
+		up.frm_payload.len = d->frm.n;
+	}
+	up.rx_info = u->rx;
+	up.n_rx_info = u->n_rx;
+	up.tx_info = u->frame->tx_info;
+	up.session_key_id.data = s->session_key_id;
+	up.session_key_id.len = s->session_key_id_len;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_UPLINK;
+	e.uplink = &up;
+	/* First of all events of this frame: an acknowledgement follows the uplink that carried it. */
+	struct ns_event packed = ns_event_pack(&u->c.arena, &subj, &e);
+	memmove(u->event + 1, u->event, (sizeof(u->event) / sizeof(u->event[0]) - 1) * sizeof(u->event[0]));
+	u->event[0] = packed;
+	if (u->n_events < sizeof(u->event) / sizeof(u->event[0]))
+		u->n_events++;
+}
+
+static void compose_status(struct ns_up *u)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__StatusEvent st = LONGWAVE__NS__V1__STATUS_EVENT__INIT;
+	struct ns_subject s = subject(u);
+	st.margin = u->mac.margin_db;
+	st.battery = u->mac.battery;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_STATUS;
+	e.status = &st;
+	add_event(u, ns_event_pack(&u->c.arena, &s, &e));
+}
+
+/* Items whose encryption no longer fits are asked for with the uplink, so that the answer may still catch its windows.
+ */
+static void compose_reencrypt(struct ns_up *u)
+{
+	struct ns_queue_item *stale = LW_ARENA_ARRAY(&u->c.arena, struct ns_queue_item, u->queue.n + 1);
+	size_t n = 0;
+	for (size_t i = 0; stale != NULL && i < u->queue.n; i++) {
+		unsigned index;
+		uint32_t f_cnt;
+		if (ns_item_fit(&u->dev->session, &u->queue.items[i], &index, &f_cnt) == NS_FIT_STALE)
+			stale[n++] = u->queue.items[i];
+	}
+	if (n == 0)
+		return;
+	struct ns_subject s = subject(u);
+	add_event(u, ns_reencrypt_event(&u->c.arena, &s, &u->dev->session, stale, n));
+}
+
+static void compose_repeated(struct ns_up *u)
+{
+	struct ns_subject s = subject(u);
+	char f_cnt[12];
+	snprintf(f_cnt, sizeof(f_cnt), "%u", u->up.f_cnt);
+	const char *context[] = {"deduplication_id", u->dedup_id, "f_cnt_up", f_cnt, NULL};
+	if (u->retransmission)
+		add_event(u, ns_log_event(&u->c.arena, &s, LOG_WARNING, CODE_F_CNT_RETRANSMISSION,
+					  "Uplink was flagged as re-transmission / frame-counter did not increment",
+					  context));
+	else
+		add_event(u, ns_log_event(&u->c.arena, &s, LOG_WARNING, CODE_F_CNT_RESET,
+					  "Frame-counter reset or rollover detected", context));
+}
+
+enum rt_flow_rc up_compose(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	if (u->in.is_replay && repeated(u)) {
+		/* It came from the journal after a restart and had been taken before. */
+		ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_RETRANSMISSION, "taken before the restart");
+		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+		return RT_FLOW_DROP;
+	}
+	if (repeated(u)) {
+		compose_repeated(u);
+		return RT_FLOW_NEXT;
+	}
+	compose_uplink(u);
+	if (u->mac.has_status)
+		compose_status(u);
+	compose_reencrypt(u);
+	return RT_FLOW_NEXT;
+}
+
+/* ---- commit ---- */
+
+static void committed(struct ns_change *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->err == 0) {
+		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	if (req->err == LW_ECONFLICT && ++u->c.tries < NS_TRIES) {
+		/* Someone else changed the session meanwhile: once more with what is there now. */
+		u->next = NS_UP_DATA;
+		rt_flow_resume(&u->c.flow, RT_FLOW_DONE);
+		return;
+	}
+	if (req->err == LW_ECONFLICT)
+		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session kept changing");
+	else if (req->err == LW_ENOTFOUND)
+		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
+	else
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the session could not be written");
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
+void up_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_change *req[NS_BATCH];
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = up_of(v[i]);
+		u->change = (struct ns_change){
+			.dev_eui = u->dev->dev_eui,
+			.op = u->match.kind == NS_MATCH_REPLAY ? NS_SESSION_KEEP : NS_SESSION_PUT,
+			.version = u->dev->version,
+			.session = &u->dev->session,
+			.queue_ops = u->queue_op,
+			.n_queue_ops = u->n_queue_ops,
+			.events = u->event,
+			.n_events = u->n_events,
+			.done = committed,
+			.owner = u,
+		};
+		req[i] = &u->change;
+	}
+	f->ports->store.commit(f->ports->store.self, req, n);
+}
+
+/* ---- answer ---- */
+
+enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	if (u->match.kind == NS_MATCH_REPLAY)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_REPLAY, "the counter is below the expected one");
+	ns_answer_uplink(u);
+	if (u->retransmission) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_RETRANSMISSION, "the last counter again");
+		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+		return RT_FLOW_DROP;
+	}
+	u->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+	if (u->dev->profile.wants_position && u->c.f->ports->geo.self != NULL)
+		u->next = NS_UP_LOCATE;
+	return RT_FLOW_DONE;
+}

@@ -1,0 +1,160 @@
+/* Steps of the receive table: from bytes to a parsed frame with all its receptions. */
+#include <string.h>
+
+#include "network-server/flow/up_steps.h"
+
+enum rt_flow_rc up_decode(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = (struct ns_up *)(void *)flow;
+	ProtobufCMessage *m = NULL;
+	u->rc = u->in.region;
+	if (ns_decode(&u->c, &gw__uplink_frame__descriptor, u->payload, &m) != 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "the message cannot be decoded");
+	u->frame = (Gw__UplinkFrame *)(void *)m;
+	const Gw__UplinkFrame *f = u->frame;
+	if (f->rx_info == NULL || f->tx_info == NULL || f->phy_payload.len == 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "rx_info, tx_info or phy_payload is missing");
+	if (f->phy_payload.len > LW_PHY_MAX)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__TOO_LARGE, "the PHYPayload is longer than 255 bytes");
+	if (lw_gateway_id_parse(&u->gateway_id, f->rx_info->gateway_id) != 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "the gateway id cannot be read");
+	if (ns_modulation(f->tx_info->modulation).kind == LW_MOD_NONE)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_MODULATION, NULL);
+	if (f->rx_info->crc_status == GW__CRCSTATUS__BAD_CRC)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__CRC_FAILED, NULL);
+	return RT_FLOW_NEXT;
+}
+
+/* Stamps the reception and adds the gateway's position where it did not report one. */
+static void annotate(struct ns_up *u, const struct ns_gateway *g)
+{
+	Gw__UplinkRxInfo *rx = u->frame->rx_info;
+	struct lw_arena *a = &u->c.arena;
+	rx->ns_time = ns_timestamp(a, u->in.received_at_ns);
+	ns_metadata_put(a, rx, "region_config_id", u->rc->id);
+	ns_metadata_put(a, rx, "region_common_name", u->rc->common_name);
+	if (rx->location != NULL || g == NULL || !g->has_location)
+		return;
+	rx->location = LW_ARENA_NEW(a, Common__Location);
+	if (rx->location == NULL)
+		return;
+	common__location__init(rx->location);
+	rx->location->latitude = g->latitude;
+	rx->location->longitude = g->longitude;
+	rx->location->altitude = g->altitude;
+}
+
+enum rt_flow_rc up_admit(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = (struct ns_up *)(void *)flow;
+	const struct ns_gateway_port *p = &u->c.f->ports->gateways;
+	const struct ns_gateway *g = p->find(p->self, u->gateway_id);
+	if (g == NULL && !u->c.f->cfg.allow_unknown_gateways)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_GATEWAY, "no such gateway");
+	annotate(u, g);
+	return RT_FLOW_NEXT;
+}
+
+static int16_t clamp16(double v)
+{
+	return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
+}
+
+static void take_rx(const Gw__UplinkRxInfo *rx, struct lw_gateway_id id, struct ns_rx_gateway *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->gateway_id = id;
+	out->rssi_dbm = clamp16(rx->rssi);
+	out->snr_ddb = clamp16(rx->snr * 10.0f + (rx->snr < 0 ? -0.5f : 0.5f));
+	out->board = rx->board;
+	out->antenna = rx->antenna;
+	out->context_len = (uint8_t)(rx->context.len < NS_CONTEXT_MAX ? rx->context.len : NS_CONTEXT_MAX);
+	if (out->context_len > 0)
+		memcpy(out->context, rx->context.data, out->context_len);
+}
+
+static bool before(const struct ns_rx_gateway *a, const struct ns_rx_gateway *b)
+{
+	return a->snr_ddb != b->snr_ddb ? a->snr_ddb > b->snr_ddb : a->rssi_dbm > b->rssi_dbm;
+}
+
+/* All receptions in one list, strongest first. */
+static void gather(struct ns_up *u)
+{
+	size_t n = 0;
+	for (struct ns_up *k = u; k != NULL; k = k == u ? u->copies : k->next_copy)
+		n++;
+	u->rx = LW_ARENA_ARRAY(&u->c.arena, Gw__UplinkRxInfo *, n);
+	u->rx_gw = LW_ARENA_ARRAY(&u->c.arena, struct ns_rx_gateway, n);
+	if (u->rx == NULL || u->rx_gw == NULL)
+		return;
+	for (struct ns_up *k = u; k != NULL; k = k == u ? u->copies : k->next_copy) {
+		Gw__UplinkRxInfo *rx = k->frame->rx_info;
+		struct ns_rx_gateway g;
+		if (rx == NULL)
+			continue;
+		take_rx(rx, k->gateway_id, &g);
+		size_t at = u->n_rx++;
+		for (; at > 0 && before(&g, &u->rx_gw[at - 1]); at--) {
+			u->rx_gw[at] = u->rx_gw[at - 1];
+			u->rx[at] = u->rx[at - 1];
+		}
+		u->rx_gw[at] = g;
+		u->rx[at] = rx;
+	}
+}
+
+/* GPS time of a receiver, else a gateway's clock when it is near ours, else ours. */
+static void set_time(struct ns_up *u)
+{
+	struct ns_uplink *up = &u->up;
+	int64_t drift_ns = u->c.f->cfg.rx_timestamp_max_drift_ms * LW_NS_PER_MS;
+	up->received_ns = u->in.received_at_ns;
+	up->time_ns = up->received_ns;
+	bool has_gps = false;
+	for (size_t i = 0; i < u->n_rx && !has_gps; i++) {
+		const Google__Protobuf__Duration *d = u->rx[i]->time_since_gps_epoch;
+		if (d != NULL && (d->seconds != 0 || d->nanos != 0)) {
+			up->gps_ns = lw_join_ns(d->seconds, d->nanos);
+			up->time_ns = lw_gps_to_unix_ns(up->gps_ns);
+			has_gps = true;
+		}
+	}
+	for (size_t i = 0; i < u->n_rx && !has_gps; i++) {
+		const Google__Protobuf__Timestamp *t = u->rx[i]->gw_time;
+		if (t == NULL)
+			continue;
+		int64_t ns = lw_join_ns(t->seconds, t->nanos);
+		if (ns > up->received_ns - drift_ns && ns < up->received_ns + drift_ns) {
+			up->time_ns = ns;
+			break;
+		}
+	}
+	if (!has_gps)
+		up->gps_ns = lw_gps_from_unix_ns(up->time_ns);
+}
+
+enum rt_flow_rc up_parse(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = (struct ns_up *)(void *)flow;
+	struct ns_uplink *up = &u->up;
+	const Gw__UplinkFrame *f = u->frame;
+	lw_uuid_print(lw_uuid_new(u->c.f->rng), u->dedup_id);
+	gather(u);
+	set_time(u);
+	up->rc = u->rc;
+	up->region = lw_region_by_id(u->rc->region);
+	up->hz = f->tx_info->frequency;
+	up->mod = ns_modulation(f->tx_info->modulation);
+	if (lw_phy_parse(lw_span(f->phy_payload.data, f->phy_payload.len), &up->phy) != 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "not a LoRaWAN frame");
+	bool data = lw_mtype_is_data_up(up->phy.mtype);
+	if (!data && up->phy.mtype != LW_MTYPE_JOIN_REQUEST)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNSUPPORTED_FRAME_TYPE, lw_mtype_text(up->phy.mtype));
+	int dr = lw_region_dr_index(up->region, LW_UP, &up->mod);
+	if (dr < 0)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DATA_RATE, "the region has no such data rate");
+	up->dr = (uint8_t)dr;
+	u->next = data ? NS_UP_DATA : NS_UP_JOIN;
+	return RT_FLOW_DONE;
+}
