@@ -305,8 +305,7 @@ static void test_tolerated_input(void **state)
 	static const char *const inputs[] = {
 		" { \"devEui\" : \"aa\" ,\t\"fPort\":10,\"data\":\"+/8=\" }\r\n",
 		"{\"dev_eui\":\"aa\",\"f_port\":\"10\",\"data\":\"-_8\"}",
-		"{\"devEui\":\"aa\",\"fPort\":1e1,\"data\":\"-_8=\",\"isPending\":null,\"unknown\":[{\"a\":1},2,\"x\"]"
-		"}",
+		"{\"devEui\":\"aa\",\"fPort\":1e1,\"data\":\"-_8=\",\"isPending\":null,\"new\":[{\"a\":1},2,\"x\"]}",
 		"{\"devEui\":\"\\u0061a\",\"fPort\":10.0,\"data\":\"+/8\",\"object\":null,\"unknown\":1,\"unknown\":2}",
 	};
 	for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++)
