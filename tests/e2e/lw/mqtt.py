@@ -1,0 +1,94 @@
+"""An MQTT client that keeps everything it receives, in order."""
+
+import threading
+from collections import namedtuple
+
+import paho.mqtt.client as paho
+
+Received = namedtuple("Received", "topic payload retain qos")
+
+
+class Mqtt:
+    def __init__(self, port, *filters, client_id=""):
+        self._ready = threading.Condition()
+        self._messages = []
+        self._subscribed = 0
+        self._connected = False
+        self._client = paho.Client(client_id=client_id, clean_session=True)
+        self._client.max_inflight_messages_set(0)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(min_delay=1, max_delay=1)
+        self._filters = list(filters)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self.wait_subscribed()
+
+    def _on_connect(self, client, _user, _flags, rc):
+        assert rc == 0
+        with self._ready:
+            self._connected = True
+            self._subscribed = 0
+            self._ready.notify_all()
+        for f in self._filters:
+            client.subscribe(f, qos=1)
+
+    def _on_disconnect(self, _client, _user, _rc):
+        with self._ready:
+            self._connected = False
+
+    def _on_subscribe(self, *_):
+        with self._ready:
+            self._subscribed += 1
+            self._ready.notify_all()
+
+    def _on_message(self, _client, _user, m):
+        with self._ready:
+            self._messages.append(Received(m.topic, m.payload, bool(m.retain), m.qos))
+            self._ready.notify_all()
+
+    def wait_subscribed(self, timeout=15):
+        """Connected (again) and every filter granted."""
+        with self._ready:
+            assert self._ready.wait_for(lambda: self._connected and self._subscribed >= len(self._filters), timeout), "MQTT client"
+
+    def subscribe(self, *filters):
+        self._filters += filters
+        for f in filters:
+            self._client.subscribe(f, qos=1)
+        self.wait_subscribed()
+
+    def publish(self, topic, payload, retain=False, qos=1):
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        info.wait_for_publish(10)
+
+    def take_until(self, wanted, timeout=10):
+        """Removes and returns all messages up to and with the first for which wanted(m) holds."""
+        def index():
+            return next((i for i, m in enumerate(self._messages) if wanted(m)), None)
+
+        with self._ready:
+            if not self._ready.wait_for(lambda: index() is not None, timeout):
+                raise AssertionError(f"no such message within {timeout} s; there were {self._messages[-20:]}")
+            i = index()
+            got, self._messages = self._messages[:i + 1], self._messages[i + 1:]
+            return got
+
+    def take(self, topic_end="", timeout=10):
+        """The next message whose topic ends so; what came before it is dropped."""
+        return self.take_until(lambda m: m.topic.endswith(topic_end), timeout)[-1]
+
+    def wait_count(self, n, timeout=30):
+        with self._ready:
+            assert self._ready.wait_for(lambda: len(self._messages) >= n, timeout), f"{len(self._messages)} of {n} messages"
+
+    def take_all(self):
+        with self._ready:
+            got, self._messages = self._messages, []
+            return got
+
+    def close(self):
+        self._client.loop_stop()
+        self._client.disconnect()

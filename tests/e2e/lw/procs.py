@@ -1,0 +1,187 @@
+"""Starting and ending the processes of a test: on loopback, on free ports, each ended by its own handle."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+START_TIMEOUT = 30
+STOP_TIMEOUT = 20
+
+
+def build_dir():
+    """Where the binaries are: $LONGWAVE_BUILD, else build/dev."""
+    return Path(os.environ.get("LONGWAVE_BUILD") or ROOT / "build" / "dev").resolve()
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, timeout=10.0, step=0.01, text="condition"):
+    """Calls what() until it returns something true, and returns that."""
+    end = time.monotonic() + timeout
+    while True:
+        got = what()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"{text} did not come true within {timeout} s")
+        time.sleep(step)
+
+
+class Process:
+    """A child whose output goes to a file."""
+
+    def __init__(self, argv, log, env=None):
+        self.argv, self.log, self.env = [str(a) for a in argv], Path(log), env
+        self.proc = None
+
+    def start(self):
+        with open(self.log, "ab") as f:
+            self.began = f.tell()
+            self.proc = subprocess.Popen(self.argv, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.env)
+        return self
+
+    @property
+    def pid(self):
+        return self.proc.pid
+
+    def running(self):
+        return self.proc is not None and self.proc.poll() is None
+
+    def output(self):
+        """What it wrote since it was last started."""
+        with open(self.log, "rb") as f:
+            f.seek(self.began)
+            return f.read().decode(errors="replace")
+
+    def wait_output(self, pattern, timeout=START_TIMEOUT):
+        def seen():
+            if re.search(pattern, self.output(), re.M):
+                return True
+            if not self.running():
+                raise AssertionError(f"{self.argv[0]} ended with {self.proc.returncode}:\n{self.output()}")
+            return False
+
+        try:
+            wait_for(seen, timeout, text=f"{pattern!r} in the output")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.output()[-4000:]}") from None
+
+    def kill(self):
+        """kill -9, and gone."""
+        if self.running():
+            self.proc.kill()
+        if self.proc:
+            self.proc.wait()
+
+    def stop(self, timeout=STOP_TIMEOUT):
+        """SIGTERM; returns the exit status."""
+        if self.running():
+            self.proc.send_signal(signal.SIGTERM)
+            try:
+                self.proc.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+                raise AssertionError(f"{self.argv[0]} did not end within {timeout} s of SIGTERM:\n{self.output()[-4000:]}") from None
+        return self.proc.returncode if self.proc else None
+
+
+class Mosquitto(Process):
+    """A broker of its own: anonymous, unbounded queues, state in its folder; survives a restart on the same port."""
+
+    def __init__(self, tmp):
+        self.dir = Path(tmp) / "mosquitto"
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        conf = self.dir / "mosquitto.conf"
+        conf.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+                        f"persistence_location {self.dir}/\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+                        + ("user root\n" if os.geteuid() == 0 else ""))
+        program = next((p for p in ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto") if os.path.exists(p)), "mosquitto")
+        super().__init__([program, "-c", conf], self.dir / "log")
+
+    @property
+    def url(self):
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start(self):
+        super().start()
+
+        def up():
+            if not self.running():
+                raise AssertionError(f"mosquitto ended:\n{self.output()}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            except OSError:
+                return False
+
+        wait_for(up, START_TIMEOUT, text="mosquitto")
+        return self
+
+
+class Daemon(Process):
+    """One of Longwave's daemons with a configuration of its own. `config` is a dict (written as JSON, which is YAML)."""
+
+    def __init__(self, name, config, tmp, env=None):
+        self.name = name
+        self.dir = Path(tmp) / name
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.config_path = self.dir / "config.yaml"
+        self.http_port = free_port()
+        if isinstance(config, dict):
+            config = dict(config)
+            config.setdefault("metrics", {"bind": f"127.0.0.1:{self.http_port}"})
+            self.http_port = int(config["metrics"]["bind"].rsplit(":", 1)[1] or 0) if config["metrics"]["bind"] else 0
+            config = json.dumps(config, indent=1)
+        self.config_path.write_text(config)
+        program = build_dir() / "bin" / f"longwave-{name}"
+        super().__init__([program, "-c", self.config_path], self.dir / "log", env)
+
+    def start(self, wait=True):
+        super().start()
+        if wait:
+            self.wait_output(r"\bready\b")
+        return self
+
+    def health(self):
+        """Status code and body of GET /health."""
+        return _get(f"http://127.0.0.1:{self.http_port}/health")
+
+    def metrics(self):
+        """All series: {"name{label}": value}."""
+        _, text = _get(f"http://127.0.0.1:{self.http_port}/metrics")
+        out = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                key, value = line.rsplit(" ", 1)
+                out[key] = float(value)
+        return out
+
+
+def _get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as r:
+            return r.status, r.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def start_mosquitto(tmp):
+    return Mosquitto(tmp).start()
+
+
+def start_daemon(name, config, tmp, env=None, wait=True):
+    return Daemon(name, config, tmp, env).start(wait)
