@@ -5,6 +5,7 @@
 #include "app-server/as.h"
 #include "app-server/domain/payload.h"
 #include "app-server/store/session.h"
+#include "common/base/clock.h"
 #include "common/base/time.h"
 #include "common/io/grpc_client.h"
 #include "proto/longwave/ns/v1/ns.pb-c.h"

@@ -1,5 +1,6 @@
 #include "app-server/link/nsync.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

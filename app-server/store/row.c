@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/bug.h"
+#include "common/base/clock.h"
 #include "common/base/time.h"
 #include "common/pb/json_in.h"
 #include "common/pb/json_out.h"
