@@ -34,6 +34,7 @@ struct rt_loop {
 	uv_timer_t timer; /* fires the top of the heap */
 	uv_idle_t idle;   /* active: the next poll does not block */
 	uv_timer_t until; /* time limit of rt_loop_run_until() */
+	const volatile bool *until_flag; /* what it waits for */
 	struct lw_clock clock;
 	bool is_virtual;
 	bool stopped;
@@ -150,6 +151,9 @@ static void on_prepare(uv_prepare_t *h)
 		uv_idle_start(&l->idle, on_idle);
 	if (!l->is_virtual)
 		arm_uv_timer(l);
+	/* A timer or tick of this turn may have set it: the turn must not block any more. */
+	if (l->until_flag && *l->until_flag)
+		uv_stop(&l->uv);
 }
 
 struct rt_tick *rt_loop_on_tick(struct rt_loop *l, int order, const char *name, rt_tick_fn *fn, void *arg)
@@ -438,12 +442,15 @@ void rt_loop_turn(struct rt_loop *l)
 static void on_until(uv_timer_t *h)
 {
 	*(bool *)h->data = true;
+	/* uv_run() fires timers before it polls; without this it would then wait for another event. */
+	uv_stop(h->loop);
 }
 
 bool rt_loop_run_until(struct rt_loop *l, const bool *flag, uint32_t timeout_ms)
 {
 	bool over = false;
 	l->until.data = &over;
+	l->until_flag = flag;
 	uv_update_time(&l->uv);
 	uv_timer_start(&l->until, on_until, timeout_ms, 0);
 	while (!*(const volatile bool *)flag && !over) {
@@ -452,6 +459,7 @@ bool rt_loop_run_until(struct rt_loop *l, const bool *flag, uint32_t timeout_ms)
 		uv_run(&l->uv, l->is_virtual ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 	}
 	uv_timer_stop(&l->until);
+	l->until_flag = NULL;
 	return *flag;
 }
 
