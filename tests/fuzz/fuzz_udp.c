@@ -1,5 +1,5 @@
-/* Whatever a gateway may send: headers, PUSH_DATA with all its elements, TX_ACK. What was read as a frame is also written as
- * a downlink, which must always fit what a gateway can read. */
+/* Whatever a gateway may send: headers, PUSH_DATA with all its elements, TX_ACK. What was read as a frame is also
+ * written as a downlink, which must always fit what a gateway can read. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

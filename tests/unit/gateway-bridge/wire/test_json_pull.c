@@ -19,13 +19,24 @@ static bool valid(const char *text)
 static void test_grammar(void **state)
 {
 	(void)state;
-	static const char *const good[] = {"0", "-0", "1.5e-3", "1E+2", "\"\"", "\"a\\u00e9\\\\\\/\"", "true", "false",
-					   "null", "[]", "{}", " [ 1 , [ ] , { \"a\" : { } } ] ",
+	static const char *const good[] = {"0",
+					   "-0",
+					   "1.5e-3",
+					   "1E+2",
+					   "\"\"",
+					   "\"a\\u00e9\\\\\\/\"",
+					   "true",
+					   "false",
+					   "null",
+					   "[]",
+					   "{}",
+					   " [ 1 , [ ] , { \"a\" : { } } ] ",
 					   "{\"a\":1,\"b\":[true,false,null,\"x\"]}"};
-	static const char *const bad[] = {"", "-", "01", "1.", ".5", "1e", "+1", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
-					  "tru", "nul", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
-					  "{a:1}", "{1:1}", "[", "{", "[1", "{\"a\":1", "1 1", "[]]", "NaN", "'a'", "[1}",
-					  "{\"a\":1]"};
+	static const char *const bad[] = {"",     "-",       "01",          "1.",       ".5",         "1e",    "+1",
+					  "\"",   "\"\\x\"", "\"\\u12g4\"", "\"\n\"",   "tru",        "nul",   "[1,]",
+					  "[,1]", "[1 2]",   "{\"a\"}",     "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}",
+					  "[",    "{",       "[1",          "{\"a\":1", "1 1",        "[]]",   "NaN",
+					  "'a'",  "[1}",     "{\"a\":1]"};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		assert_true(valid(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -108,8 +119,11 @@ static void test_fixed_is_exact(void **state)
 static void test_double(void **state)
 {
 	(void)state;
-	static const char *const texts[] = {"0",    "-0.1", "4.5",	     "52.2", "-4.9",
-					    "1e22", "1e23", "0.1234567890123456789", "1e-300", "123456789012345678901234567890"};
+	static const char *const texts[] = {"0",      "-0.1",
+					    "4.5",    "52.2",
+					    "-4.9",   "1e22",
+					    "1e23",   "0.1234567890123456789",
+					    "1e-300", "123456789012345678901234567890"};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		double v;
 		assert_true(gb_json_double(lw_span_str(texts[i]), &v));
@@ -152,9 +166,10 @@ static void test_utf8(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_grammar), cmocka_unit_test(test_depth_is_bounded), cmocka_unit_test(test_members),
-		cmocka_unit_test(test_fixed),	cmocka_unit_test(test_fixed_is_exact),	 cmocka_unit_test(test_double),
-		cmocka_unit_test(test_strings), cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_grammar),        cmocka_unit_test(test_depth_is_bounded),
+		cmocka_unit_test(test_members),        cmocka_unit_test(test_fixed),
+		cmocka_unit_test(test_fixed_is_exact), cmocka_unit_test(test_double),
+		cmocka_unit_test(test_strings),        cmocka_unit_test(test_utf8),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 #include "gateway-bridge/wire/semtech_udp.h"
 
 #define LORA                                                                                                           \
-	"\"tmst\":439041101,\"chan\":1,\"rfch\":1,\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\","          \
+	"\"tmst\":439041101,\"chan\":1,\"rfch\":1,\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\","  \
 	"\"codr\":\"4/5\",\"rssi\":-97,\"lsnr\":4.5,\"size\":14,\"data\":\"QKTzAQGAKQACpZYRKEE=\""
 
 static struct semtech_rxpk rx;
@@ -88,8 +88,9 @@ static void test_lora(void **state)
 static void test_times(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("{" LORA ",\"time\":\"2024-05-01T12:00:00.251307Z\",\"tmms\":1398600018251,\"ftime\":251307123}"),
-			 0);
+	assert_int_equal(
+		parse("{" LORA ",\"time\":\"2024-05-01T12:00:00.251307Z\",\"tmms\":1398600018251,\"ftime\":251307123}"),
+		0);
 	assert_true(rx.has_time && rx.has_tmms && rx.antenna[0].has_ftime);
 	assert_true(rx.time_ns == INT64_C(1714564800251307000));
 	assert_true(rx.tmms == UINT64_C(1398600018251));
@@ -109,21 +110,23 @@ static void test_code_rates(void **state)
 	static const struct {
 		const char *text;
 		enum semtech_code_rate want;
-	} v[] = {{"4/5", SEMTECH_CR_4_5},     {"4/6", SEMTECH_CR_4_6},	   {"4/7", SEMTECH_CR_4_7},
-		 {"4/8", SEMTECH_CR_4_8},     {"3/8", SEMTECH_CR_3_8},	   {"2/6", SEMTECH_CR_2_6},
-		 {"1/3", SEMTECH_CR_2_6},     {"2/3", SEMTECH_CR_4_6},	   {"1/2", SEMTECH_CR_4_8},
+	} v[] = {{"4/5", SEMTECH_CR_4_5},      {"4/6", SEMTECH_CR_4_6},      {"4/7", SEMTECH_CR_4_7},
+		 {"4/8", SEMTECH_CR_4_8},      {"3/8", SEMTECH_CR_3_8},      {"2/6", SEMTECH_CR_2_6},
+		 {"1/3", SEMTECH_CR_2_6},      {"2/3", SEMTECH_CR_4_6},      {"1/2", SEMTECH_CR_4_8},
 		 {"4/5LI", SEMTECH_CR_LI_4_5}, {"4/8LI", SEMTECH_CR_LI_4_8}, {"OFF", SEMTECH_CR_NONE},
-		 {"", SEMTECH_CR_NONE},	      {"4\\/5", SEMTECH_CR_4_5}};
+		 {"", SEMTECH_CR_NONE},        {"4\\/5", SEMTECH_CR_4_5}};
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
 		char text[512];
 		snprintf(text, sizeof(text),
-			 "{\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"%s\",\"data\":\"AAAA\"}",
+			 "{\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"%s\",\"data\":"
+			 "\"AAAA\"}",
 			 v[i].text);
 		assert_int_equal(parse(text), 0);
 		assert_int_equal(rx.rate.code_rate, v[i].want);
 		assert_false(rx.has_tmst);
 	}
-	assert_int_equal(parse("{\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"), 0);
+	assert_int_equal(parse("{\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"),
+			 0);
 	assert_int_equal(rx.rate.code_rate, SEMTECH_CR_NONE);
 }
 
@@ -135,8 +138,8 @@ static void test_data_rates(void **state)
 		const char *datr;
 		int sf;
 		uint32_t bw;
-	} good[] = {{"SF5BW125", 5, 125000},   {"SF12BW500", 12, 500000},   {"SF7BW250", 7, 250000}, {"SF8BW203", 8, 203000},
-		    {"SF12BW812", 12, 812000}, {"SF7BW1625", 7, 1625000}};
+	} good[] = {{"SF5BW125", 5, 125000}, {"SF12BW500", 12, 500000}, {"SF7BW250", 7, 250000},
+		    {"SF8BW203", 8, 203000}, {"SF12BW812", 12, 812000}, {"SF7BW1625", 7, 1625000}};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		snprintf(text, sizeof(text), "{\"freq\":868.3,\"modu\":\"LORA\",\"datr\":\"%s\",\"data\":\"AAAA\"}",
 			 good[i].datr);
@@ -144,11 +147,22 @@ static void test_data_rates(void **state)
 		assert_int_equal(rx.rate.spreading_factor, good[i].sf);
 		assert_int_equal(rx.rate.bandwidth_hz, good[i].bw);
 	}
-	static const char *const bad[] = {"\"SFxBW125\"", "\"SF9\"", "\"SF9BW\"", "\"SF4BW125\"", "\"SF13BW125\"",
-					  "\"SF9BW125x\"", "\"sf9bw125\"", "\"\"", "50000", "null", "[]",
-					  "\"SF9BW0\"", "\"SF99999999999BW125\""};
+	static const char *const bad[] = {"\"SFxBW125\"",
+					  "\"SF9\"",
+					  "\"SF9BW\"",
+					  "\"SF4BW125\"",
+					  "\"SF13BW125\"",
+					  "\"SF9BW125x\"",
+					  "\"sf9bw125\"",
+					  "\"\"",
+					  "50000",
+					  "null",
+					  "[]",
+					  "\"SF9BW0\"",
+					  "\"SF99999999999BW125\""};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(text, sizeof(text), "{\"freq\":868.3,\"modu\":\"LORA\",\"datr\":%s,\"data\":\"AAAA\"}", bad[i]);
+		snprintf(text, sizeof(text), "{\"freq\":868.3,\"modu\":\"LORA\",\"datr\":%s,\"data\":\"AAAA\"}",
+			 bad[i]);
 		assert_int_equal(parse(text), LW_EINVAL);
 	}
 }
@@ -156,7 +170,8 @@ static void test_data_rates(void **state)
 static void test_fsk_and_lr_fhss(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("{\"tmst\":1,\"freq\":868.8,\"stat\":1,\"modu\":\"FSK\",\"datr\":50000,\"rssi\":-75,\"data\":\"AAAA\"}"),
+	assert_int_equal(parse("{\"tmst\":1,\"freq\":868.8,\"stat\":1,\"modu\":\"FSK\",\"datr\":50000,\"rssi\":-75,"
+			       "\"data\":\"AAAA\"}"),
 			 0);
 	assert_int_equal(rx.rate.modulation, SEMTECH_FSK);
 	assert_int_equal(rx.rate.bitrate, 50000);
@@ -164,15 +179,17 @@ static void test_fsk_and_lr_fhss(void **state)
 	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"FSK\",\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"), LW_EINVAL);
 	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"FSK\",\"datr\":0,\"data\":\"AAAA\"}"), LW_EINVAL);
 
-	assert_int_equal(
-		parse("{\"freq\":868.3,\"modu\":\"LR-FHSS\",\"datr\":\"M0CW137\",\"codr\":\"1/3\",\"hpw\":52,\"data\":\"AAAA\"}"), 0);
+	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"LR-FHSS\",\"datr\":\"M0CW137\",\"codr\":\"1/"
+			       "3\",\"hpw\":52,\"data\":\"AAAA\"}"),
+			 0);
 	assert_int_equal(rx.rate.modulation, SEMTECH_LR_FHSS);
 	assert_int_equal(rx.rate.channel_width_hz, 137000);
 	assert_int_equal(rx.rate.code_rate, SEMTECH_CR_2_6);
 	assert_int_equal(rx.rate.grid_steps, 52);
 	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"LR-FHSS\",\"datr\":\"M0\",\"data\":\"AAAA\"}"), LW_EINVAL);
 
-	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"OOK\",\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"), LW_EUNSUPPORTED);
+	assert_int_equal(parse("{\"freq\":868.3,\"modu\":\"OOK\",\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"),
+			 LW_EUNSUPPORTED);
 	/* Without modu the data rate says it. */
 	assert_int_equal(parse("{\"freq\":868.3,\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"), 0);
 	assert_int_equal(rx.rate.modulation, SEMTECH_LORA);
@@ -183,12 +200,14 @@ static void test_fsk_and_lr_fhss(void **state)
 static void test_antennas(void **state)
 {
 	(void)state;
-	assert_int_equal(
-		parse("{\"tmst\":1,\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"4/5\",\"data\":\"AAAA\","
-		      "\"rsig\":[{\"ant\":0,\"chan\":7,\"rssic\":-104,\"lsnr\":9.2,\"etime\":\"42QMzOlYSSPMMeqVPrY0fQ==\",\"foff\":-24},"
-		      "{\"ant\":\"x\",\"rssic\":-1}, 5,"
-		      "{\"ant\":1,\"chan\":23,\"rssic\":-109,\"rssis\":-110,\"rssisd\":1,\"lsnr\":-1.5,\"ftime\":251307000}]}"),
-		0);
+	assert_int_equal(parse("{\"tmst\":1,\"freq\":868.3,\"stat\":1,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":"
+			       "\"4/5\",\"data\":\"AAAA\","
+			       "\"rsig\":[{\"ant\":0,\"chan\":7,\"rssic\":-104,\"lsnr\":9.2,\"etime\":"
+			       "\"42QMzOlYSSPMMeqVPrY0fQ==\",\"foff\":-24},"
+			       "{\"ant\":\"x\",\"rssic\":-1}, 5,"
+			       "{\"ant\":1,\"chan\":23,\"rssic\":-109,\"rssis\":-110,\"rssisd\":1,\"lsnr\":-1.5,"
+			       "\"ftime\":251307000}]}"),
+			 0);
 	assert_int_equal(rx.n_antennas, 2);
 	assert_int_equal(rx.lost, 2);
 	assert_int_equal(rx.antenna[0].antenna, 0);
@@ -214,7 +233,8 @@ static void test_many_antennas(void **state)
 	(void)state;
 	char text[2048] = "{" LORA ",\"rsig\":[";
 	for (int i = 0; i < SEMTECH_MAX_ANTENNAS + 3; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s{\"ant\":%d,\"rssic\":-1}", i ? "," : "", i);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s{\"ant\":%d,\"rssic\":-1}", i ? "," : "",
+			 i);
 	strcat(text, "]}");
 	assert_int_equal(parse(text), 0);
 	assert_int_equal(rx.n_antennas, SEMTECH_MAX_ANTENNAS);
@@ -224,13 +244,16 @@ static void test_many_antennas(void **state)
 static void test_meta(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("{" LORA ",\"meta\":{\"gateway_name\":\"roof\",\"x\":\"\\u00e91\",\"n\":5,\"bad\":\"\xff\"}}"), 0);
+	assert_int_equal(
+		parse("{" LORA ",\"meta\":{\"gateway_name\":\"roof\",\"x\":\"\\u00e91\",\"n\":5,\"bad\":\"\xff\"}}"),
+		0);
 	assert_int_equal(rx.meta.n, 2);
 	assert_int_equal(rx.lost, 2);
 	assert_string_equal(&rx.meta.text[rx.meta.v[0].key], "gateway_name");
 	assert_string_equal(&rx.meta.text[rx.meta.v[0].value], "roof");
 	assert_string_equal(&rx.meta.text[rx.meta.v[1].key], "x");
-	assert_string_equal(&rx.meta.text[rx.meta.v[1].value], "\xc3\xa9" "1");
+	assert_string_equal(&rx.meta.text[rx.meta.v[1].value], "\xc3\xa9"
+							       "1");
 	assert_int_equal(parse("{" LORA ",\"meta\":null}"), 0);
 	assert_int_equal(rx.lost, 0);
 	assert_int_equal(parse("{" LORA ",\"meta\":[]}"), 0);
@@ -271,7 +294,11 @@ static void test_wrong_members(void **state)
 {
 	(void)state;
 	static const char *const bad[] = {
-		"5", "[]", "null", "\"\"", "{}",
+		"5",
+		"[]",
+		"null",
+		"\"\"",
+		"{}",
 		"{\"tmst\":\"x\",\"freq\":868.3,\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}",
 		"{\"tmst\":4294967296,\"freq\":868.3,\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}",
 		"{\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}",
@@ -286,9 +313,10 @@ static void test_wrong_members(void **state)
 			fail_msg("accepted: %s", bad[i]);
 	}
 	/* Members that are not essential cost only themselves. */
-	assert_int_equal(parse("{\"tmst\":7,\"chan\":\"a\",\"rfch\":null,\"rssi\":{},\"lsnr\":\"x\",\"brd\":-1,\"freq\":868.3,"
-			       "\"stat\":1,\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"),
-			 0);
+	assert_int_equal(
+		parse("{\"tmst\":7,\"chan\":\"a\",\"rfch\":null,\"rssi\":{},\"lsnr\":\"x\",\"brd\":-1,\"freq\":868.3,"
+		      "\"stat\":1,\"datr\":\"SF9BW125\",\"data\":\"AAAA\"}"),
+		0);
 	assert_int_equal(rx.antenna[0].channel, 0);
 	assert_int_equal(rx.antenna[0].rssi_dbm, 0);
 	/* Some forwarders give a fraction here. */
@@ -347,11 +375,12 @@ static void test_stat(void **state)
 {
 	(void)state;
 	struct semtech_stat s;
-	assert_int_equal(parse_stat("{\"stat\":{\"time\":\"2024-05-01 12:00:00 GMT\",\"lati\":52.2,\"long\":-4.9,\"alti\":145,"
-				    "\"rxnb\":10,\"rxok\":8,\"rxfw\":7,\"ackr\":95.5,\"dwnb\":4,\"txnb\":3,\"temp\":31.5,"
-				    "\"pfrm\":\"IMST\",\"mail\":\"a@b.example\",\"meta\":{\"k\":\"v\"}}}",
-				    &s),
-			 0);
+	assert_int_equal(
+		parse_stat("{\"stat\":{\"time\":\"2024-05-01 12:00:00 GMT\",\"lati\":52.2,\"long\":-4.9,\"alti\":145,"
+			   "\"rxnb\":10,\"rxok\":8,\"rxfw\":7,\"ackr\":95.5,\"dwnb\":4,\"txnb\":3,\"temp\":31.5,"
+			   "\"pfrm\":\"IMST\",\"mail\":\"a@b.example\",\"meta\":{\"k\":\"v\"}}}",
+			   &s),
+		0);
 	assert_true(s.has_time && s.time_ns == INT64_C(1714564800000000000));
 	assert_true(s.has_position && s.latitude == 52.2 && s.longitude == -4.9 && s.altitude_m == 145);
 	assert_int_equal(s.rxnb, 10);
@@ -364,10 +393,12 @@ static void test_stat(void **state)
 	assert_int_equal(s.meta.n, 1);
 	assert_int_equal(s.lost, 0);
 
-	assert_int_equal(parse_stat("{\"stat\":{\"time\":\"2024-05-01T12:00:00Z\",\"lati\":0,\"long\":0,\"alti\":0}}", &s), 0);
+	assert_int_equal(
+		parse_stat("{\"stat\":{\"time\":\"2024-05-01T12:00:00Z\",\"lati\":0,\"long\":0,\"alti\":0}}", &s), 0);
 	assert_true(s.has_time);
 	assert_false(s.has_position);
-	assert_int_equal(parse_stat("{\"stat\":{\"time\":5,\"lati\":91,\"rxnb\":-1,\"rxok\":\"8\",\"txnb\":2}}", &s), 0);
+	assert_int_equal(parse_stat("{\"stat\":{\"time\":5,\"lati\":91,\"rxnb\":-1,\"rxok\":\"8\",\"txnb\":2}}", &s),
+			 0);
 	assert_false(s.has_time || s.has_position || s.has_rxnb || s.has_rxok);
 	assert_int_equal(s.txnb, 2);
 	assert_int_equal(s.lost, 4);
@@ -380,7 +411,10 @@ static const struct semtech_txpk EXAMPLE = {
 	.tmst_us = 440041101,
 	.freq_hz = 868300000,
 	.power_dbm = 14,
-	.rate = {.modulation = SEMTECH_LORA, .spreading_factor = 9, .bandwidth_hz = 125000, .code_rate = SEMTECH_CR_4_5},
+	.rate = {.modulation = SEMTECH_LORA,
+		 .spreading_factor = 9,
+		 .bandwidth_hz = 125000,
+		 .code_rate = SEMTECH_CR_4_5},
 	.invert_polarity = true,
 	.phy = {(const uint8_t *)"\x60\xa4\xf3\x01\x01\xa0\x0c\x00\x0a\x56\x07\x10", 12},
 };
@@ -399,10 +433,11 @@ static void test_pull_resp(void **state)
 {
 	(void)state;
 	struct semtech_txpk tx = EXAMPLE;
-	assert_string_equal(encode(&tx),
-			    "{\"txpk\":{\"imme\":false,\"tmst\":440041101,\"freq\":868.300000,\"rfch\":0,\"powe\":14,\"ant\":0,"
-			    "\"brd\":0,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"4/5\",\"ipol\":true,\"size\":12,"
-			    "\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
+	assert_string_equal(
+		encode(&tx),
+		"{\"txpk\":{\"imme\":false,\"tmst\":440041101,\"freq\":868.300000,\"rfch\":0,\"powe\":14,\"ant\":0,"
+		"\"brd\":0,\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"4/5\",\"ipol\":true,\"size\":12,"
+		"\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
 	tx.timing = SEMTECH_AT_ONCE;
 	tx.power_dbm = -3;
 	tx.antenna = 1;
@@ -413,20 +448,22 @@ static void test_pull_resp(void **state)
 	tx.implicit_header = true;
 	tx.freq_hz = 868123400;
 	tx.rate.code_rate = SEMTECH_CR_NONE;
-	assert_string_equal(encode(&tx),
-			    "{\"txpk\":{\"imme\":true,\"freq\":868.123400,\"rfch\":1,\"powe\":-3,\"ant\":1,\"brd\":2,"
-			    "\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"4/5\",\"ipol\":true,\"prea\":10,\"ncrc\":true,"
-			    "\"nhdr\":true,\"size\":12,\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
+	assert_string_equal(
+		encode(&tx),
+		"{\"txpk\":{\"imme\":true,\"freq\":868.123400,\"rfch\":1,\"powe\":-3,\"ant\":1,\"brd\":2,"
+		"\"modu\":\"LORA\",\"datr\":\"SF9BW125\",\"codr\":\"4/5\",\"ipol\":true,\"prea\":10,\"ncrc\":true,"
+		"\"nhdr\":true,\"size\":12,\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
 	tx = EXAMPLE;
 	tx.timing = SEMTECH_AT_GPS;
 	tx.tmms = UINT64_C(1398600018251);
 	tx.rate = (struct semtech_data_rate){.modulation = SEMTECH_FSK, .bitrate = 50000};
 	tx.fdev_hz = 25000;
 	tx.invert_polarity = false;
-	assert_string_equal(encode(&tx),
-			    "{\"txpk\":{\"imme\":false,\"tmms\":1398600018251,\"freq\":868.300000,\"rfch\":0,\"powe\":14,\"ant\":0,"
-			    "\"brd\":0,\"modu\":\"FSK\",\"datr\":50000,\"fdev\":25000,\"ipol\":false,\"size\":12,"
-			    "\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
+	assert_string_equal(
+		encode(&tx),
+		"{\"txpk\":{\"imme\":false,\"tmms\":1398600018251,\"freq\":868.300000,\"rfch\":0,\"powe\":14,\"ant\":0,"
+		"\"brd\":0,\"modu\":\"FSK\",\"datr\":50000,\"fdev\":25000,\"ipol\":false,\"size\":12,"
+		"\"data\":\"YKTzAQGgDAAKVgcQ\"}}");
 }
 
 static void test_pull_resp_limits(void **state)
@@ -501,14 +538,22 @@ static void test_tx_ack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_datagrams),     cmocka_unit_test(test_lora),
-		cmocka_unit_test(test_times),	      cmocka_unit_test(test_code_rates),
-		cmocka_unit_test(test_data_rates),    cmocka_unit_test(test_fsk_and_lr_fhss),
-		cmocka_unit_test(test_antennas),      cmocka_unit_test(test_many_antennas),
-		cmocka_unit_test(test_meta),	      cmocka_unit_test(test_payload),
-		cmocka_unit_test(test_wrong_members), cmocka_unit_test(test_push),
-		cmocka_unit_test(test_stat),	      cmocka_unit_test(test_pull_resp),
-		cmocka_unit_test(test_pull_resp_limits), cmocka_unit_test(test_tx_ack),
+		cmocka_unit_test(test_datagrams),
+		cmocka_unit_test(test_lora),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_code_rates),
+		cmocka_unit_test(test_data_rates),
+		cmocka_unit_test(test_fsk_and_lr_fhss),
+		cmocka_unit_test(test_antennas),
+		cmocka_unit_test(test_many_antennas),
+		cmocka_unit_test(test_meta),
+		cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_wrong_members),
+		cmocka_unit_test(test_push),
+		cmocka_unit_test(test_stat),
+		cmocka_unit_test(test_pull_resp),
+		cmocka_unit_test(test_pull_resp_limits),
+		cmocka_unit_test(test_tx_ack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
