@@ -8,6 +8,7 @@
 #include "common/runtime/daemon.h"
 
 struct as_access;
+struct as_bootstrap;
 struct as_http;
 struct as_nsync;
 struct as_payload_keys;
@@ -45,6 +46,7 @@ struct as {
 
 	struct sql_db *db;
 	struct rt_health *db_health;
+	struct as_bootstrap *bootstrap; /* until `ready` */
 	struct grpc_client *ns;
 	struct rt_health *ns_health;
 	struct as_access *access; /* who is calling: cache of users, keys and owners of objects */

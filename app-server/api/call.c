@@ -278,8 +278,6 @@ static struct sql_query *list_query(struct as_call *c, const struct sql_stmt *st
 		sql_put_i64(p, l->limit);
 		sql_put_i64(p, l->offset);
 	}
-	if (l->bind_rows)
-		l->bind_rows(c, p);
 	return q;
 }
 

@@ -120,8 +120,6 @@ struct as_list {
 	const struct sql_stmt *count;
 	const struct sql_stmt *page;
 	void (*bind)(struct as_call *c, struct sql_params *p);
-	/* Batch rows of both statements (after the scalars, so after limit and offset), or NULL. */
-	void (*bind_rows)(struct as_call *c, struct sql_params *p);
 	const char *fields;
 	const ProtobufCMessageDescriptor *response;
 	/* Completes item i from its row; may be NULL. */

@@ -68,17 +68,20 @@ static const struct sql_stmt update_check = {
 	.cols = "ll",
 };
 
-/* Lists join the batch of tags that all must be there; one empty text stands for none. */
+/* Most pairs that a list can be narrowed by. */
+#define MAX_TAGS 8
+/* The pair is somewhere among the tags; '' stands for no pair. */
+#define HAS(pair)                                                                                                      \
+	" AND (" pair " = '' OR replace(',' || substr(d.tags, 2), " pair ", '') <> ',' || substr(d.tags, 2))"
 #define MATCH                                                                                                          \
 	" FROM device AS d JOIN device_profile AS p ON p.id = d.device_profile_id WHERE d.application_id = $1"          \
 	" AND (lower(d.name) LIKE lower($2) ESCAPE '\\' OR d.dev_eui LIKE lower($2) ESCAPE '\\')"                      \
-	" AND ($3 = '' OR d.device_profile_id = $3) AND NOT EXISTS (SELECT 1 FROM {batch} WHERE b.pair <> ''"           \
-	" AND replace(',' || substr(d.tags, 2), b.pair, '') = ',' || substr(d.tags, 2))"
+	" AND ($3 = '' OR d.device_profile_id = $3)" HAS("$4") HAS("$5") HAS("$6") HAS("$7") HAS("$8") HAS("$9")       \
+	HAS("$10") HAS("$11")
 static const struct sql_stmt count = {
 	.name = "as_device_count",
 	.text = "SELECT count(*)" MATCH,
-	.params = "ttt",
-	.batch = "pair:t",
+	.params = "ttttttttttt",
 	.cols = "l",
 };
 #define PAGE(label, order)                                                                                             \
@@ -86,9 +89,9 @@ static const struct sql_stmt count = {
 		.name = "as_device_page_" label,                                                                       \
 		.text = "SELECT d.dev_eui, d.created_at, d.updated_at, d.last_seen_at, d.name, d.description,"          \
 			" d.device_profile_id, p.name, d.tags, d.status_at, d.margin, d.battery" MATCH                  \
-			" ORDER BY " order " LIMIT $4 OFFSET $5",                                                      \
-		.params = "tttll", .batch = "pair:t", .cols = "tlllttttt"                                              \
-						       "lll",                                                          \
+			" ORDER BY " order " LIMIT $12 OFFSET $13",                                                    \
+		.params = "tttttttttttll", .cols = "tlllttttt"                                                         \
+						   "lll",                                                              \
 	}
 static const struct sql_stmt pages[][2] = {
 	[API__LIST_DEVICES_REQUEST__ORDER_BY__NAME] = {PAGE("name", "d.name, d.dev_eui"),
@@ -271,15 +274,8 @@ static void bind_list(struct as_call *c, struct sql_params *p)
 	sql_put_text(p, c->object_id);
 	sql_put_text(p, as_search_pattern(c, req->search));
 	sql_put_text(p, c->object_id2);
-}
-
-static void bind_tags(struct as_call *c, struct sql_params *p)
-{
-	const Api__ListDevicesRequest *req = c->req;
-	for (size_t i = 0; i < req->n_tags; i++)
-		sql_put_text(p, as_pair_text(c->arena, req->tags[i]->key, req->tags[i]->value));
-	if (req->n_tags == 0)
-		sql_put_text(p, "");
+	for (size_t i = 0; i < MAX_TAGS; i++)
+		sql_put_text(p, i < req->n_tags ? as_pair_text(c->arena, req->tags[i]->key, req->tags[i]->value) : "");
 }
 
 static void complete_item(struct as_call *c, const struct sql_result *r, size_t i, ProtobufCMessage *msg)
@@ -298,13 +294,16 @@ void as_device_list(struct as_call *c)
 		as_fail(c, GRPC_INVALID_ARGUMENT, "order_by is unknown");
 		return;
 	}
+	if (req->n_tags > MAX_TAGS) {
+		as_fail(c, GRPC_INVALID_ARGUMENT, "at most %d tags", MAX_TAGS);
+		return;
+	}
 	if (req->device_profile_id[0] &&
 	    !(c->object_id2 = as_uuid_arg(c, req->device_profile_id, "device_profile_id")))
 		return;
 	as_list(c, &(struct as_list){.count = &count,
 				     .page = &pages[req->order_by][req->order_by_desc ? 1 : 0],
 				     .bind = bind_list,
-				     .bind_rows = bind_tags,
 				     .fields = "dev_eui created_at updated_at last_seen_at name description "
 					       "device_profile_id device_profile_name tags",
 				     .item = complete_item,

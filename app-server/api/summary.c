@@ -7,10 +7,10 @@
 /* $1 tenant ('' all), $2 now. A device is active while its last uplink is younger than 1.5 uplink intervals. */
 static const struct sql_stmt devices = {
 	.name = "as_summary_devices",
-	.text = "SELECT coalesce(sum(CASE WHEN d.last_seen_at <> 0 AND $2 - d.last_seen_at <= p.uplink_interval * 1500000"
-		" THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN d.last_seen_at <> 0"
-		" AND $2 - d.last_seen_at > p.uplink_interval * 1500000 THEN 1 ELSE 0 END), 0),"
-		" coalesce(sum(CASE WHEN d.last_seen_at = 0 THEN 1 ELSE 0 END), 0)"
+	.text = "SELECT CAST(coalesce(sum(CASE WHEN d.last_seen_at <> 0 AND $2 - d.last_seen_at <= p.uplink_interval * 1500000"
+		" THEN 1 ELSE 0 END), 0) AS BIGINT), CAST(coalesce(sum(CASE WHEN d.last_seen_at <> 0"
+		" AND $2 - d.last_seen_at > p.uplink_interval * 1500000 THEN 1 ELSE 0 END), 0) AS BIGINT),"
+		" CAST(coalesce(sum(CASE WHEN d.last_seen_at = 0 THEN 1 ELSE 0 END), 0) AS BIGINT)"
 		" FROM device AS d JOIN device_profile AS p ON p.id = d.device_profile_id"
 		" WHERE $1 = '' OR d.tenant_id = $1",
 	.params = "tl",
@@ -24,10 +24,10 @@ static const struct sql_stmt rates = {
 };
 static const struct sql_stmt gateways = {
 	.name = "as_summary_gateways",
-	.text = "SELECT coalesce(sum(CASE WHEN last_seen_at <> 0 AND $2 - last_seen_at <= stats_interval * 2000000"
-		" THEN 1 ELSE 0 END), 0), coalesce(sum(CASE WHEN last_seen_at <> 0"
-		" AND $2 - last_seen_at > stats_interval * 2000000 THEN 1 ELSE 0 END), 0),"
-		" coalesce(sum(CASE WHEN last_seen_at = 0 THEN 1 ELSE 0 END), 0)"
+	.text = "SELECT CAST(coalesce(sum(CASE WHEN last_seen_at <> 0 AND $2 - last_seen_at <= stats_interval * 2000000"
+		" THEN 1 ELSE 0 END), 0) AS BIGINT), CAST(coalesce(sum(CASE WHEN last_seen_at <> 0"
+		" AND $2 - last_seen_at > stats_interval * 2000000 THEN 1 ELSE 0 END), 0) AS BIGINT),"
+		" CAST(coalesce(sum(CASE WHEN last_seen_at = 0 THEN 1 ELSE 0 END), 0) AS BIGINT)"
 		" FROM gateway WHERE $1 = '' OR tenant_id = $1",
 	.params = "tl",
 	.cols = "lll",

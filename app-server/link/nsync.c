@@ -54,8 +54,7 @@ static const struct sql_stmt intent_add = {
 };
 static const struct sql_stmt intent_remove = {
 	.name = "as_intent_remove",
-	.text = "DELETE FROM ns_intent WHERE EXISTS (SELECT 1 FROM {batch} WHERE b.kind = ns_intent.kind"
-		" AND b.id = ns_intent.id)",
+	.text = "DELETE FROM ns_intent WHERE (kind, id) IN (SELECT kind, id FROM {batch})",
 	.batch = "kind:t id:t",
 };
 static const struct sql_stmt settle_profiles = {
@@ -188,6 +187,9 @@ static void settle_failed(struct as_nsync *s, const char *why)
 static void on_settle_removed(void *arg, const struct sql_outcome *o)
 {
 	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
 	if (o->err < 0) {
 		settle_failed(s, o->diag.text);
 		return;
@@ -201,6 +203,9 @@ static void on_settle_removed(void *arg, const struct sql_outcome *o)
 static void on_settle_applied(void *arg, int status, const char *message, const ProtobufCMessage *resp)
 {
 	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
 	s->call = 0;
 	if (status != GRPC_OK) {
 		settle_failed(s, message);
@@ -305,6 +310,8 @@ static void on_settle_read(void *arg, const struct sql_outcome *o, const struct 
 	struct as_nsync *s = rd->s;
 	size_t k = rd->kind;
 	free(rd);
+	if (s->closing)
+		return;
 	if (o->err < 0) {
 		settle_failed(s, o->diag.text);
 		return;
@@ -372,6 +379,8 @@ static void on_delete(void *arg, const struct sql_outcome *o)
 	struct as_nsync *s = d->s;
 	struct as_nsop *op = d->op;
 	free(d);
+	if (s->closing)
+		return;
 	if (o->err < 0) {
 		finish(s, op, o);
 	} else {
@@ -485,6 +494,9 @@ static void finish_hits(struct as_nsync *s, struct lw_list *list, const struct s
 static void on_single(void *arg, const struct sql_outcome *o)
 {
 	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
 	if (o->err < 0) {
 		s->due = true;
 		mark_dirty(s); /* the intent is still there */
@@ -509,6 +521,9 @@ static void next_single(struct as_nsync *s)
 static void on_committed(void *arg, const struct sql_outcome *o)
 {
 	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
 	if (o->err == 0) {
 		finish_hits(s, &s->puts, o);
 		run_deletes(s);
@@ -522,6 +537,9 @@ static void on_applied(void *arg, int status, const char *message, const Protobu
 {
 	struct as_nsync *s = arg;
 	size_t i = 0;
+
+	if (s->closing)
+		return;
 
 	s->call = 0;
 	if (status != GRPC_OK) {
@@ -549,6 +567,9 @@ static void on_applied(void *arg, int status, const char *message, const Protobu
 static void on_intents(void *arg, const struct sql_outcome *o)
 {
 	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
 	if (o->err < 0) {
 		finish_all(s, &s->puts, o);
 		run_deletes(s);
@@ -620,14 +641,20 @@ struct as_nsync *as_nsync_new(struct as *as)
 	return s;
 }
 
-void as_nsync_free(struct as_nsync *s)
+void as_nsync_stop(struct as_nsync *s)
 {
-	if (!s)
-		return;
 	s->closing = true;
 	rt_timer_stop(&s->retry);
 	if (s->call)
 		grpc_client_cancel(s->as->ns, s->call);
+	s->call = 0;
+}
+
+void as_nsync_free(struct as_nsync *s)
+{
+	if (!s)
+		return;
+	as_nsync_stop(s);
 	struct lw_list *lists[] = {&s->waiting, &s->puts, &s->singles, &s->deletes, &s->settled};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		finish_all(s, lists[i], &(struct sql_outcome){.err = LW_ECANCELLED});
@@ -645,6 +672,10 @@ void as_nsync_start(struct as_nsync *s)
 void as_nsync_submit(struct as_nsync *s, struct as_nsop *op)
 {
 	lw_list_init(&op->node);
+	if (s->closing) {
+		op->done(op, &(struct sql_outcome){.err = LW_ECANCELLED});
+		return;
+	}
 	lw_list_push_back(&s->waiting, &op->node);
 	s->n_pending++;
 	if (!s->busy)

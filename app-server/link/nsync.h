@@ -42,6 +42,8 @@ struct as_nsop {
 };
 
 struct as_nsync *as_nsync_new(struct as *as);
+/* Before the database is freed: nothing more is begun. Operations that wait are ended by as_nsync_free(). */
+void as_nsync_stop(struct as_nsync *s);
 /* Operations that wait end with LW_ECANCELLED. */
 void as_nsync_free(struct as_nsync *s);
 /* The database is there: settle what an earlier process left. */

@@ -1,0 +1,31 @@
+/* The app-server: users, tenants, devices and keys; the API; what applications hear. */
+#include "app-server/api/call.h"
+#include "app-server/api/http.h"
+#include "app-server/as.h"
+#include "app-server/parts.h"
+
+static const struct rt_daemon_part parts[] = {
+	{"base", as_base_init, as_base_deinit},
+	{"network-server", as_ns_init, as_ns_deinit},
+	{"database", as_database_init, as_database_deinit},
+	{"api", as_api_init, NULL},
+	{"grpc", as_grpc_init, as_grpc_deinit},
+	{"http", as_http_init, as_http_deinit},
+};
+
+static const struct rt_daemon daemon_table = {
+	.name = "app-server",
+	.metric_prefix = "longwave_as_",
+	.sentence = "users, tenants, devices and keys; the API; what applications hear",
+	.version = LW_VERSION,
+	.conf = &as_conf_table,
+	.common_offset = offsetof(struct as_conf, common),
+	.owner_size = sizeof(struct as),
+	.parts = parts,
+	.n_parts = sizeof(parts) / sizeof(parts[0]),
+};
+
+int main(int argc, char **argv)
+{
+	return rt_daemon_main(argc, argv, &daemon_table);
+}

@@ -1,0 +1,147 @@
+#include "app-server/parts.h"
+
+#include <string.h>
+
+#include "app-server/api/access.h"
+#include "app-server/as.h"
+#include "app-server/link/nsync.h"
+#include "app-server/store/bootstrap.h"
+#include "common/io/grpc_client.h"
+#include "common/io/grpc_server.h"
+#include "common/io/sql.h"
+#include "common/pb/schema.h"
+
+#define KEY_SLOTS 1024
+
+int as_base_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	(void)diag;
+	as->conf = env->conf;
+	as->run = env->run;
+	as->loop = env->loop;
+	as->log = env->log;
+	as->metrics = env->metrics;
+	lw_rng_init_system(&as->rng);
+	lw_arena_init(&as->arena, NULL, 0, SIZE_MAX / 2);
+	as->schema = lw_schema_new();
+	as->keys = lw_keycache_new(KEY_SLOTS);
+	as->methods = grpc_methods_new();
+	as->access = as_access_new(as);
+	return 0;
+}
+
+void as_base_deinit(void *owner)
+{
+	struct as *as = owner;
+	as_access_free(as->access);
+	grpc_methods_free(as->methods);
+	lw_keycache_free(as->keys);
+	lw_schema_free(as->schema);
+	lw_arena_deinit(&as->arena);
+	lw_wipe(&as->secrets, sizeof(as->secrets));
+}
+
+/* ---- database ---- */
+
+static void on_db_state(void *arg, bool up, const char *detail)
+{
+	struct as *as = arg;
+	rt_health_set(as->db_health, up, detail);
+}
+
+static void on_ready(struct as *as)
+{
+	as->ready = true;
+	as_nsync_start(as->nsync);
+	RT_LOG_INFO(as->log, "database is ready");
+}
+
+static void on_failed(struct as *as, const char *why)
+{
+	RT_LOG_ERROR(as->log, "the database cannot be used", rt_str("detail", why));
+	rt_daemon_stop(as->run, 1);
+}
+
+int as_database_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	as->db_health = rt_health_add(env->run, "database");
+	struct sql_options o = {.dsn = as->conf->dsn, .on_state = on_db_state, .arg = as};
+	int rc = sql_open(&as->db, as->loop, &o, diag);
+	if (rc < 0)
+		return rc;
+	as->nsync = as_nsync_new(as);
+	as_bootstrap(as, on_ready, on_failed);
+	return 0;
+}
+
+void as_database_deinit(void *owner)
+{
+	struct as *as = owner;
+	as->ready = false;
+	as_bootstrap_stop(as);
+	as_nsync_stop(as->nsync);
+	sql_free(as->db);
+	as->db = NULL;
+	as_nsync_free(as->nsync);
+	as->nsync = NULL;
+}
+
+/* ---- network-server ---- */
+
+static void on_ns_state(void *arg, bool up, const char *reason)
+{
+	struct as *as = arg;
+	rt_health_set(as->ns_health, up, reason);
+}
+
+int as_ns_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	(void)diag;
+	as->ns_health = rt_health_add(env->run, "network-server");
+	struct grpc_client_config c = {.address = as->conf->network_server,
+				       .max_message = 64u << 20,
+				       .on_state = on_ns_state,
+				       .on_state_arg = as};
+	as->ns = grpc_client_new(as->loop, &c);
+	grpc_client_connect(as->ns);
+	return 0;
+}
+
+void as_ns_deinit(void *owner)
+{
+	struct as *as = owner;
+	grpc_client_free(as->ns);
+	as->ns = NULL;
+}
+
+/* ---- gRPC ---- */
+
+int as_grpc_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	(void)env;
+	as->grpc_health = grpc_health_new(as->methods);
+	as->reflection = grpc_reflection_new(as->methods, as->schema);
+	struct grpc_server_config c = {.bind = as->conf->grpc_bind, .methods = as->methods};
+	int rc = grpc_server_new(as->loop, &c, &as->grpc, diag);
+	if (rc < 0) {
+		as_grpc_deinit(as);
+		return rc;
+	}
+	RT_LOG_INFO(as->log, "gRPC is served", rt_str("bind", as->conf->grpc_bind),
+		    rt_u64("port", (uint64_t)grpc_server_port(as->grpc)));
+	return 0;
+}
+
+void as_grpc_deinit(void *owner)
+{
+	struct as *as = owner;
+	if (as->grpc)
+		grpc_server_free(as->grpc);
+	as->grpc = NULL;
+	grpc_reflection_free(as->reflection);
+	grpc_health_free(as->grpc_health);
+}
