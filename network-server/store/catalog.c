@@ -20,8 +20,8 @@ static const struct sql_stmt LOAD_GATEWAYS = {
 
 static const struct sql_stmt SEEN_GATEWAYS = {
 	.name = "seen_gateways",
-	.text = "UPDATE gateway AS g SET last_seen = b.last_seen, body = coalesce(b.body, g.body) FROM {batch}"
-		" WHERE g.gateway_id = b.gateway_id",
+	.text = "UPDATE gateway SET last_seen = b.last_seen, body = coalesce(b.body, gateway.body) FROM {batch}"
+		" WHERE gateway.gateway_id = b.gateway_id",
 	.batch = "gateway_id:l last_seen:l body:y",
 };
 

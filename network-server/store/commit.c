@@ -9,9 +9,9 @@
 
 static const struct sql_stmt WRITE_SESSIONS = {
 	.name = "write_sessions",
-	.text = "UPDATE device AS d SET version = d.version + 1, writer = b.writer, dev_addr = b.dev_addr, state = "
+	.text = "UPDATE device SET version = device.version + 1, writer = b.writer, dev_addr = b.dev_addr, state = "
 		"b.state"
-		" FROM {batch} WHERE d.dev_eui = b.dev_eui AND d.version = b.version RETURNING {b.n}",
+		" FROM {batch} WHERE device.dev_eui = b.dev_eui AND device.version = b.version RETURNING {b.n}",
 	.batch = "dev_eui:l version:l writer:l dev_addr:l state:y",
 	.cols = "l",
 };
@@ -26,9 +26,9 @@ static const struct sql_stmt QUEUE_DELETE = {
 
 static const struct sql_stmt QUEUE_MARK = {
 	.name = "queue_mark",
-	.text = "UPDATE queue_item AS q SET item_state = b.item_state, f_cnt_down = b.f_cnt_down, timeout_after = "
+	.text = "UPDATE queue_item SET item_state = b.item_state, f_cnt_down = b.f_cnt_down, timeout_after = "
 		"b.timeout_after"
-		" FROM {batch} WHERE q.id = b.id AND " MINE,
+		" FROM {batch} WHERE queue_item.id = b.id AND " MINE,
 	.batch = "dev_eui:l writer:l id:u item_state:l f_cnt_down:l timeout_after:l",
 };
 

@@ -43,8 +43,9 @@ static const struct sql_stmt FLUSH = {
 
 static const struct sql_stmt REENCRYPT = {
 	.name = "queue_reencrypt",
-	.text = "UPDATE queue_item AS q SET body = b.body FROM {batch} WHERE q.id = b.id AND q.dev_eui = b.dev_eui"
-		" AND q.item_state = 0",
+	.text = "UPDATE queue_item SET body = b.body FROM {batch} WHERE queue_item.id = b.id AND queue_item.dev_eui = "
+		"b.dev_eui"
+		" AND queue_item.item_state = 0",
 	.batch = "id:u dev_eui:l body:y",
 };
 

@@ -1,0 +1,52 @@
+/* Settings of the network-server: the table is in config.c, --print-defaults and the documentation follow from it. */
+#pragma once
+
+#include "common/runtime/conf.h"
+#include "common/runtime/daemon.h"
+
+/* Which join server answers for which JoinEUIs. */
+struct ns_conf_join_server {
+	char *join_eui_prefix; /* leading hex digits */
+	char *url;
+	char *authorization;
+};
+
+struct ns_conf_kek {
+	char *label;
+	char *kek; /* hex */
+};
+
+struct ns_conf {
+	struct rt_daemon_conf common;
+	char *state_dir;
+	char *replica;
+	char *dsn;
+	char *redis_url;
+	char *grpc_bind;
+	char *net_id;
+	uint64_t deduplication_ms;
+	uint64_t downlink_delay_ms;
+	uint64_t tx_ack_timeout_ms;
+	bool allow_unknown_gateways;
+	bool mac_commands_disabled;
+	struct conf_strs regions;
+	char *mqtt_server;
+	char *mqtt_username;
+	char *mqtt_password;
+	char *mqtt_ca;
+	char *mqtt_cert;
+	char *mqtt_key;
+	char *mqtt_share;
+	int64_t mqtt_qos;
+	char *join_url;
+	uint64_t join_timeout_ms;
+	struct conf_list join_servers; /* struct ns_conf_join_server */
+	struct conf_list keks;         /* struct ns_conf_kek */
+	char *geo_address;
+	uint64_t frame_log_device;
+	uint64_t frame_log_gateway;
+	bool journal_sync;
+	uint64_t max_cached_devices;
+};
+
+extern const struct conf_table ns_conf_table;

@@ -1,0 +1,280 @@
+/* Apply, sessions, regions. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/xmalloc.h"
+#include "common/lorawan/netid.h"
+#include "network-server/domain/activate.h"
+#include "network-server/link/api_impl.h"
+
+#define ADDRESS_ATTEMPTS 16
+
+bool ns_api_dev_eui(struct grpc_call *c, const char *text, struct lw_dev_eui *out)
+{
+	if (lw_dev_eui_parse(out, text) == 0)
+		return true;
+	grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "dev_eui is not an EUI of 16 hex digits");
+	return false;
+}
+
+void ns_api_fail(struct grpc_call *c, int err, const char *what)
+{
+	grpc_call_finishf(c, grpc_status_from_err(err), "%s: %s", what, lw_err_text(err));
+}
+
+void ns_api_reply_empty(struct grpc_call *c)
+{
+	Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
+	grpc_call_reply(c, &empty.base);
+}
+
+/* ---- Apply ---- */
+
+static void on_applied(void *arg, int err, char *const *errors, size_t n)
+{
+	struct grpc_call *c = arg;
+	Longwave__Ns__V1__ApplyResponse resp = LONGWAVE__NS__V1__APPLY_RESPONSE__INIT;
+	if (err) {
+		ns_api_fail(c, err, "apply");
+		return;
+	}
+	resp.errors = LW_ARENA_ARRAY(grpc_call_arena(c), char *, n ? n : 1);
+	for (size_t i = 0; resp.errors && i < n; i++)
+		resp.errors[resp.n_errors++] = errors[i];
+	grpc_call_reply(c, &resp.base);
+}
+
+void ns_api_apply(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	struct ns_api *a = arg;
+	ns_store_apply(a->o.store, (const Longwave__Ns__V1__ApplyRequest *)req, on_applied, c);
+}
+
+/* ---- sessions ---- */
+
+/* One fetch, then perhaps one commit, for one call. */
+struct session_call {
+	struct ns_api *api;
+	struct grpc_call *call;
+	const ProtobufCMessage *req;
+	struct ns_fetch fetch;
+	struct ns_change change;
+	struct ns_session session;
+	struct ns_queue_op op;
+	unsigned attempts;
+	void (*then)(struct session_call *s, struct ns_device *d);
+};
+
+static void fail(struct session_call *s, int status, const char *text)
+{
+	grpc_call_finish(s->call, status, text);
+	lw_wipe(&s->session, sizeof(s->session));
+	free(s);
+}
+
+static void on_fetched(struct ns_fetch *req)
+{
+	struct session_call *s = req->owner;
+	if (req->err)
+		fail(s, grpc_status_from_err(req->err), "the device cannot be read");
+	else if (!req->n)
+		fail(s, GRPC_NOT_FOUND, "device does not exist");
+	else
+		s->then(s, req->devices[0]);
+}
+
+static void fetch(struct session_call *s)
+{
+	struct ns_store_port port;
+	struct ns_fetch *v[1] = {&s->fetch};
+	ns_store_fill_port(s->api->o.store, &port);
+	port.fetch(port.self, v, 1);
+}
+
+static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage *req, const char *dev_eui,
+		  void (*then)(struct session_call *, struct ns_device *))
+{
+	struct lw_dev_eui eui;
+	if (!ns_api_dev_eui(c, dev_eui, &eui))
+		return;
+	struct session_call *s = lw_xcalloc(1, sizeof(*s));
+	s->api = a;
+	s->call = c;
+	s->req = req;
+	s->then = then;
+	s->fetch = (struct ns_fetch){.dev_eui = eui, .arena = grpc_call_arena(c), .done = on_fetched, .owner = s};
+	fetch(s);
+}
+
+static void on_committed(struct ns_change *req)
+{
+	struct session_call *s = req->owner;
+	/* A frame of the device came in between: read it again. */
+	if (req->err == LW_ECONFLICT && ++s->attempts < 5) {
+		fetch(s);
+		return;
+	}
+	if (req->err) {
+		fail(s, grpc_status_from_err(req->err), "the session cannot be written");
+		return;
+	}
+	ns_api_reply_empty(s->call);
+	lw_wipe(&s->session, sizeof(s->session));
+	free(s);
+}
+
+static void commit(struct session_call *s, const struct ns_device *d, enum ns_session_op op, bool flush)
+{
+	struct ns_store_port port;
+	struct ns_change *v[1] = {&s->change};
+	s->op = (struct ns_queue_op){.kind = flush ? NS_QUEUE_FLUSH : NS_QUEUE_RELEASE_ALL};
+	s->change = (struct ns_change){.dev_eui = d->dev_eui,
+				       .op = op,
+				       .version = d->version,
+				       .session = op == NS_SESSION_PUT ? &s->session : NULL,
+				       .queue_ops = &s->op,
+				       .n_queue_ops = 1,
+				       .done = on_committed,
+				       .owner = s};
+	ns_store_fill_port(s->api->o.store, &port);
+	port.commit(port.self, v, 1);
+}
+
+static const struct ns_region_config *region_for(const struct ns_api *a, const char *id, const struct ns_profile *p)
+{
+	for (size_t i = 0; i < a->o.n_regions; i++) {
+		const struct ns_region_config *rc = a->o.regions[i];
+		if (id[0]                    ? strcmp(rc->id, id) == 0
+		    : p->region_config_id[0] ? strcmp(rc->id, p->region_config_id) == 0
+					     : rc->region == p->region)
+			return rc;
+	}
+	return NULL;
+}
+
+static void activate(struct session_call *s, struct ns_device *d)
+{
+	const Longwave__Ns__V1__ActivateRequest *req = (const Longwave__Ns__V1__ActivateRequest *)s->req;
+	const struct ns_region_config *rc = region_for(s->api, req->session->region_config_id, &d->profile);
+	const char *why = "";
+	if (!rc)
+		fail(s, GRPC_FAILED_PRECONDITION, "no region configuration for this device profile is enabled");
+	else if (ns_activate(req->session, &d->profile, rc, &s->session, &why))
+		fail(s, GRPC_INVALID_ARGUMENT, why);
+	else
+		commit(s, d, NS_SESSION_PUT, req->flush_queue);
+}
+
+void ns_api_activate(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	const Longwave__Ns__V1__ActivateRequest *r = (const Longwave__Ns__V1__ActivateRequest *)req;
+	if (!r->session)
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "session is missing");
+	else
+		begin(arg, c, req, r->session->dev_eui, activate);
+}
+
+static void deactivate(struct session_call *s, struct ns_device *d)
+{
+	commit(s, d, NS_SESSION_DELETE, true);
+}
+
+void ns_api_deactivate(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, deactivate);
+}
+
+static void get_session(struct session_call *s, struct ns_device *d)
+{
+	Longwave__Ns__V1__GetSessionResponse resp = LONGWAVE__NS__V1__GET_SESSION_RESPONSE__INIT;
+	Longwave__Ns__V1__Session session = LONGWAVE__NS__V1__SESSION__INIT;
+	if (d->has_session) {
+		ns_session_to_pb(d->dev_eui, &d->session, grpc_call_arena(s->call), &session);
+		resp.session = &session;
+	}
+	grpc_call_reply(s->call, &resp.base);
+	free(s);
+}
+
+void ns_api_get_session(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, get_session);
+}
+
+/* ---- addresses ---- */
+
+struct address_call {
+	struct ns_api *api;
+	struct grpc_call *call;
+	struct ns_addr_check check;
+	unsigned attempts;
+};
+
+static void try_address(struct address_call *s)
+{
+	struct ns_store_port port;
+	struct ns_addr_check *v[1] = {&s->check};
+	s->check.addr = ns_random_devaddr(s->api->o.devaddr_prefix, s->api->o.rng);
+	ns_store_fill_port(s->api->o.store, &port);
+	port.addr_check(port.self, v, 1);
+}
+
+static void on_checked(struct ns_addr_check *req)
+{
+	struct address_call *s = req->owner;
+	if (!req->err && req->in_use && ++s->attempts < ADDRESS_ATTEMPTS) {
+		try_address(s);
+		return;
+	}
+	if (req->err) {
+		ns_api_fail(s->call, req->err, "addresses in use cannot be read");
+	} else if (req->in_use) {
+		grpc_call_finish(s->call, GRPC_RESOURCE_EXHAUSTED, "no free device address was found");
+	} else {
+		Longwave__Ns__V1__GetRandomDevAddrResponse resp = LONGWAVE__NS__V1__GET_RANDOM_DEV_ADDR_RESPONSE__INIT;
+		char text[LW_DEVADDR_TEXT];
+		resp.dev_addr = lw_devaddr_print(req->addr, text);
+		grpc_call_reply(s->call, &resp.base);
+	}
+	free(s);
+}
+
+void ns_api_random_dev_addr(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	struct address_call *s = lw_xcalloc(1, sizeof(*s));
+	(void)req;
+	s->api = arg;
+	s->call = c;
+	s->check = (struct ns_addr_check){.done = on_checked, .owner = s};
+	try_address(s);
+}
+
+/* ---- regions ---- */
+
+void ns_api_list_regions(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	struct ns_api *a = arg;
+	struct lw_arena *arena = grpc_call_arena(c);
+	Longwave__Ns__V1__ListRegionsResponse resp = LONGWAVE__NS__V1__LIST_REGIONS_RESPONSE__INIT;
+	(void)req;
+	resp.regions = LW_ARENA_ARRAY(arena, Longwave__Ns__V1__RegionConfig *, a->o.n_regions);
+	for (size_t i = 0; i < a->o.n_regions; i++) {
+		const struct ns_region_config *rc = a->o.regions[i];
+		Longwave__Ns__V1__RegionConfig *out = LW_ARENA_NEW(arena, Longwave__Ns__V1__RegionConfig);
+		struct lw_plan plan;
+		longwave__ns__v1__region_config__init(out);
+		out->id = lw_arena_strdup(arena, rc->id);
+		out->region = (Common__Region)rc->region;
+		out->description = lw_arena_strdup(arena, rc->description);
+		out->topic_prefix = lw_arena_strdup(arena, rc->topic_prefix);
+		ns_region_config_plan(rc, &plan);
+		out->uplink_frequencies_hz = LW_ARENA_ARRAY(arena, uint32_t, plan.n);
+		for (unsigned k = 0; k < plan.n; k++) {
+			struct lw_channel ch;
+			if (lw_plan_enabled(&plan, k) && lw_plan_channel(&plan, k, &ch) == 0)
+				out->uplink_frequencies_hz[out->n_uplink_frequencies_hz++] = ch.hz;
+		}
+		resp.regions[resp.n_regions++] = out;
+	}
+	grpc_call_reply(c, &resp.base);
+}

@@ -1,0 +1,129 @@
+/* The frame log as the API shows it: what was stored, then what is new. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/xmalloc.h"
+#include "network-server/link/api_impl.h"
+#include "network-server/link/frame_log.h"
+
+#define DEFAULT_LIMIT 50
+#define MAX_LIMIT 1000
+
+struct frame_call {
+	struct grpc_call *call;
+	const Longwave__Ns__V1__StreamFramesRequest *req;
+	struct ns_frame_follow *follow;
+	bool list;
+	Longwave__Ns__V1__ListFramesResponse answer;
+	size_t cap;
+};
+
+/* Stream ids are milliseconds-number. */
+static bool after(const char *id, const char *than)
+{
+	char *a_end, *b_end;
+	unsigned long long a = strtoull(id, &a_end, 10), b = strtoull(than, &b_end, 10);
+	if (a != b)
+		return a > b;
+	return (*a_end ? strtoull(a_end + 1, NULL, 10) : 0) > (*b_end ? strtoull(b_end + 1, NULL, 10) : 0);
+}
+
+static void on_frame(void *arg, Longwave__Ns__V1__Frame *frame)
+{
+	struct frame_call *f = arg;
+	if (f->req->only_dropped && frame->outcome != LONGWAVE__V1__OUTCOME__DROPPED)
+		return;
+	if (f->req->after_id[0] && !after(frame->id, f->req->after_id))
+		return;
+	if (!f->list) {
+		/* A reader who does not keep up misses frames: the log is for people. */
+		if (grpc_call_writable(f->call))
+			grpc_call_send(f->call, &frame->base);
+		return;
+	}
+	if (f->answer.n_frames == f->cap)
+		return;
+	/* The frame is the log's; the answer keeps a copy. */
+	size_t n = longwave__ns__v1__frame__get_packed_size(frame);
+	uint8_t *bytes = lw_xmalloc(n);
+	longwave__ns__v1__frame__pack(frame, bytes);
+	f->answer.frames[f->answer.n_frames++] = longwave__ns__v1__frame__unpack(NULL, n, bytes);
+	free(bytes);
+}
+
+static void end(struct frame_call *f)
+{
+	ns_frame_log_unfollow(f->follow);
+	for (size_t i = 0; i < f->answer.n_frames; i++)
+		longwave__ns__v1__frame__free_unpacked(f->answer.frames[i], NULL);
+	free(f->answer.frames);
+	free(f);
+}
+
+static void on_caught_up(void *arg)
+{
+	struct frame_call *f = arg;
+	if (!f->list)
+		return;
+	grpc_call_reply(f->call, &f->answer.base);
+	end(f);
+}
+
+static void on_cancel(struct grpc_call *c)
+{
+	struct frame_call *f = grpc_call_user(c);
+	grpc_call_finish(c, GRPC_CANCELLED, NULL);
+	if (f)
+		end(f);
+}
+
+static const struct grpc_call_events EVENTS = {.cancel = on_cancel};
+
+static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage *msg, bool list)
+{
+	const Longwave__Ns__V1__StreamFramesRequest *req = (const Longwave__Ns__V1__StreamFramesRequest *)msg;
+	struct lw_dev_eui dev;
+	struct lw_gateway_id gw;
+	char key[LW_EUI_TEXT];
+	bool by_gateway = req->gateway_id[0] != 0;
+	if (by_gateway == (req->dev_eui[0] != 0)) {
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "exactly one of dev_eui and gateway_id is wanted");
+		return;
+	}
+	if (by_gateway ? lw_gateway_id_parse(&gw, req->gateway_id) : lw_dev_eui_parse(&dev, req->dev_eui)) {
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "not an EUI of 16 hex digits");
+		return;
+	}
+	if (by_gateway)
+		lw_gateway_id_print(gw, key);
+	else
+		lw_dev_eui_print(dev, key);
+	struct frame_call *f = lw_xcalloc(1, sizeof(*f));
+	f->call = c;
+	f->req = req;
+	f->list = list;
+	longwave__ns__v1__list_frames_response__init(&f->answer);
+	size_t limit = req->limit ? req->limit : DEFAULT_LIMIT;
+	limit = limit < MAX_LIMIT ? limit : MAX_LIMIT;
+	f->cap = limit;
+	f->answer.frames = list ? lw_xcalloc(limit, sizeof(*f->answer.frames)) : NULL;
+	f->follow = ns_frame_log_follow(a->o.frame_log, by_gateway ? NULL : key, by_gateway ? key : NULL, limit,
+					on_frame, on_caught_up, f);
+	if (!f->follow) {
+		grpc_call_finish(c, GRPC_FAILED_PRECONDITION, "this network-server keeps no frame log");
+		end(f);
+		return;
+	}
+	grpc_call_set_user(c, f);
+	grpc_call_set_events(c, &EVENTS);
+}
+
+void ns_api_stream_frames(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, false);
+}
+
+void ns_api_list_frames(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, true);
+}

@@ -1,0 +1,400 @@
+#include "network-server/link/gw_mqtt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "common/base/xmalloc.h"
+#include "common/io/journal.h"
+#include "common/pb/pbjson.h"
+#include "common/runtime/log.h"
+#include "common/runtime/loop.h"
+#include "common/runtime/metrics.h"
+
+#define MAX_PAYLOAD (256u * 1024u)
+#define RETRY_MS 500 /* pause before a reception is offered again */
+#define HEAD 10      /* of a journal record: kind, length of the region's id, time of reception */
+
+/* A message that the flows had no room for. */
+struct deferred {
+	struct deferred *next;
+	struct ns_gw_message m;
+	uint8_t bytes[];
+};
+
+struct ns_gw_mqtt {
+	struct ns_gw_mqtt_opts o;
+	struct mqtt *mqtt;
+	struct journal *journal;
+	struct lw_map json_gateways; /* EUI → this: speaks JSON */
+	struct lw_map kept;          /* journal position → a copy, until the reception has had its effect */
+	struct deferred *retries;    /* the store was away: offered again */
+	struct rt_timer retry_timer;
+	struct deferred *first, *last;
+	bool paused;  /* no room */
+	bool stopped; /* draining */
+	struct rt_tick *tick;
+	struct rt_metric *received, *unknown_topic, *sent, *failed;
+};
+
+static const char *const KINDS[] = {"up", "stats", "ack"};
+
+/* ---- in ---- */
+
+struct topic {
+	const struct ns_region_config *region;
+	enum ns_gw_event kind;
+	struct lw_gateway_id gateway;
+};
+
+/* <prefix>/gateway/<16 hex>/event/<kind> */
+static bool parse_topic(const struct ns_gw_mqtt *g, const char *text, struct topic *out)
+{
+	const char *gateway = strstr(text, "gateway/");
+	if (!gateway || (gateway != text && gateway[-1] != '/'))
+		return false;
+	size_t n_prefix = gateway == text ? 0 : (size_t)(gateway - text) - 1;
+	const char *id = gateway + strlen("gateway/");
+	if (strlen(id) < 24 || lw_gateway_id_parse_n(&out->gateway, id, 16) || strncmp(id + 16, "/event/", 7) != 0)
+		return false;
+	out->region = NULL;
+	for (size_t i = 0; i < g->o.n_regions; i++) {
+		const struct ns_region_config *rc = g->o.regions[i];
+		if (strlen(rc->topic_prefix) == n_prefix && strncmp(rc->topic_prefix, text, n_prefix) == 0)
+			out->region = rc;
+	}
+	for (size_t k = 0; out->region && k < sizeof(KINDS) / sizeof(KINDS[0]); k++) {
+		if (strcmp(id + 23, KINDS[k]) == 0) {
+			out->kind = (enum ns_gw_event)k;
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct deferred *copy(const struct ns_gw_message *m)
+{
+	struct deferred *d = lw_xmalloc(sizeof(*d) + m->payload.n);
+	d->next = NULL;
+	d->m = *m;
+	if (m->payload.n)
+		memcpy(d->bytes, m->payload.p, m->payload.n);
+	d->m.payload = lw_span(d->bytes, m->payload.n);
+	return d;
+}
+
+static void keep(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
+{
+	if (m->journal_position)
+		free(lw_map_put(&g->kept, m->journal_position, copy(m)));
+}
+
+static void defer(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
+{
+	struct deferred *d = copy(m);
+	*(g->last ? &g->last->next : &g->first) = d;
+	g->last = d;
+}
+
+static void offer(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
+{
+	if (g->first || g->o.on_message(g->o.arg, m) == LW_EFULL) {
+		defer(g, m);
+		g->paused = true;
+		if (g->mqtt)
+			mqtt_pause(g->mqtt);
+	}
+}
+
+/* Frames and acknowledgements must survive this process; statistics come again. */
+static uint64_t journal(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
+{
+	size_t n_id = strlen(m->region->id);
+	uint8_t stack[2048], *record = stack;
+	size_t n = HEAD + n_id + m->payload.n;
+	uint64_t position = 0;
+	if (n > sizeof(stack))
+		record = lw_xmalloc(n);
+	record[0] = (uint8_t)m->kind;
+	record[1] = (uint8_t)n_id;
+	lw_put_le64(record + 2, (uint64_t)m->received_at_ns);
+	memcpy(record + HEAD, m->region->id, n_id);
+	if (m->payload.n)
+		memcpy(record + HEAD + n_id, m->payload.p, m->payload.n);
+	int err = journal_append(g->journal, lw_span(record, n), &position);
+	if (err)
+		RT_LOG_ERROR(g->o.log, "inbox journal refuses a frame", rt_err(err));
+	if (record != stack)
+		free(record);
+	return err ? 0 : position;
+}
+
+static void on_message(void *arg, const struct mqtt_message *msg)
+{
+	struct ns_gw_mqtt *g = arg;
+	struct topic topic;
+	if (!parse_topic(g, msg->topic, &topic)) {
+		rt_metric_inc(g->unknown_topic);
+		return;
+	}
+	rt_metric_inc_at(g->received, topic.kind);
+	bool json = memmem(msg->payload.p, msg->payload.n, "gatewayId", 9) != NULL;
+	uint64_t id = lw_gateway_id_u64(topic.gateway);
+	if (json)
+		lw_map_put(&g->json_gateways, id, g);
+	else if (lw_map_count(&g->json_gateways))
+		lw_map_remove(&g->json_gateways, id);
+	struct ns_gw_message m = {.kind = topic.kind,
+				  .region = topic.region,
+				  .payload = msg->payload,
+				  .received_at_ns = rt_loop_now_ns(g->o.loop)};
+	if (m.kind != NS_GW_STATS)
+		m.journal_position = journal(g, &m);
+	keep(g, &m);
+	offer(g, &m);
+}
+
+static void before_ack(void *arg)
+{
+	struct ns_gw_mqtt *g = arg;
+	int err = journal_commit(g->journal);
+	if (err)
+		RT_LOG_ERROR(g->o.log, "inbox journal cannot be written", rt_err(err));
+}
+
+/* Done marks of the tick; nothing to write, nothing happens. */
+static void on_tick(void *arg)
+{
+	struct ns_gw_mqtt *g = arg;
+	journal_commit(g->journal);
+}
+
+static int on_replay(void *arg, uint64_t position, struct lw_span record)
+{
+	struct ns_gw_mqtt *g = arg;
+	const struct ns_region_config *region = NULL;
+	size_t n_id = record.n >= HEAD ? record.p[1] : 0;
+	if (record.n >= HEAD + n_id)
+		for (size_t i = 0; i < g->o.n_regions; i++)
+			if (strlen(g->o.regions[i]->id) == n_id && !memcmp(g->o.regions[i]->id, record.p + HEAD, n_id))
+				region = g->o.regions[i];
+	if (!region) { /* a region that is no longer served */
+		journal_done(g->journal, position);
+		return 0;
+	}
+	struct ns_gw_message m = {.kind = (enum ns_gw_event)record.p[0],
+				  .region = region,
+				  .payload = lw_span(record.p + HEAD + n_id, record.n - HEAD - n_id),
+				  .journal_position = position,
+				  .received_at_ns = (int64_t)lw_get_le64(record.p + 2),
+				  .is_replay = true};
+	keep(g, &m);
+	if (g->first || g->o.on_message(g->o.arg, &m) == LW_EFULL)
+		defer(g, &m);
+	return 0;
+}
+
+void ns_gw_mqtt_room(struct ns_gw_mqtt *g)
+{
+	while (g->first) {
+		struct deferred *d = g->first;
+		if (g->o.on_message(g->o.arg, &d->m) == LW_EFULL)
+			return;
+		g->first = d->next;
+		if (!g->first)
+			g->last = NULL;
+		free(d);
+	}
+	g->paused = false;
+	if (!g->stopped && g->mqtt)
+		mqtt_resume(g->mqtt);
+}
+
+/* ---- out ---- */
+
+static void on_published(void *arg, int err)
+{
+	struct ns_gw_mqtt *g = arg;
+	if (err)
+		rt_metric_inc(g->failed);
+}
+
+int ns_gw_mqtt_send(struct ns_gw_mqtt *g, const struct ns_region_config *rc, const Gw__DownlinkFrame *frame,
+		    const struct lw_schema *schema)
+{
+	struct lw_gateway_id id;
+	char topic[128];
+	struct lw_buf buf;
+	if (!g->mqtt || lw_gateway_id_parse(&id, frame->gateway_id))
+		return LW_EUNAVAILABLE;
+	snprintf(topic, sizeof(topic), "%s%sgateway/%s/command/down", rc->topic_prefix, rc->topic_prefix[0] ? "/" : "",
+		 frame->gateway_id);
+	lw_buf_init(&buf, MAX_PAYLOAD);
+	int err = 0;
+	if (lw_map_find(&g->json_gateways, lw_gateway_id_u64(id))) {
+		err = lw_pbjson_encode(schema, &frame->base, LW_PBJSON_GW, &buf);
+	} else {
+		size_t n = gw__downlink_frame__get_packed_size(frame);
+		uint8_t *p = lw_buf_reserve(&buf, n ? n : 1);
+		if (p)
+			lw_buf_commit(&buf, gw__downlink_frame__pack(frame, p));
+		else
+			err = LW_EBIG;
+	}
+	if (!err)
+		err = mqtt_publish(g->mqtt, topic, buf.p, buf.n, (uint8_t)g->o.qos, false, on_published, g);
+	rt_metric_inc(err ? g->failed : g->sent);
+	lw_buf_deinit(&buf);
+	return err ? LW_EUNAVAILABLE : 0;
+}
+
+void ns_gw_mqtt_done(struct ns_gw_mqtt *g, uint64_t position)
+{
+	if (!position)
+		return;
+	journal_done(g->journal, position);
+	free(lw_map_remove(&g->kept, position));
+}
+
+void ns_gw_mqtt_retry(struct ns_gw_mqtt *g, uint64_t position)
+{
+	struct deferred *d = position ? lw_map_remove(&g->kept, position) : NULL;
+	if (!d)
+		return;
+	d->next = g->retries;
+	g->retries = d;
+	if (!rt_timer_armed(&g->retry_timer))
+		rt_timer_start(&g->retry_timer, RETRY_MS);
+}
+
+static void on_retry_timer(struct rt_timer *t, void *arg)
+{
+	struct ns_gw_mqtt *g = arg;
+	struct deferred *all = g->retries, *in_order = NULL;
+	(void)t;
+	g->retries = NULL;
+	while (all) {
+		struct deferred *d = all;
+		all = d->next;
+		d->next = in_order;
+		in_order = d;
+	}
+	while (in_order) {
+		struct deferred *d = in_order;
+		in_order = d->next;
+		d->m.is_replay = true;
+		keep(g, &d->m);
+		offer(g, &d->m);
+		free(d);
+	}
+}
+
+/* ---- life ---- */
+
+static void on_connect(void *arg, bool session_present)
+{
+	struct ns_gw_mqtt *g = arg;
+	(void)session_present;
+	g->o.on_state(g->o.arg, true, NULL);
+}
+
+static void on_disconnect(void *arg, int err, const char *text)
+{
+	struct ns_gw_mqtt *g = arg;
+	(void)err;
+	g->o.on_state(g->o.arg, false, text);
+}
+
+static int connect_broker(struct ns_gw_mqtt *g, struct lw_diag *diag)
+{
+	struct mqtt_opts opts = g->o.mqtt;
+	opts.clean_session = false;
+	opts.on_message = on_message;
+	opts.before_ack = before_ack;
+	opts.on_connect = on_connect;
+	opts.on_disconnect = on_disconnect;
+	opts.arg = g;
+	g->mqtt = mqtt_new(g->o.loop, g->o.log, &opts, diag);
+	if (!g->mqtt)
+		return LW_EINVAL;
+	for (size_t i = 0; i < g->o.n_regions; i++) {
+		const char *prefix = g->o.regions[i]->topic_prefix;
+		char filter[160];
+		snprintf(filter, sizeof(filter), "$share/%s/%s%sgateway/+/event/+", g->o.share, prefix,
+			 prefix[0] ? "/" : "");
+		mqtt_subscribe(g->mqtt, filter, (uint8_t)g->o.qos);
+	}
+	if (g->paused)
+		mqtt_pause(g->mqtt);
+	return 0;
+}
+
+int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, struct lw_diag *diag)
+{
+	struct ns_gw_mqtt *g = lw_xcalloc(1, sizeof(*g));
+	struct journal_opts jo = {.dir = o->journal_dir, .fdatasync = o->journal_sync};
+	g->o = *o;
+	lw_map_init(&g->json_gateways);
+	lw_map_init(&g->kept);
+	rt_timer_init(&g->retry_timer, o->loop, "inbox_retry", on_retry_timer, g);
+	int err = journal_open(&g->journal, &jo, diag);
+	if (err) {
+		free(g);
+		return err;
+	}
+	/* Everything that the flows do with replayed frames needs *out. */
+	*out = g;
+	g->received = rt_counter_vec(o->metrics, "gateway_events_total", "Messages of gateways taken from the broker",
+				     "event", KINDS, sizeof(KINDS) / sizeof(KINDS[0]));
+	g->unknown_topic =
+		rt_counter(o->metrics, "gateway_unknown_topics_total", "Messages on topics that mean nothing here");
+	g->sent = rt_counter(o->metrics, "gateway_commands_total", "Downlink commands handed to the broker");
+	g->failed = rt_counter(o->metrics, "gateway_command_failures_total",
+			       "Downlink commands that the broker did not take");
+	g->tick = rt_loop_on_tick(o->loop, RT_TICK_OUTPUT, "journal", on_tick, g);
+	journal_replay(g->journal, on_replay, g);
+	g->paused = g->first != NULL;
+	err = connect_broker(g, diag);
+	if (err) {
+		ns_gw_mqtt_free(g);
+		*out = NULL;
+	}
+	return err;
+}
+
+void ns_gw_mqtt_pause(struct ns_gw_mqtt *g)
+{
+	g->stopped = true;
+	mqtt_pause(g->mqtt);
+}
+
+static void free_list(struct deferred *d)
+{
+	while (d) {
+		struct deferred *next = d->next;
+		free(d);
+		d = next;
+	}
+}
+
+void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
+{
+	if (!g)
+		return;
+	mqtt_free(g->mqtt);
+	rt_tick_remove(g->tick);
+	journal_close(g->journal);
+	rt_timer_stop(&g->retry_timer);
+	size_t it = 0;
+	uint64_t position;
+	void *value;
+	while (lw_map_next(&g->kept, &it, &position, &value))
+		free(value);
+	lw_map_deinit(&g->kept);
+	lw_map_deinit(&g->json_gateways);
+	free_list(g->first);
+	free_list(g->retries);
+	free(g);
+}

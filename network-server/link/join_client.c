@@ -1,0 +1,263 @@
+#include "network-server/link/join_client.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hex.h"
+#include "common/base/rng.h"
+#include "common/base/xmalloc.h"
+#include "common/crypto/keywrap.h"
+#include "common/runtime/log.h"
+
+#define MAX_ANSWER 4096
+
+struct ns_join_client {
+	struct ns_join_client_opts o;
+	struct http_client *http;
+	struct ns_join_server *servers;
+	struct ns_kek *keks;
+};
+
+struct asking {
+	struct ns_join_client *c;
+	struct ns_join_ask *ask;
+	const struct ns_join_server *server;
+	uint32_t transaction_id;
+};
+
+static char *print_hex(struct lw_span s, char *out)
+{
+	lw_hex_encode(s.p, s.n, out);
+	return out;
+}
+
+int ns_join_build(const struct ns_join_ask *ask, uint32_t transaction_id, struct lw_buf *out)
+{
+	char netid[LW_NETID_TEXT], join_eui[LW_EUI_TEXT], dev_eui[LW_EUI_TEXT], devaddr[LW_DEVADDR_TEXT];
+	char phy[2 * 64 + 1], cflist[2 * 16 + 1];
+	if (ask->phy.n > 64)
+		return LW_EBIG;
+	lw_buf_printf(out,
+		      "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"%s\",\"ReceiverID\":\"%s\",\"TransactionID\":%u,"
+		      "\"MessageType\":\"JoinReq\",\"MACVersion\":\"%s\",\"PHYPayload\":\"%s\",\"DevEUI\":\"%s\","
+		      "\"DevAddr\":\"%s\","
+		      "\"DLSettings\":\"%02x\",\"RxDelay\":%u",
+		      lw_netid_print(ask->netid, netid), lw_join_eui_print(ask->join_eui, join_eui), transaction_id,
+		      lw_mac_version_text(ask->mac_version), print_hex(ask->phy, phy),
+		      lw_dev_eui_print(ask->dev_eui, dev_eui), lw_devaddr_print(ask->devaddr, devaddr),
+		      ask->dl_settings, ask->rx_delay_s);
+	if (ask->has_cflist)
+		lw_buf_printf(out, ",\"CFList\":\"%s\"", print_hex(lw_span(ask->cflist, sizeof(ask->cflist)), cflist));
+	lw_buf_append_str(out, "}");
+	return out->err;
+}
+
+static const char *text(json_object *o, const char *name)
+{
+	json_object *v = NULL;
+	if (!o || !json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_string))
+		return "";
+	return json_object_get_string(v);
+}
+
+/* Hex text, with or without 0x, into the arena. */
+static struct lw_span hex_member(json_object *o, const char *name, size_t max, struct lw_arena *arena)
+{
+	const char *t = text(o, name);
+	if (t[0] == '0' && (t[1] == 'x' || t[1] == 'X'))
+		t += 2;
+	size_t n = strlen(t) / 2;
+	uint8_t *p = n && n <= max ? lw_arena_alloc(arena, n) : NULL;
+	if (!p || lw_hex_decode(t, 2 * n, p, n) < 0)
+		return lw_span(NULL, 0);
+	return lw_span(p, n);
+}
+
+/* False: absent, or wrapped with a key that we do not have. */
+static bool read_key(json_object *root, const char *name, const struct ns_kek *keks, size_t n_keks,
+		     struct lw_arena *arena, struct lw_key *out)
+{
+	json_object *env = NULL;
+	if (!json_object_object_get_ex(root, name, &env) || !json_object_is_type(env, json_type_object))
+		return false;
+	const char *label = text(env, "KEKLabel");
+	struct lw_span key = hex_member(env, "AESKey", 24, arena);
+	if (!label[0] && key.n == sizeof(out->b)) {
+		memcpy(out->b, key.p, key.n);
+		return true;
+	}
+	for (size_t i = 0; i < n_keks; i++)
+		if (strcmp(keks[i].label, label) == 0 && key.n == 24)
+			return lw_keyunwrap(&keks[i].key, key.p, key.n, out->b) == (int)sizeof(out->b);
+	return false;
+}
+
+static enum ns_join_result result_of(const char *code, const char *description)
+{
+	if (strcmp(code, "Success") == 0)
+		return NS_JOIN_OK;
+	if (strcmp(code, "MICFailed") == 0)
+		return NS_JOIN_MIC;
+	if (strcmp(code, "UnknownDevEUI") == 0)
+		return NS_JOIN_UNKNOWN_DEV;
+	if (strcmp(code, "FrameReplayed") == 0 ||
+	    (strcmp(code, "JoinReqFailed") == 0 && strcasestr(description, "nonce")))
+		return NS_JOIN_NONCE_REUSED;
+	if (strcmp(code, "UnknownReceiver") == 0 || strcmp(code, "UnkownReceiver") == 0)
+		return NS_JOIN_UNKNOWN_EUI;
+	return NS_JOIN_REFUSED;
+}
+
+static bool read_session(struct ns_join_ask *ask, json_object *root, const struct ns_kek *keks, size_t n_keks,
+			 bool is_own)
+{
+	struct lw_span id = hex_member(root, "SessionKeyID", NS_KEY_ID_MAX, ask->arena);
+	json_object *env = NULL;
+	ask->accept = hex_member(root, "PHYPayload", 64, ask->arena);
+	ask->session_key_id_len = (uint8_t)id.n;
+	if (id.n)
+		memcpy(ask->session_key_id, id.p, id.n);
+	ask->is_10 = read_key(root, "NwkSKey", keks, n_keks, ask->arena, &ask->f_nwk_s_int_key);
+	if (ask->is_10) {
+		ask->s_nwk_s_int_key = ask->nwk_s_enc_key = ask->f_nwk_s_int_key;
+	} else if (!read_key(root, "FNwkSIntKey", keks, n_keks, ask->arena, &ask->f_nwk_s_int_key) ||
+		   !read_key(root, "SNwkSIntKey", keks, n_keks, ask->arena, &ask->s_nwk_s_int_key) ||
+		   !read_key(root, "NwkSEncKey", keks, n_keks, ask->arena, &ask->nwk_s_enc_key)) {
+		snprintf(ask->detail, sizeof(ask->detail), "the answer has no session keys that we can read");
+		return false;
+	}
+	ask->is_foreign = !is_own;
+	ask->app_s_key_kek = "";
+	if (!is_own && json_object_object_get_ex(root, "AppSKey", &env) && json_object_is_type(env, json_type_object)) {
+		ask->app_s_key = hex_member(env, "AESKey", 24, ask->arena);
+		const char *label = lw_arena_strdup(ask->arena, text(env, "KEKLabel"));
+		ask->app_s_key_kek = label ? label : "";
+	}
+	if (!ask->accept.n) {
+		snprintf(ask->detail, sizeof(ask->detail), "the answer has no PHYPayload");
+		return false;
+	}
+	return true;
+}
+
+void ns_join_read(struct ns_join_ask *ask, struct lw_span json, uint32_t transaction_id, const struct ns_kek *keks,
+		  size_t n_keks, bool is_own)
+{
+	json_tokener *t = json_tokener_new_ex(8);
+	json_object *root = json.n ? json_tokener_parse_ex(t, (const char *)json.p, (int)json.n) : NULL;
+	json_object *result = NULL, *id = NULL;
+	json_tokener_free(t);
+	ask->result = NS_JOIN_REFUSED;
+	if (!root || !json_object_is_type(root, json_type_object) ||
+	    !json_object_object_get_ex(root, "Result", &result)) {
+		snprintf(ask->detail, sizeof(ask->detail), "the answer is not a JoinAns");
+	} else if (!json_object_object_get_ex(root, "TransactionID", &id) ||
+		   (uint32_t)json_object_get_int64(id) != transaction_id) {
+		snprintf(ask->detail, sizeof(ask->detail), "the answer belongs to another transaction");
+	} else {
+		const char *code = text(result, "ResultCode"), *words = text(result, "Description");
+		ask->result = result_of(code, words);
+		snprintf(ask->detail, sizeof(ask->detail), "%s%s%.60s", code, words[0] ? ": " : "", words);
+		if (ask->result == NS_JOIN_OK && !read_session(ask, root, keks, n_keks, is_own))
+			ask->result = NS_JOIN_REFUSED;
+	}
+	json_object_put(root);
+}
+
+static void on_answer(void *arg, const struct http_client_response *resp)
+{
+	struct asking *a = arg;
+	struct ns_join_ask *ask = a->ask;
+	/* Some join servers send their Result with a status other than 200. */
+	bool has_body = !resp->err && resp->body.n && (resp->status == 200 || resp->status == 400);
+	if (has_body) {
+		ns_join_read(ask, resp->body, a->transaction_id, a->c->keks, a->c->o.n_keks, a->server->is_own);
+	} else {
+		ask->result = NS_JOIN_UNAVAILABLE;
+		if (resp->err)
+			snprintf(ask->detail, sizeof(ask->detail), "join server: %.70s", resp->error);
+		else
+			snprintf(ask->detail, sizeof(ask->detail), "join server answered HTTP %d", resp->status);
+	}
+	ask->done(ask);
+	free(a);
+}
+
+static const struct ns_join_server *choose(const struct ns_join_client *c, struct lw_join_eui eui)
+{
+	const struct ns_join_server *best = NULL;
+	char hex[LW_EUI_TEXT];
+	lw_join_eui_print(eui, hex);
+	for (size_t i = 0; i < c->o.n_servers; i++) {
+		const struct ns_join_server *s = &c->servers[i];
+		size_t n = strlen(s->join_eui_prefix);
+		if (strncasecmp(s->join_eui_prefix, hex, n) == 0 && (!best || n > strlen(best->join_eui_prefix)))
+			best = s;
+	}
+	return best;
+}
+
+static void ask_one(struct ns_join_client *c, struct ns_join_ask *ask)
+{
+	const struct ns_join_server *server = choose(c, ask->join_eui);
+	struct lw_buf body;
+	char authorization[600];
+	const char *headers[1] = {authorization};
+	if (!server) {
+		ask->result = NS_JOIN_UNKNOWN_EUI;
+		snprintf(ask->detail, sizeof(ask->detail), "no join server is configured for this JoinEUI");
+		ask->done(ask);
+		return;
+	}
+	struct asking *a = lw_xmalloc(sizeof(*a));
+	*a = (struct asking){c, ask, server, lw_rng_u32(c->o.rng)};
+	lw_buf_init(&body, MAX_ANSWER);
+	ns_join_build(ask, a->transaction_id, &body);
+	snprintf(authorization, sizeof(authorization), "Authorization: %s", server->authorization);
+	struct http_client_request req = {.method = "POST",
+					  .url = server->url,
+					  .body = lw_buf_span(&body),
+					  .content_type = "application/json",
+					  .headers = headers,
+					  .n_headers = server->authorization[0] != 0,
+					  .timeout_ms = c->o.timeout_ms,
+					  .max_response = MAX_ANSWER};
+	http_client_send(c->http, &req, on_answer, a);
+	lw_buf_deinit(&body);
+}
+
+static void ask_all(void *self, struct ns_join_ask **v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ask_one(self, v[i]);
+}
+
+struct ns_join_client *ns_join_client_new(const struct ns_join_client_opts *o)
+{
+	struct ns_join_client *c = lw_xcalloc(1, sizeof(*c));
+	struct http_client_config config = {.max_connections_per_host = 32};
+	c->o = *o;
+	c->http = http_client_new(o->loop, &config);
+	c->servers = lw_xmemdup(o->servers, o->n_servers * sizeof(*o->servers));
+	c->keks = o->n_keks ? lw_xmemdup(o->keks, o->n_keks * sizeof(*o->keks)) : NULL;
+	return c;
+}
+
+void ns_join_client_free(struct ns_join_client *c)
+{
+	if (!c)
+		return;
+	http_client_free(c->http);
+	if (c->keks)
+		lw_wipe(c->keks, c->o.n_keks * sizeof(*c->keks));
+	free(c->keks);
+	free(c->servers);
+	free(c);
+}
+
+void ns_join_client_fill_port(struct ns_join_client *c, struct ns_join_port *out)
+{
+	*out = (struct ns_join_port){.self = c, .ask = ask_all};
+}

@@ -1,0 +1,394 @@
+/* How the parts are made and joined: store → flows → links. Nothing here decides anything about a frame. */
+#include "network-server/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/xmalloc.h"
+#include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
+
+#define DRAIN_POLL_MS 20
+
+/* ---- drops and outcomes, counted by reason ---- */
+
+enum { N_OUTCOMES = 5, N_REASONS = 96, N_FLOWS = 5 };
+static const char *const FLOWS[N_FLOWS] = {"uplink", "join", "downlink", "stats", "tx_ack"};
+static const char *const DROPS[N_FLOWS] = {"uplink_drops_total", "join_drops_total", "downlink_drops_total",
+					   "stats_drops_total", "tx_ack_drops_total"};
+
+struct ns_outcome_metrics {
+	const char *reasons[N_REASONS];
+	struct rt_metric *delivered;
+	struct rt_metric *drops[N_FLOWS];
+};
+
+static size_t flow_index(const char *flow)
+{
+	for (size_t i = 0; i < N_FLOWS; i++)
+		if (strcmp(FLOWS[i], flow) == 0)
+			return i;
+	return 0;
+}
+
+static void on_outcome(void *self, const char *flow, Longwave__V1__Outcome outcome, Longwave__V1__Reason reason)
+{
+	struct ns *ns = self;
+	size_t f = flow_index(flow);
+	if (outcome == LONGWAVE__V1__OUTCOME__DELIVERED)
+		rt_metric_inc_at(ns->outcomes->delivered, f);
+	else if (outcome != LONGWAVE__V1__OUTCOME__PENDING && (size_t)reason < N_REASONS)
+		rt_metric_inc_at(ns->outcomes->drops[f], (size_t)reason);
+}
+
+static struct ns_outcome_metrics *outcome_metrics(struct rt_metrics *m)
+{
+	struct ns_outcome_metrics *o = lw_xcalloc(1, sizeof(*o));
+	for (size_t i = 0; i < N_REASONS; i++) {
+		const ProtobufCEnumValue *v =
+			protobuf_c_enum_descriptor_get_value(&longwave__v1__reason__descriptor, (int)i);
+		o->reasons[i] = v ? v->name : NULL;
+	}
+	o->delivered = rt_counter_vec(m, "delivered_total", "Frames that reached their end", "flow", FLOWS, N_FLOWS);
+	for (size_t i = 0; i < N_FLOWS; i++)
+		o->drops[i] = rt_counter_vec(m, DROPS[i], "Frames that ended otherwise, by reason", "reason",
+					     o->reasons, N_REASONS);
+	return o;
+}
+
+static void on_frame(void *self, const Longwave__Ns__V1__Frame *frame)
+{
+	struct ns *ns = self;
+	ns_frame_log_put(ns->frame_log, frame);
+}
+
+/* ---- what the parts tell each other ---- */
+
+static int on_message(void *arg, const struct ns_gw_message *m)
+{
+	struct ns *ns = arg;
+	struct ns_inbox in = {.region = m->region,
+			      .journal_position = m->journal_position,
+			      .received_at_ns = m->received_at_ns,
+			      .is_replay = m->is_replay};
+	switch (m->kind) {
+	case NS_GW_UP:
+		return ns_flows_uplink(ns->flows, &in, m->payload);
+	case NS_GW_ACK:
+		return ns_flows_tx_ack(ns->flows, &in, m->payload);
+	case NS_GW_STATS:
+	default:
+		return ns_flows_stats(ns->flows, &in, m->payload);
+	}
+}
+
+static void on_room(void *arg)
+{
+	struct ns *ns = arg;
+	if (ns->mqtt)
+		ns_gw_mqtt_room(ns->mqtt);
+}
+
+static int send_downlink(void *self, const struct ns_region_config *rc, const Gw__DownlinkFrame *frame)
+{
+	struct ns *ns = self;
+	return ns->mqtt ? ns_gw_mqtt_send(ns->mqtt, rc, frame, ns->schema) : LW_EUNAVAILABLE;
+}
+
+static void journal_done(void *self, uint64_t position)
+{
+	struct ns *ns = self;
+	if (ns->mqtt)
+		ns_gw_mqtt_done(ns->mqtt, position);
+}
+
+static void journal_retry(void *self, uint64_t position)
+{
+	struct ns *ns = self;
+	if (ns->mqtt)
+		ns_gw_mqtt_retry(ns->mqtt, position);
+}
+
+static void on_enqueued(void *arg, struct lw_dev_eui dev_eui)
+{
+	struct ns *ns = arg;
+	ns_flows_enqueue_hint(ns->flows, dev_eui);
+}
+
+static void on_events(void *arg, const struct ns_stored_event *v, size_t n)
+{
+	struct ns *ns = arg;
+	if (ns->events)
+		ns_event_stream_push(ns->events, v, n);
+}
+
+static void on_db_state(void *arg, bool up, const char *detail)
+{
+	struct ns *ns = arg;
+	rt_health_set(ns->health_db, up, detail);
+}
+
+static void on_redis_state(void *arg, bool up, const char *detail)
+{
+	struct ns *ns = arg;
+	rt_health_set(ns->health_redis, up, detail);
+}
+
+static void on_mqtt_state(void *arg, bool up, const char *detail)
+{
+	struct ns *ns = arg;
+	rt_health_set(ns->health_mqtt, up, detail);
+}
+
+/* The tables are there: from here frames are taken and calls are served. */
+static void on_store_ready(void *arg, int err, const char *detail)
+{
+	struct ns *ns = arg;
+	struct lw_diag diag = {""};
+	if (!err) {
+		char dir[512];
+		snprintf(dir, sizeof(dir), "%s/inbox", ns->conf->state_dir);
+		struct ns_gw_mqtt_opts o = {
+			.loop = ns->env.loop,
+			.log = ns->env.log,
+			.metrics = ns->env.metrics,
+			.mqtt = {.server = ns->conf->mqtt_server,
+				 .client_id = ns->origin,
+				 .username = ns->conf->mqtt_username,
+				 .password = ns->conf->mqtt_password,
+				 .ca_file = ns->conf->mqtt_ca[0] ? ns->conf->mqtt_ca : NULL,
+				 .cert_file = ns->conf->mqtt_cert[0] ? ns->conf->mqtt_cert : NULL,
+				 .key_file = ns->conf->mqtt_key[0] ? ns->conf->mqtt_key : NULL},
+			.share = ns->conf->mqtt_share,
+			.qos = (int)ns->conf->mqtt_qos,
+			.journal_dir = dir,
+			.journal_sync = ns->conf->journal_sync,
+			.regions = ns->regions,
+			.n_regions = ns->n_regions,
+			.on_message = on_message,
+			.on_state = on_mqtt_state,
+			.arg = ns,
+		};
+		err = ns_gw_mqtt_new(&ns->mqtt, &o, &diag);
+		detail = diag.text;
+	}
+	if (err) {
+		RT_LOG_ERROR(ns->env.log, "cannot start", rt_str("detail", detail), rt_err(err));
+		rt_daemon_stop(ns->env.run, 1);
+		return;
+	}
+	ns_api_open(ns->api);
+	RT_LOG_INFO(ns->env.log, "serving", rt_u64("regions", ns->n_regions));
+}
+
+/* ---- parts, in order ---- */
+
+static int choose_regions(struct ns *ns, struct lw_diag *diag)
+{
+	const struct conf_strs *want = &ns->conf->regions;
+	ns->regions = lw_xcalloc(ns_region_configs_count, sizeof(*ns->regions));
+	for (size_t i = 0; i < want->n; i++) {
+		const struct ns_region_config *rc = ns_region_config_find(want->v[i]);
+		if (!rc) {
+			lw_diag_set(diag, "network.enabled_regions: there is no region configuration \"%s\"",
+				    want->v[i]);
+			return LW_EINVAL;
+		}
+		if (ns->n_regions < ns_region_configs_count)
+			ns->regions[ns->n_regions++] = rc;
+	}
+	for (size_t i = 0; !want->n && i < ns_region_configs_count; i++)
+		ns->regions[ns->n_regions++] = &ns_region_configs[i];
+	return 0;
+}
+
+int ns_init_base(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct ns *ns = owner;
+	ns->env = *env;
+	ns->conf = env->conf;
+	lw_rng_init_system(&ns->rng);
+	ns->schema = lw_schema_new();
+	snprintf(ns->origin, sizeof(ns->origin), "longwave-ns-%s", ns->conf->replica);
+	ns->outcomes = outcome_metrics(env->metrics);
+	if (mkdir(ns->conf->state_dir, 0750) && errno != EEXIST) {
+		lw_diag_set(diag, "state_dir %s: %s", ns->conf->state_dir, strerror(errno));
+		return LW_EIO;
+	}
+	return choose_regions(ns, diag);
+}
+
+void ns_deinit_base(void *owner)
+{
+	struct ns *ns = owner;
+	lw_schema_free(ns->schema);
+	free(ns->regions);
+	free(ns->outcomes);
+}
+
+int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct ns *ns = owner;
+	struct sql_options sql = {.dsn = ns->conf->dsn, .on_state = on_db_state, .arg = ns};
+	struct redis_options redis = {.url = ns->conf->redis_url, .on_state = on_redis_state, .arg = ns};
+	ns->health_db = rt_health_add(env->run, "database");
+	ns->health_mqtt = rt_health_add(env->run, "mqtt");
+	ns->health_redis = rt_health_add(env->run, "redis");
+	int err = sql_open(&ns->db, env->loop, &sql, diag);
+	if (!err)
+		err = redis_open(&ns->redis, env->loop, &redis, diag);
+	if (err)
+		return err;
+	struct ns_store_opts o = {.loop = env->loop,
+				  .log = env->log,
+				  .db = ns->db,
+				  .origin = ns->origin,
+				  .max_cached = ns->conf->max_cached_devices,
+				  .rng = &ns->rng,
+				  .on_ready = on_store_ready,
+				  .on_events = on_events,
+				  .arg = ns};
+	ns->store = ns_store_new(&o);
+	ns->frame_log = ns_frame_log_new(ns->redis, ns->conf->frame_log_device, ns->conf->frame_log_gateway);
+	return 0;
+}
+
+void ns_deinit_store(void *owner)
+{
+	struct ns *ns = owner;
+	ns_frame_log_free(ns->frame_log);
+	ns_store_free(ns->store);
+	redis_free(ns->redis);
+	sql_free(ns->db);
+}
+
+static struct ns_join_client *new_join_client(struct ns *ns)
+{
+	const struct ns_conf *c = ns->conf;
+	const struct ns_conf_join_server *others = c->join_servers.v;
+	const struct ns_conf_kek *conf_keks = c->keks.v;
+	struct ns_join_server *servers = lw_xcalloc(c->join_servers.n + 1, sizeof(*servers));
+	struct ns_kek *keks = lw_xcalloc(c->keks.n + 1, sizeof(*keks));
+	size_t n = 0;
+	if (c->join_url[0])
+		servers[n++] = (struct ns_join_server){"", c->join_url, "", true};
+	for (size_t i = 0; i < c->join_servers.n; i++)
+		servers[n++] = (struct ns_join_server){others[i].join_eui_prefix, others[i].url,
+						       others[i].authorization, false};
+	for (size_t i = 0; i < c->keks.n; i++) {
+		keks[i].label = conf_keks[i].label;
+		lw_key_parse(&keks[i].key, conf_keks[i].kek);
+	}
+	struct ns_join_client_opts o = {.loop = ns->env.loop,
+					.log = ns->env.log,
+					.rng = &ns->rng,
+					.timeout_ms = (uint32_t)c->join_timeout_ms,
+					.servers = servers,
+					.n_servers = n,
+					.keks = keks,
+					.n_keks = c->keks.n};
+	struct ns_join_client *client = ns_join_client_new(&o);
+	lw_wipe(keks, (c->keks.n + 1) * sizeof(*keks));
+	free(keks);
+	free(servers);
+	return client;
+}
+
+int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct ns *ns = owner;
+	(void)diag;
+	ns->join = new_join_client(ns);
+	ns->geo = ns->conf->geo_address[0] ? ns_geo_client_new(env->loop, ns->conf->geo_address) : NULL;
+	ns_store_fill_port(ns->store, &ns->ports.store);
+	ns_store_fill_gateway_port(ns->store, &ns->ports.gateways);
+	ns_join_client_fill_port(ns->join, &ns->ports.join);
+	ns_geo_client_fill_port(ns->geo, &ns->ports.geo);
+	ns->ports.radio = (struct ns_radio_port){ns, send_downlink};
+	ns->ports.log = (struct ns_log_port){ns, on_frame, on_outcome};
+	ns->ports.journal = (struct ns_journal_port){ns, journal_done, journal_retry};
+	ns_flow_config_defaults(&ns->flow_config);
+	lw_netid_parse(&ns->flow_config.netid, ns->conf->net_id);
+	ns->flow_config.deduplication_window_ms = (uint32_t)ns->conf->deduplication_ms;
+	ns->flow_config.downlink_data_delay_ms = (uint32_t)ns->conf->downlink_delay_ms;
+	ns->flow_config.tx_ack_timeout_ms = (uint32_t)ns->conf->tx_ack_timeout_ms;
+	ns->flow_config.mac_commands_disabled = ns->conf->mac_commands_disabled;
+	ns->flow_config.allow_unknown_gateways = ns->conf->allow_unknown_gateways;
+	ns->flow_config.regions = ns->regions;
+	ns->flow_config.n_regions = ns->n_regions;
+	ns->flow_config.schema = ns->schema;
+	ns->flow_config.on_room = on_room;
+	ns->flow_config.on_room_arg = ns;
+	ns->flows = ns_flows_new(env->loop, &ns->ports, &ns->flow_config, &ns->rng);
+	return 0;
+}
+
+void ns_deinit_flows(void *owner)
+{
+	struct ns *ns = owner;
+	ns_flows_free(ns->flows);
+	ns_gw_mqtt_free(ns->mqtt);
+	ns->mqtt = NULL;
+	ns_geo_client_free(ns->geo);
+	ns_join_client_free(ns->join);
+}
+
+int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct ns *ns = owner;
+	ns->events = ns_event_stream_new(env->loop, ns->store, env->log, env->metrics);
+	struct ns_api_opts o = {.loop = env->loop,
+				.log = env->log,
+				.rng = &ns->rng,
+				.schema = ns->schema,
+				.bind = ns->conf->grpc_bind,
+				.store = ns->store,
+				.events = ns->events,
+				.frame_log = ns->frame_log,
+				.regions = ns->regions,
+				.n_regions = ns->n_regions,
+				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
+				.on_enqueued = on_enqueued,
+				.arg = ns};
+	int err = ns_api_new(&ns->api, &o, diag);
+	if (err) {
+		ns_event_stream_free(ns->events);
+		ns->events = NULL;
+	}
+	return err;
+}
+
+void ns_deinit_api(void *owner)
+{
+	struct ns *ns = owner;
+	ns_event_stream_free(ns->events);
+	ns->events = NULL;
+	ns_api_free(ns->api);
+}
+
+/* ---- SIGTERM: take nothing in, finish what is inside ---- */
+
+static void on_drain_timer(struct rt_timer *t, void *arg)
+{
+	struct ns *ns = arg;
+	(void)t;
+	if (ns_flows_in_flight(ns->flows) == 0) {
+		rt_timer_stop(&ns->drain_timer);
+		ns_event_stream_drain(ns->events);
+		ns_api_drain(ns->api);
+		rt_daemon_drained(ns->draining);
+	}
+}
+
+void ns_drain(void *owner, struct rt_daemon_run *run)
+{
+	struct ns *ns = owner;
+	ns->draining = run;
+	if (ns->mqtt)
+		ns_gw_mqtt_pause(ns->mqtt);
+	rt_timer_init(&ns->drain_timer, ns->env.loop, "drain", on_drain_timer, ns);
+	rt_timer_start_every(&ns->drain_timer, DRAIN_POLL_MS);
+}
