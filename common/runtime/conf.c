@@ -194,6 +194,11 @@ static int apply_pair(struct load *ld, const struct conf_table *t, void *base, c
 		lw_diag_set(ld->diag, "unknown key \"%.60s\"", full);
 		return at_line(ld, key, LW_EINVAL);
 	}
+	if (strchr(scalar(key), '.')) {
+		/* Two ways to write one key would hide that it is given twice. */
+		lw_diag_set(ld->diag, "\"%.60s\": write sections as nested keys, not with dots", full);
+		return at_line(ld, key, LW_EINVAL);
+	}
 	bool section = false;
 	for (size_t i = 0; i < t->n; i++) {
 		const char *k = t->items[i].key;
@@ -201,8 +206,7 @@ static int apply_pair(struct load *ld, const struct conf_table *t, void *base, c
 			return apply_value(ld, &t->items[i], base, key, value);
 		section = section || (strncmp(k, full, n) == 0 && k[n] == '.');
 	}
-	/* An empty or dotted key would match the start of others without being a section. */
-	if (!section || !*scalar(key) || strchr(scalar(key), '.'))
+	if (!section || !*scalar(key))
 		return at_line(ld, key, unknown_key(t, full, full, ld->diag));
 	if (value->type == YAML_MAPPING_NODE)
 		return apply_mapping(ld, t, base, full, value);
