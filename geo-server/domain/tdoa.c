@@ -16,6 +16,8 @@
 #define PRIOR_SIGMA_M 30.0
 #define PRIOR_WEIGHT 2.0
 #define OUTLIER_SIGMA 5.0
+#define MAX_OUTLIERS 8
+#define MAX_CANDIDATES 16
 #define GRID 25
 #define MAX_MINIMA 8
 #define SAME_MINIMUM_M 20.0
@@ -357,16 +359,39 @@ static struct fit without(const struct fit *f, size_t i)
 	return out;
 }
 
+/* The residual from which on a reception is tried as the outlier, so that a large problem does not take seconds. */
+static double candidate_limit(const struct fit *f, const struct minimum *m)
+{
+	double r[GEO_MAX_RECEPTIONS];
+	double top[MAX_CANDIDATES] = {0};
+	residuals(f, m->x, m->y, r);
+	for (size_t i = 0; i < f->n; i++) {
+		size_t k = MAX_CANDIDATES - 1;
+		if (fabs(r[i]) <= top[k])
+			continue;
+		for (; k > 0 && top[k - 1] < fabs(r[i]); k--)
+			top[k] = top[k - 1];
+		top[k] = fabs(r[i]);
+	}
+	return top[MAX_CANDIDATES - 1];
+}
+
 /* Leaves out a reception when the others agree without it and it then lies far off; a quarter of them at most. */
 static void drop_outliers(struct fit *f, struct minimum *best)
 {
-	for (size_t left = f->n / 4; left > 0 && f->n > 4 && freedom(f) >= 2; left--) {
+	size_t left = f->n / 4 < MAX_OUTLIERS ? f->n / 4 : MAX_OUTLIERS;
+	for (; left > 0 && f->n > 4 && freedom(f) >= 2; left--) {
 		struct minimum v[MAX_MINIMA];
+		double r[GEO_MAX_RECEPTIONS];
+		double limit = candidate_limit(f, best);
+		residuals(f, best->x, best->y, r);
 		struct minimum found = *best;
 		size_t worst = f->n;
 		if (best->cost / (freedom(f) + 1) < PRIOR_SIGMA_M * PRIOR_SIGMA_M * 4)
 			return;
 		for (size_t i = 0; i < f->n; i++) {
+			if (fabs(r[i]) < limit)
+				continue;
 			struct fit rest = without(f, i);
 			if (solvable(&rest) && search(&rest, v) > 0 && v[0].cost < found.cost) {
 				found = v[0];

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/rng.h"
 #include "geo-server/domain/geo.h"
@@ -369,6 +370,22 @@ static void test_garbage(void **state)
 						 .fine_time_ns = (uint64_t)i + 1};
 	geo_solve(&(struct geo_frame){many, 1000, 868100000, 7}, 1, &out);
 	assert_int_not_equal(out.method, GEO_UNKNOWN);
+	/* As many as fit, with times that agree on nothing: bounded work. */
+	static struct geo_reception noise[GEO_MAX_FRAMES][4];
+	struct geo_frame frames[GEO_MAX_FRAMES];
+	for (size_t i = 0; i < GEO_MAX_FRAMES; i++) {
+		for (size_t k = 0; k < 4; k++)
+			noise[i][k] = (struct geo_reception){
+				.gateway = {50 + uniform(&rng, 0, 0.1), 8 + uniform(&rng, 0, 0.1), 100},
+				.rssi_dbm = -100,
+				.fine_time_ns = 1000000 + lw_rng_below(&rng, 100000)};
+		frames[i] = (struct geo_frame){noise[i], 4, 868100000, 7};
+	}
+	clock_t start = clock();
+	geo_solve(frames, GEO_MAX_FRAMES, &out);
+	assert_int_not_equal(out.method, GEO_UNKNOWN);
+	assert_true(clock() - start < 5 * CLOCKS_PER_SEC);
+	print_message("largest problem: %ld ms\n", (long)((clock() - start) * 1000 / CLOCKS_PER_SEC));
 }
 
 int main(void)
