@@ -43,7 +43,7 @@ static size_t run_path(const char *path)
 
 int main(int argc, char **argv)
 {
-	uint8_t *none = malloc(1);
+	uint8_t *none = calloc(1, 1);
 	LLVMFuzzerTestOneInput(none, 0);
 	free(none);
 	size_t n = 1;
