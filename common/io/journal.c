@@ -220,8 +220,8 @@ static int load_segment(struct journal *j, uint64_t first, size_t *cap)
 	int fd = openat(j->dir_fd, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	uint8_t *p;
-	size_t n;
+	uint8_t *p = NULL;
+	size_t n = 0;
 	int rc = read_whole(fd, &p, &n);
 	if (rc == 0) {
 		struct segment *s = segment_add(j, first);
