@@ -47,12 +47,14 @@ void as_base_deinit(void *owner)
 static void on_db_state(void *arg, bool up, const char *detail)
 {
 	struct as *as = arg;
-	rt_health_set(as->db_health, up, detail);
+	/* Up means usable: the tables are there and the first user is made. */
+	rt_health_set(as->db_health, up && as->ready, up ? NULL : detail);
 }
 
 static void on_ready(struct as *as)
 {
 	as->ready = true;
+	rt_health_set(as->db_health, sql_is_up(as->db), NULL);
 	as_nsync_start(as->nsync);
 	RT_LOG_INFO(as->log, "database is ready");
 }
