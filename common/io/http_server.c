@@ -17,6 +17,7 @@
 #include "common/runtime/loop.h"
 
 #define STREAM_BLOCK ((size_t)32 << 10)
+#define MAX_STREAM_WRITE ((size_t)80 << 20)
 #define MAX_RUNS 16 /* of MHD in one go, while it says that it has more to do */
 
 struct http_server {
@@ -85,7 +86,7 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 	snprintf(r->method, sizeof(r->method), "%s", method);
 	r->path = lw_xstrdup(path);
 	lw_buf_init(&r->body, s->cfg.max_body);
-	lw_buf_init(&r->stream, s->cfg.stream_limit);
+	lw_buf_init(&r->stream, s->cfg.stream_limit + MAX_STREAM_WRITE);
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	if (info && info->client_addr)
 		net_addr_format(info->client_addr, r->peer);
@@ -660,7 +661,7 @@ int http_stream_write(struct http_request *r, const void *p, size_t n)
 	BUG_ON(r->state != REQ_STREAM);
 	if (!r->conn || r->closed || r->dropped)
 		return LW_ECLOSED;
-	if (r->stream.n - r->stream_off + n > r->server->cfg.stream_limit) {
+	if (http_stream_queued(r) > r->server->cfg.stream_limit || n > MAX_STREAM_WRITE) {
 		request_cut(r);
 		return LW_EFULL;
 	}

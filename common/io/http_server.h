@@ -79,8 +79,8 @@ void http_respond_text(struct http_request *r, int status, const char *text);
 
 /* A body of unknown length. */
 void http_stream_begin(struct http_request *r, int status, const struct http_header *headers, size_t n_headers);
-/* Queues. 0; LW_ECLOSED: client gone; LW_EFULL: more than stream_limit waits: the client is dropped (on_close is called
- * later). */
+/* Queues. 0; LW_ECLOSED: client gone; LW_EFULL: more than stream_limit waited already: the client is dropped (on_close
+ * is called later). One write may be larger than the limit. */
 int http_stream_write(struct http_request *r, const void *p, size_t n);
 /* Bytes queued, to hold a producer back instead of losing the client. */
 size_t http_stream_queued(const struct http_request *r);
