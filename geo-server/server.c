@@ -21,14 +21,13 @@ static int init_service(void *owner, const struct rt_daemon_env *env, struct lw_
 	static const char *const methods[] = {"unknown", "tdoa", "rssi", "gateway"};
 	struct geo_server *g = owner;
 	(void)diag;
-	g->loop = env->loop;
-	g->metrics.items = rt_counter_vec(env->metrics, "resolved_total", "Devices by the method of their position.",
+	g->resolve.items = rt_counter_vec(env->metrics, "resolved_total", "Devices by the method of their position.",
 					  "method", methods, sizeof(methods) / sizeof(methods[0]));
-	g->metrics.receptions = rt_counter(env->metrics, "receptions_total", "Receptions in requests.");
-	g->metrics.seconds = rt_histogram_seconds(env->metrics, "resolve_seconds", "Time to answer a request.");
+	g->resolve.receptions = rt_counter(env->metrics, "receptions_total", "Receptions in requests.");
+	g->resolve.seconds = rt_histogram_seconds(env->metrics, "resolve_seconds", "Time to answer a request.");
 	g->schema = lw_schema_new();
 	g->methods = grpc_methods_new();
-	geo_resolve_register(g);
+	geo_resolve_init(&g->resolve, env->loop, g->methods);
 	g->health = grpc_health_new(g->methods);
 	grpc_health_set(g->health, "longwave.geo.v1.GeoServer", true);
 	g->reflection = grpc_reflection_new(g->methods, g->schema);
@@ -38,7 +37,7 @@ static int init_service(void *owner, const struct rt_daemon_env *env, struct lw_
 static void deinit_service(void *owner)
 {
 	struct geo_server *g = owner;
-	geo_resolve_deinit(g);
+	geo_resolve_deinit(&g->resolve);
 	grpc_reflection_free(g->reflection);
 	grpc_health_free(g->health);
 	grpc_methods_free(g->methods);

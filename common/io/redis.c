@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <uv.h>
+
 #include "common/base/backoff.h"
 #include "common/base/bug.h"
 #include "common/base/clock.h"
@@ -64,7 +66,7 @@ static void command_refuse(struct command *cmd, int err)
 {
 	cmd->err = err;
 	lw_list_push_back(&cmd->r->refused, &cmd->node);
-	uv_async_send(&cmd->r->wake);
+	uv_async_send(cmd->r->wake);
 }
 
 static void run_refused(struct redis *r)
@@ -343,7 +345,7 @@ static void set_state(struct redis *r, bool up, const char *text)
 	r->announced = up ? 1 : -1;
 	snprintf(r->state_text, sizeof(r->state_text), "%s", text);
 	r->state_pending = true;
-	uv_async_send(&r->wake);
+	uv_async_send(r->wake);
 }
 
 static void script_free_all(struct redis *r)
@@ -610,6 +612,7 @@ static void url_deinit(struct redis_url *u)
 static void on_handle_closed(uv_handle_t *h)
 {
 	struct redis *r = h->data;
+	free(h);
 	if (--r->handles > 0)
 		return;
 	script_free_all(r);
@@ -724,12 +727,14 @@ static void open_with(struct redis **out, struct rt_loop *loop, const struct red
 	lw_rng_init_system(&r->rng);
 	lw_backoff_init(&r->backoff, 50, 3000);
 	uv_loop_t *uv = rt_loop_uv(loop);
-	BUG_ON(uv_async_init(uv, &r->wake, on_wake) != 0);
-	uv_timer_init(uv, &r->ticker);
-	r->wake.data = r;
-	r->ticker.data = r;
+	r->wake = lw_xcalloc(1, sizeof(*r->wake));
+	r->ticker = lw_xcalloc(1, sizeof(*r->ticker));
+	BUG_ON(uv_async_init(uv, r->wake, on_wake) != 0);
+	uv_timer_init(uv, r->ticker);
+	r->wake->data = r;
+	r->ticker->data = r;
 	r->handles = 2;
-	uv_timer_start(&r->ticker, on_tick, TICK_MS, TICK_MS);
+	uv_timer_start(r->ticker, on_tick, TICK_MS, TICK_MS);
 	*out = r;
 	start_connect(r);
 }
@@ -774,8 +779,8 @@ void redis_free(struct redis *r)
 		LW_CONTAINER_OF(n, struct command, node)->err = LW_ECANCELLED;
 	while (!lw_list_empty(&r->refused))
 		run_refused(r);
-	uv_close((uv_handle_t *)&r->wake, on_handle_closed);
-	uv_close((uv_handle_t *)&r->ticker, on_handle_closed);
+	uv_close((uv_handle_t *)r->wake, on_handle_closed);
+	uv_close((uv_handle_t *)r->ticker, on_handle_closed);
 }
 
 bool redis_is_up(const struct redis *r)

@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uv.h>
-
 #include "common/base/backoff.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
@@ -30,6 +28,8 @@ struct script {
 };
 
 struct redis_resolve;
+struct uv_async_s;
+struct uv_timer_s;
 
 struct redis {
 	struct rt_loop *loop;
@@ -53,8 +53,8 @@ struct redis {
 	bool state_pending;
 	char state_text[128];
 	bool closing;
-	uv_async_t wake;
-	uv_timer_t ticker;
+	struct uv_async_s *wake;
+	struct uv_timer_s *ticker;
 	int handles;
 	void (*on_ready)(void *arg); /* at once when the connection can be used */
 	void *on_ready_arg;

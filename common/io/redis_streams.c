@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <uv.h>
+
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "common/io/redis_impl.h"

@@ -1,7 +1,10 @@
 /* The part of the SQL adapter that both engines share: parameters, results, the life of an operation, callbacks. */
 #include "common/io/sql.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#include <uv.h>
 
 #include "common/base/bug.h"
 #include "common/base/clock.h"
@@ -472,7 +475,7 @@ void sql_tx_discard(struct sql_tx *tx)
 
 void sql_wake(struct sql_db *db)
 {
-	uv_async_send(&db->wake);
+	uv_async_send(db->wake);
 }
 
 void sql_set_state(struct sql_db *db, bool up, const char *text)
@@ -508,6 +511,7 @@ static void on_tick(uv_timer_t *h)
 static void on_handle_closed(uv_handle_t *h)
 {
 	struct sql_db *db = h->data;
+	free(h);
 	if (--db->handles > 0)
 		return;
 	size_t it = 0;
@@ -523,8 +527,8 @@ static void on_handle_closed(uv_handle_t *h)
 
 static void close_handles(struct sql_db *db)
 {
-	uv_close((uv_handle_t *)&db->wake, on_handle_closed);
-	uv_close((uv_handle_t *)&db->ticker, on_handle_closed);
+	uv_close((uv_handle_t *)db->wake, on_handle_closed);
+	uv_close((uv_handle_t *)db->ticker, on_handle_closed);
 }
 
 static void set_defaults(struct sql_options *o)
@@ -557,10 +561,12 @@ int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options
 	lw_list_init(&db->finished);
 	lw_list_init(&db->migrations);
 	uv_loop_t *uv = rt_loop_uv(loop);
-	BUG_ON(uv_async_init(uv, &db->wake, on_wake) != 0);
-	uv_timer_init(uv, &db->ticker);
-	db->wake.data = db;
-	db->ticker.data = db;
+	db->wake = lw_xcalloc(1, sizeof(*db->wake));
+	db->ticker = lw_xcalloc(1, sizeof(*db->ticker));
+	BUG_ON(uv_async_init(uv, db->wake, on_wake) != 0);
+	uv_timer_init(uv, db->ticker);
+	db->wake->data = db;
+	db->ticker->data = db;
 	db->handles = 2;
 	db->engine = dsn.sqlite ? &sql_engine_sqlite : &sql_engine_pg;
 	rc = db->engine->open(db, diag);
@@ -569,7 +575,7 @@ int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options
 		close_handles(db);
 		return rc;
 	}
-	uv_timer_start(&db->ticker, on_tick, TICK_MS, TICK_MS);
+	uv_timer_start(db->ticker, on_tick, TICK_MS, TICK_MS);
 	*out = db;
 	return 0;
 }

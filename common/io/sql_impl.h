@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <uv.h>
-
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/base/list.h"
@@ -14,6 +12,8 @@
 #include "common/io/sql.h"
 
 struct rt_loop;
+struct uv_async_s;
+struct uv_timer_s;
 
 #define SQL_COL_MAX ((size_t)256 << 20) /* bytes of one parameter column */
 #define SQL_RESULT_MAX ((size_t)1 << 30)
@@ -172,8 +172,8 @@ struct sql_db {
 	struct lw_list finished;
 	bool dispatching;
 	bool closing;
-	uv_async_t wake;
-	uv_timer_t ticker;
+	struct uv_async_s *wake;
+	struct uv_timer_s *ticker;
 	int handles;               /* of the two above that are not yet closed */
 	struct lw_list migrations; /* jobs of sql_migrate.c */
 };

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <uv.h>
+
 #include "common/base/backoff.h"
 #include "common/base/bug.h"
 #include "common/base/clock.h"

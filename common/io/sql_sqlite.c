@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include <sqlite3.h>
+#include <uv.h>
 
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"

@@ -7,8 +7,10 @@
 #include "common/base/clock.h"
 #include "common/base/xmalloc.h"
 #include "common/io/grpc_call.h"
+#include "common/runtime/loop.h"
+#include "common/runtime/metrics.h"
 #include "geo-server/domain/geo.h"
-#include "geo-server/server.h"
+#include "geo-server/flow/resolve.h"
 
 #define MAX_ITEMS 1000
 
@@ -22,7 +24,7 @@ struct item {
 
 struct job {
 	struct lw_list node;
-	struct geo_server *server; /* NULL: gone meanwhile */
+	struct geo_resolve *owner; /* NULL: gone meanwhile */
 	struct grpc_call *call;
 	const Longwave__Geo__V1__ResolveRequest *req; /* lives as long as the call */
 	struct item *items;
@@ -99,7 +101,7 @@ static void reply(struct job *j)
 
 static void count(const struct job *j)
 {
-	const struct geo_metrics *m = &j->server->metrics;
+	const struct geo_resolve *m = j->owner;
 	for (size_t i = 0; i < j->n; i++) {
 		rt_metric_inc_at(m->items, (size_t)j->items[i].result.method);
 		rt_metric_add(m->receptions, j->items[i].n_receptions);
@@ -111,7 +113,7 @@ static void done(void *arg, int status)
 {
 	struct job *j = arg;
 	lw_list_remove(&j->node);
-	if (!j->server || status) {
+	if (!j->owner || status) {
 		grpc_call_finish(j->call, GRPC_CANCELLED, "the server is stopping");
 	} else {
 		count(j);
@@ -123,14 +125,14 @@ static void done(void *arg, int status)
 
 static void on_resolve(struct grpc_call *c, const ProtobufCMessage *msg, void *arg)
 {
-	struct geo_server *g = arg;
+	struct geo_resolve *g = arg;
 	const Longwave__Geo__V1__ResolveRequest *req = (const Longwave__Geo__V1__ResolveRequest *)(const void *)msg;
 	if (req->n_items > MAX_ITEMS) {
 		grpc_call_finishf(c, GRPC_INVALID_ARGUMENT, "more than %d items", MAX_ITEMS);
 		return;
 	}
 	struct job *j = lw_xcalloc(1, sizeof(*j));
-	j->server = g;
+	j->owner = g;
 	j->call = c;
 	j->req = req;
 	j->n = req->n_items;
@@ -142,22 +144,23 @@ static void on_resolve(struct grpc_call *c, const ProtobufCMessage *msg, void *a
 	rt_loop_work(g->loop, work, done, j);
 }
 
-void geo_resolve_register(struct geo_server *g)
+void geo_resolve_init(struct geo_resolve *r, struct rt_loop *loop, struct grpc_methods *methods)
 {
-	lw_list_init(&g->jobs);
-	grpc_methods_add(g->methods, &(struct grpc_method){
-					     .path = "/longwave.geo.v1.GeoServer/Resolve",
-					     .input = &longwave__geo__v1__resolve_request__descriptor,
-					     .output = &longwave__geo__v1__resolve_response__descriptor,
-					     .fn = on_resolve,
-					     .arg = g,
-				     });
+	r->loop = loop;
+	lw_list_init(&r->jobs);
+	grpc_methods_add(methods, &(struct grpc_method){
+					  .path = "/longwave.geo.v1.GeoServer/Resolve",
+					  .input = &longwave__geo__v1__resolve_request__descriptor,
+					  .output = &longwave__geo__v1__resolve_response__descriptor,
+					  .fn = on_resolve,
+					  .arg = r,
+				  });
 }
 
-void geo_resolve_deinit(struct geo_server *g)
+void geo_resolve_deinit(struct geo_resolve *r)
 {
-	LW_LIST_FOREACH (n, tmp, &g->jobs) {
-		LW_CONTAINER_OF(n, struct job, node)->server = NULL;
+	LW_LIST_FOREACH (n, tmp, &r->jobs) {
+		LW_CONTAINER_OF(n, struct job, node)->owner = NULL;
 		lw_list_remove(n);
 	}
 }

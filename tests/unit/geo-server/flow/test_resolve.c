@@ -135,9 +135,9 @@ static void test_resolve(void **state)
 	assert_int_equal(c->method, LONGWAVE__GEO__V1__METHOD__GATEWAY);
 	assert_true(fabs(c->latitude - 48.1) < 1e-9);
 	assert_true(c->uncertainty > 50);
-	assert_int_equal((int)rt_metric_get_at(c->g.metrics.items, 0), 1);
-	assert_int_equal((int)rt_metric_get_at(c->g.metrics.items, 3), 1);
-	assert_int_equal((int)rt_metric_get(c->g.metrics.receptions), 2);
+	assert_int_equal((int)rt_metric_get_at(c->g.resolve.items, 0), 1);
+	assert_int_equal((int)rt_metric_get_at(c->g.resolve.items, 3), 1);
+	assert_int_equal((int)rt_metric_get(c->g.resolve.receptions), 2);
 	req.n_items = 1;
 	call(c, &req);
 	assert_string_equal(c->id, "empty");
@@ -179,7 +179,7 @@ static void test_stop_under_way(void **state)
 		.path = METHOD, .output = &longwave__geo__v1__resolve_response__descriptor, .wait_for_ready = true};
 	c->done = false;
 	grpc_client_call(c->client, &r, &req.base, on_done, c);
-	for (int i = 0; i < 2000 && lw_list_empty(&c->g.jobs) && !c->done; i++)
+	for (int i = 0; i < 2000 && lw_list_empty(&c->g.resolve.jobs) && !c->done; i++)
 		rt_loop_turn(c->loop);
 }
 
