@@ -25,6 +25,10 @@
 #define MAX_READS 4096
 #define HANDSHAKE_MS 15000
 #define MISC_MS 1000
+/* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow limits
+ * sends before it wants one back. */
+#define ACK_BATCH 16
+#define ACK_MS 5
 
 enum state { DOWN, CONNECTING, HANDSHAKE, UP };
 
@@ -61,6 +65,7 @@ struct mqtt {
 	struct rt_tick *tick;
 	struct rt_timer timer; /* DOWN: next attempt; HANDSHAKE: time limit */
 	struct rt_timer misc;
+	struct rt_timer ack;
 	struct lw_backoff backoff;
 	struct lw_rng rng;
 
@@ -69,8 +74,9 @@ struct mqtt {
 	struct lw_list waiting;   /* struct pub, not yet given to the library */
 	struct lw_list finished;  /* struct pub, done to be called */
 	size_t pending;
-	size_t queued_packets; /* since the last flush, for the cork */
+	size_t queued_packets; /* of ours, without acknowledgements, since the last flush */
 	size_t unacked;        /* QoS 1 messages handed over since the last flush */
+	bool ack_now;
 
 	bool blocked;  /* the socket takes no more; waiting for RT_WRITE */
 	bool paused;
@@ -305,10 +311,8 @@ static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto
 {
 	(void)mosq;
 	struct mqtt *m = arg;
-	if (msg->qos > 0) {
+	if (msg->qos > 0)
 		m->unacked++;
-		m->queued_packets++;
-	}
 	if (msg->payloadlen < 0 || (size_t)msg->payloadlen > m->o.max_message) {
 		m->st.oversize++;
 		return;
@@ -381,14 +385,16 @@ static void update_watch(struct mqtt *m)
 
 static void write_all(struct mqtt *m)
 {
+	bool cork = m->queued_packets + m->unacked > 1;
 	if (m->unacked) {
 		/* Acknowledgements are among what is written now. */
 		m->unacked = 0;
 		if (m->o.before_ack)
 			m->o.before_ack(m->o.arg);
 	}
+	m->ack_now = false;
+	rt_timer_stop(&m->ack);
 	int fd = mosquitto_socket(m->mosq);
-	bool cork = m->queued_packets > 1;
 	if (cork)
 		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int));
 	m->queued_packets = 0;
@@ -404,6 +410,16 @@ static void write_all(struct mqtt *m)
 	update_watch(m);
 }
 
+/* Nothing to write but a few young acknowledgements. */
+static bool may_wait(struct mqtt *m)
+{
+	if (m->queued_packets || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
+		return false;
+	if (!rt_timer_armed(&m->ack))
+		rt_timer_start(&m->ack, ACK_MS);
+	return true;
+}
+
 static void flush(struct mqtt *m)
 {
 	if (m->state < HANDSHAKE || m->lost)
@@ -411,6 +427,8 @@ static void flush(struct mqtt *m)
 	size_t before;
 	do {
 		give_waiting(m);
+		if (may_wait(m))
+			break;
 		before = lw_map_count(&m->in_library);
 		if (!m->blocked && mosquitto_want_write(m->mosq))
 			write_all(m);
@@ -422,6 +440,14 @@ static void flush(struct mqtt *m)
 static void on_tick(void *arg)
 {
 	flush(arg);
+}
+
+static void on_ack_timer(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	struct mqtt *m = arg;
+	m->ack_now = true;
+	flush(m);
 }
 
 static void on_socket(struct rt_watch *w, unsigned events, void *arg)
@@ -498,6 +524,8 @@ static void teardown(struct mqtt *m)
 	rt_watch_free(m->watch);
 	m->watch = NULL;
 	rt_timer_stop(&m->misc);
+	rt_timer_stop(&m->ack);
+	m->ack_now = false;
 	bool was_up = m->state == UP;
 	m->state = DOWN;
 	m->lost = false;
@@ -730,6 +758,7 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 			opts->backoff_max_ms ? opts->backoff_max_ms : 15000);
 	rt_timer_init(&m->timer, loop, "mqtt.timer", on_timer, m);
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
+	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
 	/* Wrong files, ids or wills show now and not at the first attempt. */
 	struct mosquitto *probe = client_new(m, diag);
 	if (!probe) {
@@ -764,6 +793,7 @@ void mqtt_free(struct mqtt *m)
 	m->state = DOWN;
 	rt_timer_stop(&m->timer);
 	rt_timer_stop(&m->misc);
+	rt_timer_stop(&m->ack);
 	rt_tick_remove(m->tick);
 	fail_all(m, LW_ECANCELLED);
 	call_finished(m);

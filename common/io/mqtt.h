@@ -3,7 +3,8 @@
  *
  * Order that receivers can rely on: in one turn all messages there are are handed to on_message, then before_ack runs,
  * and only then the acknowledgements of QoS 1 messages are written. What before_ack has made durable is therefore never
- * lost: if the process dies earlier, the broker delivers again (clean_session false). */
+ * lost: if the process dies earlier, the broker delivers again (clean_session false).
+ * Acknowledgements without other output wait up to 5 ms for more of their kind, so before_ack runs once for many messages. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +29,7 @@ struct mqtt_message {
 
 /* Strings are borrowed for the call. Runs inside the read loop: keep it short, enter a flow or append to a journal. */
 typedef void mqtt_message_fn(void *arg, const struct mqtt_message *m);
-/* Messages were handed over in this turn and their acknowledgements are about to be written. */
+/* Messages were handed over since the last call and their acknowledgements are about to be written. */
 typedef void mqtt_before_ack_fn(void *arg);
 typedef void mqtt_connect_fn(void *arg, bool session_present);
 /* `err` negative code; retries go on. */

@@ -1,0 +1,665 @@
+/* The MQTT client against a real broker of its own on a free port. */
+#include "common/io/mqtt.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/xmalloc.h"
+#include "common/io/mqtt_text.h"
+
+#define LONG_MS 20000
+
+struct rig {
+	char dir[64];
+	char url[64];
+	unsigned port;
+	pid_t broker;
+	struct rt_loop *loop;
+	bool flag; /* something that a test waits for has happened */
+	size_t received, want;
+	size_t done, failed, want_done;
+	int last_err;
+	size_t connects, disconnects, before_acks;
+	bool session_present;
+	char topic[64], payload[64];
+	bool retain;
+	size_t at_before_ack; /* messages received when before_ack ran last */
+	struct mqtt *echo;    /* publishes from inside on_message */
+};
+
+static unsigned free_port(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static void broker_start(struct rig *r)
+{
+	char path[96];
+	snprintf(path, sizeof(path), "%s/broker.conf", r->dir);
+	FILE *f = fopen(path, "w");
+	fprintf(f,
+		"listener %u 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+		"persistence true\npersistence_location %s/\n",
+		r->port, r->dir);
+	fclose(f);
+	r->broker = fork();
+	if (r->broker == 0) {
+		int null = open("/dev/null", O_RDWR);
+		dup2(null, 1);
+		dup2(null, 2);
+		execlp("mosquitto", "mosquitto", "-c", path, (char *)NULL);
+		execl("/usr/sbin/mosquitto", "mosquitto", "-c", path, (char *)NULL);
+		_exit(127);
+	}
+	for (int i = 0;; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		struct sockaddr_in a = {.sin_family = AF_INET,
+					.sin_port = htons((uint16_t)r->port),
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		int rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+		close(fd);
+		if (rc == 0)
+			break;
+		assert_true(i < 2000);
+		usleep(5000); /* polling, bounded by the count */
+	}
+}
+
+static void broker_stop(struct rig *r, int signum)
+{
+	kill(r->broker, signum);
+	waitpid(r->broker, NULL, 0);
+}
+
+static int setup(void **state)
+{
+	struct rig *r = lw_xcalloc(1, sizeof(*r));
+	strcpy(r->dir, "/tmp/lw_mqtt_XXXXXX");
+	if (!mkdtemp(r->dir))
+		return -1;
+	/* The broker may run as another user. */
+	if (chmod(r->dir, 0777) != 0)
+		return -1;
+	r->port = free_port();
+	snprintf(r->url, sizeof(r->url), "tcp://127.0.0.1:%u", r->port);
+	broker_start(r);
+	r->loop = rt_loop_new();
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *r = *state;
+	rt_loop_free(r->loop);
+	broker_stop(r, SIGTERM);
+	char cmd[128];
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", r->dir);
+	int rc = system(cmd);
+	free(r);
+	return rc;
+}
+
+static void on_message(void *arg, const struct mqtt_message *m)
+{
+	struct rig *r = arg;
+	snprintf(r->topic, sizeof(r->topic), "%s", m->topic);
+	snprintf(r->payload, sizeof(r->payload), "%.*s", (int)m->payload.n, (const char *)m->payload.p);
+	r->retain = m->retain;
+	if (++r->received == r->want)
+		r->flag = true;
+	if (r->echo)
+		assert_int_equal(mqtt_publish(r->echo, "echo", m->payload.p, m->payload.n, 1, false, NULL, NULL), 0);
+}
+
+static void on_before_ack(void *arg)
+{
+	struct rig *r = arg;
+	r->before_acks++;
+	r->at_before_ack = r->received;
+}
+
+static void on_connect(void *arg, bool session_present)
+{
+	struct rig *r = arg;
+	r->connects++;
+	r->session_present = session_present;
+	r->flag = true;
+}
+
+static void on_disconnect(void *arg, int err, const char *text)
+{
+	struct rig *r = arg;
+	assert_true(err < 0);
+	assert_true(strlen(text) > 0);
+	r->last_err = err;
+	r->disconnects++;
+	r->flag = true;
+}
+
+static void on_done(void *arg, int err)
+{
+	struct rig *r = arg;
+	r->done += err == 0;
+	r->failed += err != 0;
+	r->last_err = err;
+	if (r->done + r->failed == r->want_done)
+		r->flag = true;
+}
+
+static struct mqtt_opts options(struct rig *r, const char *id)
+{
+	return (struct mqtt_opts){
+		.server = r->url,
+		.client_id = id,
+		.clean_session = true,
+		.backoff_min_ms = 10,
+		.backoff_max_ms = 50,
+		.on_message = on_message,
+		.before_ack = on_before_ack,
+		.on_connect = on_connect,
+		.on_disconnect = on_disconnect,
+		.arg = r,
+	};
+}
+
+static struct mqtt *client(struct rig *r, const struct mqtt_opts *o)
+{
+	struct lw_diag d = {0};
+	struct mqtt *m = mqtt_new(r->loop, NULL, o, &d);
+	if (!m)
+		fail_msg("%s", d.text);
+	return m;
+}
+
+static void await(struct rig *r)
+{
+	assert_true(rt_loop_run_until(r->loop, &r->flag, LONG_MS));
+	r->flag = false;
+}
+
+static void await_up(struct rig *r, struct mqtt *m)
+{
+	for (int i = 0; i < 10000 && !mqtt_subscribed(m); i++) {
+		bool never = false;
+		rt_loop_run_until(r->loop, &never, 2);
+	}
+	assert_true(mqtt_subscribed(m));
+	r->flag = false;
+}
+
+static void messages_travel(struct rig *r, enum mqtt_version version)
+{
+	struct mqtt_opts o = options(r, "one");
+	o.version = version;
+	struct mqtt *m = client(r, &o);
+	assert_int_equal(mqtt_publish(m, "a/b", "x", 1, 1, false, on_done, r), LW_EUNAVAILABLE);
+	assert_int_equal(mqtt_subscribe(m, "a/#", 1), 0);
+	assert_int_equal(mqtt_subscribe(m, "a/#/b", 1), LW_EINVAL);
+	await_up(r, m);
+	r->want = 1;
+	r->want_done = 99;
+	assert_int_equal(mqtt_publish(m, "a/b", "hello", 5, 1, false, on_done, r), 0);
+	assert_int_equal(mqtt_pending(m), 1);
+	await(r);
+	assert_string_equal(r->topic, "a/b");
+	assert_string_equal(r->payload, "hello");
+	assert_int_equal(mqtt_publish(m, "a/+", "x", 1, 1, false, NULL, NULL), LW_EINVAL);
+	assert_int_equal(mqtt_publish(m, "", "x", 1, 1, false, NULL, NULL), LW_EINVAL);
+
+	/* QoS 0 is done once written; an empty payload travels, too. */
+	r->want = 2;
+	r->want_done = 2;
+	assert_int_equal(mqtt_publish(m, "a/c", NULL, 0, 0, false, on_done, r), 0);
+	await(r);
+	while (r->received < 2)
+		await(r);
+	assert_int_equal(r->done, 2);
+	assert_string_equal(r->payload, "");
+
+	assert_int_equal(mqtt_unsubscribe(m, "a/#"), 0);
+	assert_int_equal(mqtt_unsubscribe(m, "a/#"), LW_ENOTFOUND);
+	r->want_done = 3;
+	assert_int_equal(mqtt_publish(m, "a/d", "x", 1, 1, false, on_done, r), 0);
+	await(r);
+	assert_int_equal(r->received, 2);
+	mqtt_free(m);
+}
+
+static void messages_travel_v5(void **state)
+{
+	messages_travel(*state, MQTT_V5);
+}
+
+static void messages_travel_v311(void **state)
+{
+	messages_travel(*state, MQTT_V311);
+}
+
+static void a_burst_beyond_the_window_is_all_done(void **state)
+{
+	enum { N = 30000 };
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "burst");
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "b", 1);
+	await_up(r, m);
+	o = options(r, "sender");
+	o.before_ack = NULL;
+	struct mqtt *pub = client(r, &o);
+	await_up(r, pub);
+	r->want = N;
+	r->want_done = N;
+	int64_t t0 = lw_mono_ns();
+	for (int i = 0; i < N; i++)
+		assert_int_equal(mqtt_publish(pub, "b", &i, sizeof(i), 1, false, on_done, r), 0);
+	assert_int_equal(mqtt_pending(pub), N);
+	while (r->received < N || r->done < N)
+		await(r);
+	double s = (double)(lw_mono_ns() - t0) / 1e9;
+	struct mqtt_stats st;
+	mqtt_stats(pub, &st);
+	print_message("%d published and received in %.2f s, %llu flushes of the sender\n", N, s, (unsigned long long)st.writes);
+	assert_int_equal(st.acked, N);
+	assert_int_equal(st.failed, 0);
+	/* The receiver answers in batches, each after before_ack. */
+	for (int i = 0; i < 1000 && r->at_before_ack < N; i++) {
+		bool never = false;
+		rt_loop_run_until(r->loop, &never, 2);
+	}
+	assert_int_equal(r->at_before_ack, N);
+	mqtt_stats(m, &st);
+	assert_true(r->before_acks < N / 8);
+	assert_true(st.writes < N / 8);
+	mqtt_free(pub);
+	mqtt_free(m);
+}
+
+static void publishing_inside_a_callback(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "echo");
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "in", 1);
+	await_up(r, m);
+	r->echo = m;
+	r->want_done = 50;
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(mqtt_publish(m, "in", "x", 1, 1, false, on_done, r), 0);
+	struct mqtt_stats st = {0};
+	for (int i = 0; i < 5000 && st.acked < 100; i++) {
+		bool never = false;
+		rt_loop_run_until(r->loop, &never, 2);
+		mqtt_stats(m, &st);
+	}
+	assert_int_equal(st.acked, 100);
+	mqtt_free(m);
+}
+
+static void broker_restart_is_survived(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "again");
+	o.clean_session = false;
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "t", 1);
+	await_up(r, m);
+	assert_int_equal(r->connects, 1);
+	assert_false(r->session_present);
+	broker_stop(r, SIGTERM); /* with time to write its state */
+	await(r);
+	assert_int_equal(r->disconnects, 1);
+	assert_false(mqtt_connected(m));
+	assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), LW_EUNAVAILABLE);
+	broker_start(r);
+	await_up(r, m);
+	assert_int_equal(r->connects, 2);
+	assert_true(r->session_present);
+	r->want = 1;
+	assert_int_equal(mqtt_publish(m, "t", "back", 4, 1, false, NULL, NULL), 0);
+	await(r);
+	assert_string_equal(r->payload, "back");
+	mqtt_free(m);
+}
+
+static void lost_connection_fails_what_was_pending(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "lost");
+	struct mqtt *m = client(r, &o);
+	await_up(r, m);
+	kill(r->broker, SIGSTOP); /* takes the bytes and answers nothing */
+	r->want_done = 3000;
+	for (int i = 0; i < 3000; i++)
+		assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), 0);
+	for (int i = 0; i < 20; i++)
+		rt_loop_turn(r->loop);
+	assert_int_equal(r->done + r->failed, 0);
+	broker_stop(r, SIGKILL);
+	await(r);
+	assert_int_equal(r->failed, 3000);
+	assert_int_equal(r->done, 0);
+	assert_int_equal(mqtt_pending(m), 0);
+	broker_start(r);
+	mqtt_free(m);
+}
+
+static void free_cancels_and_limits_are_kept(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "limits");
+	o.max_queued = 5;
+	struct mqtt *m = client(r, &o);
+	await_up(r, m);
+	r->want_done = 5;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), 0);
+	assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), LW_EFULL);
+	mqtt_free(m);
+	assert_int_equal(r->failed, 5);
+	assert_int_equal(r->last_err, LW_ECANCELLED);
+	/* Freed while it connects, and before it begins. */
+	mqtt_free(client(r, &o));
+	m = client(r, &o);
+	rt_loop_turn(r->loop);
+	rt_loop_turn(r->loop);
+	mqtt_free(m);
+}
+
+static void pause_leaves_messages_with_the_broker(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "pause");
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "p", 1);
+	await_up(r, m);
+	o = options(r, "pauser");
+	struct mqtt *pub = client(r, &o);
+	await_up(r, pub);
+	mqtt_pause(m);
+	r->want_done = 20;
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(mqtt_publish(pub, "p", "x", 1, 1, false, on_done, r), 0);
+	await(r);
+	for (int i = 0; i < 20; i++)
+		rt_loop_turn(r->loop);
+	assert_int_equal(r->received, 0);
+	r->want = 20;
+	mqtt_resume(m);
+	await(r);
+	assert_int_equal(r->received, 20);
+	mqtt_free(pub);
+	mqtt_free(m);
+}
+
+static void will_and_retained_state(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "watcher");
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "state/#", 1);
+	await_up(r, m);
+	/* A process that dies leaves its will. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct rt_loop *l = rt_loop_new();
+		struct mqtt_opts w = {.server = r->url,
+				      .client_id = "mortal",
+				      .clean_session = true,
+				      .will = {.topic = "state/x", .payload = "offline", .n = 7, .qos = 1, .retain = true}};
+		struct lw_diag d;
+		struct mqtt *dying = mqtt_new(l, NULL, &w, &d);
+		while (!mqtt_connected(dying)) {
+			bool never = false;
+			rt_loop_run_until(l, &never, 1);
+		}
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	r->want = 1;
+	await(r);
+	assert_string_equal(r->payload, "offline");
+	/* Retained: a later subscriber sees it as such. */
+	mqtt_free(m);
+	o = options(r, "later");
+	m = client(r, &o);
+	mqtt_subscribe(m, "state/#", 1);
+	r->want = 2;
+	while (r->received < 2)
+		await(r);
+	assert_true(r->retain);
+	mqtt_free(m);
+}
+
+/* --- durability: killed between the callback and the acknowledgement ------------------------------------------------ */
+
+struct shared {
+	volatile unsigned received;
+};
+
+static void die_on_message(void *arg, const struct mqtt_message *m)
+{
+	(void)m;
+	((struct shared *)arg)->received++;
+}
+
+static void die_before_ack(void *arg)
+{
+	(void)arg;
+	kill(getpid(), SIGKILL);
+}
+
+static void receiver(struct rig *r, struct shared *sh, bool kill_it, unsigned want)
+{
+	struct rt_loop *l = rt_loop_new();
+	struct mqtt_opts o = {.server = r->url,
+			      .client_id = "durable",
+			      .clean_session = false,
+			      .on_message = die_on_message,
+			      .before_ack = kill_it ? die_before_ack : NULL,
+			      .arg = sh};
+	struct lw_diag d;
+	struct mqtt *m = mqtt_new(l, NULL, &o, &d);
+	mqtt_subscribe(m, "durable", 1);
+	while (!mqtt_subscribed(m) || sh->received < want) {
+		bool never = false;
+		rt_loop_run_until(l, &never, 1);
+	}
+	mqtt_free(m);
+	rt_loop_free(l);
+}
+
+static void killed_before_the_ack_gets_it_again(void **state)
+{
+	struct rig *r = *state;
+	struct shared *sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* The subscription is there before anything is published. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		receiver(r, sh, false, 0);
+		_exit(0);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+
+	struct mqtt_opts o = options(r, "publisher");
+	struct mqtt *m = client(r, &o);
+	await_up(r, m);
+	r->want_done = 10;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(mqtt_publish(m, "durable", &i, sizeof(i), 1, false, on_done, r), 0);
+	await(r);
+	mqtt_free(m);
+
+	/* It sees them, and dies before anything could be acknowledged. */
+	pid = fork();
+	if (pid == 0) {
+		receiver(r, sh, true, 1000);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	assert_true(sh->received > 0);
+
+	/* All ten come again. */
+	sh->received = 0;
+	pid = fork();
+	if (pid == 0) {
+		receiver(r, sh, false, 10);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(sh->received, 10);
+
+	/* Those were acknowledged by the orderly end, so nothing is left. */
+	sh->received = 0;
+	pid = fork();
+	if (pid == 0) {
+		receiver(r, sh, false, 0);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(sh->received, 0);
+	munmap(sh, sizeof(*sh));
+}
+
+static void nobody_there_is_reported_and_tried_again(void **state)
+{
+	struct rig *r = *state;
+	char url[64];
+	snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", free_port());
+	struct mqtt_opts o = options(r, "x");
+	o.server = url;
+	struct mqtt *m = client(r, &o);
+	while (r->disconnects < 3)
+		await(r);
+	assert_int_equal(r->last_err, LW_EUNAVAILABLE);
+	assert_int_equal(r->connects, 0);
+	mqtt_free(m);
+}
+
+static void wrong_options_are_refused(void **state)
+{
+	struct rig *r = *state;
+	struct lw_diag d = {0};
+	struct mqtt_opts o = options(r, "x");
+	o.server = "http://x";
+	assert_null(mqtt_new(r->loop, NULL, &o, &d));
+	assert_non_null(strstr(d.text, "scheme"));
+	o = options(r, "");
+	o.clean_session = false;
+	assert_null(mqtt_new(r->loop, NULL, &o, &d));
+	o = options(r, "x");
+	o.server = "ssl://127.0.0.1";
+	o.ca_file = "/nonexistent/ca.pem";
+	assert_null(mqtt_new(r->loop, NULL, &o, &d));
+	o = options(r, "x");
+	o.will.topic = "a/+";
+	assert_null(mqtt_new(r->loop, NULL, &o, &d));
+}
+
+static void server_urls(void **state)
+{
+	(void)state;
+	struct mqtt_server s;
+	struct lw_diag d;
+	assert_int_equal(mqtt_server_parse("tcp://broker", &s, &d), 0);
+	assert_string_equal(s.host, "broker");
+	assert_int_equal(s.port, 1883);
+	assert_false(s.tls);
+	assert_int_equal(mqtt_server_parse("mqtts://[::1]:8884/", &s, &d), 0);
+	assert_string_equal(s.host, "::1");
+	assert_int_equal(s.port, 8884);
+	assert_true(s.tls);
+	assert_int_equal(mqtt_server_parse("ssl://h", &s, &d), 0);
+	assert_int_equal(s.port, 8883);
+	assert_int_equal(mqtt_server_parse("host:99", &s, &d), 0);
+	assert_int_equal(s.port, 99);
+	static const char *const bad[] = {"", "tcp://", "tcp://:1", "tcp://h:", "tcp://h:0", "tcp://h:70000", "tcp://h:1x", "ws://h",
+					  "tcp://[::1", "tcp://h:-1"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (mqtt_server_parse(bad[i], &s, &d) == 0)
+			fail_msg("accepted \"%s\"", bad[i]);
+	}
+}
+
+static void topic_filters(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *filter, *topic;
+		bool want;
+	} v[] = {
+		/* examples of the MQTT 5 specification, 4.7 */
+		{"sport/tennis/player1/#", "sport/tennis/player1", true},
+		{"sport/tennis/player1/#", "sport/tennis/player1/ranking", true},
+		{"sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true},
+		{"sport/#", "sport", true},
+		{"#", "a/b", true},
+		{"#", "$SYS/x", false},
+		{"+/monitor", "$SYS/monitor", false},
+		{"$SYS/#", "$SYS/x", true},
+		{"sport/tennis/+", "sport/tennis/player1", true},
+		{"sport/tennis/+", "sport/tennis/player1/ranking", false},
+		{"sport/+", "sport", false},
+		{"sport/+", "sport/", true},
+		{"+/+", "/finance", true},
+		{"/+", "/finance", true},
+		{"+", "/finance", false},
+		{"a/b", "a/b", true},
+		{"a/b", "a/bc", false},
+		{"a/b", "a", false},
+		{"a", "a/b", false},
+		{"$share/longwave/eu868/gateway/+/event/+", "eu868/gateway/01/event/up", true},
+		{"$share/longwave/eu868/gateway/+/event/+", "us915/gateway/01/event/up", false},
+		{"$share/longwave", "longwave", false},
+	};
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		if (mqtt_topic_matches(v[i].filter, v[i].topic) != v[i].want)
+			fail_msg("%s against %s", v[i].filter, v[i].topic);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(messages_travel_v5),
+		T(messages_travel_v311),
+		T(a_burst_beyond_the_window_is_all_done),
+		T(publishing_inside_a_callback),
+		T(broker_restart_is_survived),
+		T(lost_connection_fails_what_was_pending),
+		T(free_cancels_and_limits_are_kept),
+		T(pause_leaves_messages_with_the_broker),
+		T(will_and_retained_state),
+		T(killed_before_the_ack_gets_it_again),
+		T(nobody_there_is_reported_and_tried_again),
+		T(wrong_options_are_refused),
+		cmocka_unit_test(server_urls),
+		cmocka_unit_test(topic_filters),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
