@@ -1,0 +1,878 @@
+/* Downlinks: queue, windows, counters, gateways, MAC commands. Names in brackets: scenarios of reference-system.md 8.1
+ * (v4) and 8.3 (v3). */
+#include <string.h>
+
+#include "network-server/domain/channels.h"
+#include "network-server/domain/downlink.h"
+#include "network-server/domain/gateways.h"
+#include "world.h"
+
+#define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
+#define DROPPED LONGWAVE__V1__OUTCOME__DROPPED
+#define PENDING LONGWAVE__V1__OUTCOME__PENDING
+#define R(x) LONGWAVE__V1__REASON__##x
+#define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
+
+static const struct up PLAIN = {.f_port = 10, .data_hex = "01"};
+static const struct up WITH_ACK = {.f_port = 10, .data_hex = "01", .ack = true};
+
+static int setup(void **state)
+{
+	*state = world_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_free(*state);
+	return 0;
+}
+
+static struct world_device *joined(struct world *w, enum lw_mac_version v)
+{
+	struct world_device *d = world_device(w, v);
+	world_join(w, d);
+	return d;
+}
+
+/* [device_queue: one unconfirmed] [DownlinkTXAck: unconfirmed ack] */
+static void one_unconfirmed(void **state)
+{
+	struct world *w = *state;
+	for (int v = 0; v < 2; v++) {
+		struct world_device *d = joined(w, v == 0 ? LW_MAC_1_0_3 : LW_MAC_1_1_0);
+		size_t downs = w->n_downs;
+		size_t acks = world_count(w, KIND(TX_ACK));
+		struct lw_uuid id = world_enqueue(w, d, 7, false, "aabbcc");
+		char text[LW_UUID_TEXT];
+		assert_int_equal(w->n_downs, downs); /* class A waits for an uplink */
+		world_up(w, d, &PLAIN);
+		assert_int_equal(w->n_downs, downs + 1);
+		struct heard h = world_hear(w, d, 0, 0);
+		assert_int_equal(h.f_port, 7);
+		assert_string_equal(h.data_hex, "aabbcc");
+		assert_false(h.fpending);
+		assert_true(h.adr);
+		world_hear(w, d, 1, 0);
+		assert_int_equal(d->n_queue, 1);
+		assert_int_equal(d->queue[0].item.state, NS_ITEM_SENT);
+		assert_int_equal(world_last_downlink_record(w)->outcome, PENDING);
+		world_ack_ok(w);
+		assert_int_equal(d->n_queue, 0);
+		assert_int_equal(world_count(w, KIND(TX_ACK)), acks + 1);
+		const Longwave__Ns__V1__TxAckEvent *e = world_last(w, KIND(TX_ACK))->tx_ack;
+		assert_string_equal(e->queue_item_id, lw_uuid_print(id, text));
+		assert_int_equal(e->f_cnt_down, 0);
+		assert_int_equal(e->tx_info->frequency, 868100000);
+		assert_int_equal(world_last_downlink_record(w)->outcome, DELIVERED);
+		assert_int_equal(world_last_downlink_record(w)->taken, 0);
+		struct ns_session s = world_session(d);
+		assert_int_equal(v == 0 ? s.n_f_cnt_down : s.a_f_cnt_down, 1);
+		assert_int_equal(v == 0 ? s.a_f_cnt_down : s.n_f_cnt_down, 0);
+	}
+}
+
+/* [device_queue: two unconfirmed] */
+static void two_items_set_fpending(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "01");
+	world_enqueue(w, d, 7, false, "02");
+	world_up(w, d, &PLAIN);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_true(h.fpending);
+	assert_string_equal(h.data_hex, "01");
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	h = world_hear(w, d, 0, 1);
+	assert_false(h.fpending);
+	assert_string_equal(h.data_hex, "02");
+}
+
+/* [device_queue: one confirmed; uplink + ACK] [LW11Uplink: unconfirmed + ACK: ConfFCnt in the MIC] */
+static void confirmed_acknowledged(void **state)
+{
+	struct world *w = *state;
+	for (int v = 0; v < 2; v++) {
+		struct world_device *d = joined(w, v == 0 ? LW_MAC_1_0_3 : LW_MAC_1_1_0);
+		size_t acks = world_count(w, KIND(ACK));
+		world_enqueue(w, d, 7, true, "01");
+		world_up(w, d, &PLAIN);
+		struct heard h = world_hear(w, d, 0, 0);
+		assert_true(h.confirmed);
+		world_ack_ok(w);
+		assert_int_equal(d->n_queue, 1);
+		assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING);
+		world_up(w, d, &WITH_ACK);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		assert_int_equal(world_count(w, KIND(ACK)), acks + 1);
+		assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+		assert_int_equal(world_last(w, KIND(ACK))->ack->f_cnt_down, 0);
+		assert_int_equal(d->n_queue, 0);
+		/* the uplink comes first, its acknowledgement after it */
+		assert_int_equal(w->event[w->n_events - 2]->kind_case, KIND(UPLINK));
+	}
+}
+
+static void confirmed_not_acknowledged(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, true, "01");
+	world_up(w, d, &PLAIN);
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	assert_int_equal(world_count(w, KIND(ACK)), 1);
+	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* The tx-ack was lost, yet the device has the frame: its acknowledgement counts. */
+static void acknowledged_without_tx_ack(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, true, "01");
+	world_up(w, d, &PLAIN);
+	world_hear(w, d, 0, 0);
+	world_up(w, d, &WITH_ACK);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* Silence: the counter stays used, the item goes again with a new one. */
+static void silent_gateway(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, true, "0102");
+	world_up(w, d, &PLAIN);
+	world_hear(w, d, 0, 0);
+	world_pass(w, 31000);
+	assert_int_equal(world_last_downlink_record(w)->outcome, DROPPED);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(GATEWAY_SILENT));
+	assert_int_equal(world_session(d).n_f_cnt_down, 1);
+	world_up(w, d, &PLAIN);
+	struct heard h = world_hear(w, d, 0, 1);
+	assert_string_equal(h.data_hex, "0102");
+	assert_int_equal(world_count(w, KIND(ACK)), 0);
+	world_ack_ok(w);
+	world_up(w, d, &WITH_ACK);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+}
+
+/* A restart between "counter used" and the gateway's answer: never the same counter twice, nothing lost. */
+static void restart_before_tx_ack(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "01");
+	world_up(w, d, &PLAIN);
+	world_hear(w, d, 0, 0);
+	world_restart(w);
+	world_ack_ok(w); /* an answer to nobody */
+	assert_int_equal(d->n_queue, 1);
+	world_up(w, d, &PLAIN);
+	world_hear(w, d, 0, 1);
+	world_ack_ok(w);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* Refused by the gateway, item after item: RX2 counts; both: the counter goes back, log event, next time again. */
+static void refusals(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "01");
+	world_up(w, d, &PLAIN);
+	world_ack(w, (const char *const[]){"COLLISION_PACKET", "OK", NULL});
+	assert_int_equal(d->n_queue, 0);
+	assert_int_equal(world_last(w, KIND(TX_ACK))->tx_ack->tx_info->frequency, 869525000);
+	assert_int_equal(world_last_downlink_record(w)->taken, 1);
+
+	world_enqueue(w, d, 7, false, "02");
+	world_up(w, d, &PLAIN);
+	assert_int_equal(world_session(d).n_f_cnt_down, 2);
+	world_ack(w, (const char *const[]){"TOO_LATE", "TOO_LATE", NULL});
+	assert_int_equal(world_session(d).n_f_cnt_down, 1);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 8);
+	assert_string_equal(world_last(w, KIND(LOG))->log->description, "TOO_LATE");
+	assert_int_equal(world_last_downlink_record(w)->reason, R(TOO_LATE));
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_QUEUED);
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "02");
+	world_ack_ok(w);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* A counter is not given back when a newer one was used meanwhile. */
+static void late_refusal_gives_nothing_back(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	struct world_down first = w->down[w->n_downs - 1];
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_int_equal(world_session(d).n_f_cnt_down, 2);
+	struct world_down second = w->down[w->n_downs - 1];
+	w->down[w->n_downs - 1] = first;
+	world_ack(w, (const char *const[]){"QUEUE_FULL", "QUEUE_FULL", NULL});
+	w->down[w->n_downs - 1] = second;
+	assert_int_equal(world_session(d).n_f_cnt_down, 2);
+}
+
+/* A second gateway is asked at once, while its windows can be met. */
+static void refused_goes_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_gateway(w, 2);
+	world_enqueue(w, d, 7, false, "01");
+	device_frame_up(&d->end, &PLAIN, &f);
+	air.context_hex = "aa";
+	world_receive(w, &air, &f);
+	air.gateway = 1;
+	air.snr = -5;
+	air.context_hex = "bb";
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	size_t downs = w->n_downs;
+	assert_string_equal(world_last_down(w)->gateway_id, "0102030405060701");
+	world_ack(w, (const char *const[]){"COLLISION_PACKET", "COLLISION_PACKET", NULL});
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_string_equal(world_last_down(w)->gateway_id, "0000000000000002");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->context.data[0], 0xbb);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01"); /* the same frame */
+	assert_int_equal(world_count(w, KIND(LOG)), 0);
+	/* after RX1 has opened only RX2 is left */
+	world_ack(w, (const char *const[]){"TOO_LATE", "OK", NULL});
+	assert_int_equal(d->n_queue, 0);
+	assert_string_equal(world_last(w, KIND(TX_ACK))->tx_ack->gateway_id, "0000000000000002");
+}
+
+/* Nobody to send it: the broker is away. */
+static void broker_away(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	w->broker_away = true;
+	world_enqueue(w, d, 7, false, "01");
+	world_up(w, d, &PLAIN);
+	assert_int_equal(world_session(d).n_f_cnt_down, 0);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(NO_GATEWAY));
+	w->broker_away = false;
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+}
+
+/* The counter is durable before the frame leaves. */
+static void commit_before_send(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	size_t downs = w->n_downs;
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 250); /* uplink committed, downlink waits */
+	w->commit_held = true;
+	world_pass(w, 100);
+	assert_int_equal(w->n_held, 1);
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(w->held[0]->session->n_f_cnt_down, 1);
+	w->commit_held = false;
+	w->held[0]->err = 0;
+	world_session_put(d, w->held[0]->session);
+	w->held[0]->done(w->held[0]);
+	world_pass(w, 0);
+	assert_int_equal(w->n_downs, downs + 1);
+}
+
+static void conflict_builds_anew(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_enqueue(w, d, 7, false, "01");
+	device_frame_up(&d->end, &PLAIN, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 250);
+	struct ns_session s = world_session(d);
+	s.n_f_cnt_down = 4; /* another replica was here */
+	world_session_put(d, &s);
+	w->conflicts = 1;
+	world_pass(w, 200);
+	assert_string_equal(world_hear(w, d, 0, 4).data_hex, "01");
+	assert_int_equal(world_session(d).n_f_cnt_down, 5);
+}
+
+/* [device_queue: exceeds the max payload size (for dr 0)] and the next item takes its place. */
+static void too_large(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	char hex[2 * 60 + 1];
+	memset(hex, '0', sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	world_enqueue(w, d, 7, false, hex);
+	world_enqueue(w, d, 7, false, "02");
+	struct air air = world_air();
+	struct frame f;
+	air.dr = 0;
+	device_frame_up(&d->end, &PLAIN, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 1);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "02");
+	assert_false(world_hear(w, d, 0, 0).fpending);
+	world_ack_ok(w);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* As in the recording: fits RX1, not RX2; RX2's frame announces it. Taken in RX2 it stays queued. */
+static void fits_only_rx1(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	char hex[2 * 100 + 1];
+	memset(hex, '1', sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	world_enqueue(w, d, 7, false, hex);
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, hex);
+	assert_false(world_hear(w, d, 0, 0).fpending);
+	struct heard h = world_hear(w, d, 1, 0);
+	assert_int_equal(h.f_port, LW_FPORT_NONE);
+	assert_true(h.fpending);
+	world_ack(w, (const char *const[]){"TOO_LATE", "OK", NULL});
+	assert_int_equal(d->n_queue, 1);
+	assert_int_equal(world_count(w, KIND(TX_ACK)), 0);
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, hex);
+}
+
+/* [device_queue: exactly max size for dr 0 + one mac command] */
+static void mac_command_first(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	char hex[2 * 51 + 1];
+	memset(hex, '1', sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	d->rec.profile.device_status_req_interval = 1;
+	world_enqueue(w, d, 7, false, hex);
+	struct air air = world_air();
+	struct frame f;
+	air.dr = 0;
+	device_frame_up(&d->end, &PLAIN, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_string_equal(h.fopts_hex, "06");
+	assert_int_equal(h.f_port, LW_FPORT_NONE);
+	assert_true(h.fpending);
+	world_ack_ok(w);
+	air.context_hex = "77";
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .fopts_hex = "06ff14"}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, hex);
+	/* [reporting device-status] */
+	assert_int_equal(world_last(w, KIND(STATUS))->status->battery, 255);
+	assert_int_equal(world_last(w, KIND(STATUS))->status->margin, 20);
+}
+
+static void expired(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "01");
+	d->queue[0].item.expires_at_ns = rt_loop_now_ns(w->loop) - 1;
+	world_up(w, d, &PLAIN);
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(d->n_queue, 0);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 11);
+}
+
+/* [encrypted downlink]: sent as it is; dead once its counter is used. */
+static void encrypted_by_the_caller(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "0102");
+	d->queue[0].item.is_encrypted_by_caller = true;
+	d->queue[0].item.n_payloads = 1;
+	d->queue[0].item.session_key_id_len = 0;
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "0102");
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "0304");
+	d->queue[0].item.is_encrypted_by_caller = true;
+	d->queue[0].item.first_f_cnt = 0;
+	world_up(w, d, &PLAIN);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 10);
+	assert_int_equal(d->n_queue, 0);
+}
+
+/* The window of counters is used up: asked with the uplink, answered in time, sent in the same windows. */
+static void encrypted_anew(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "0102");
+	struct ns_session s = world_session(d);
+	s.n_f_cnt_down = 16;
+	world_session_put(d, &s);
+	struct air air = world_air();
+	struct frame f;
+	size_t downs = w->n_downs;
+	device_frame_up(&d->end, &PLAIN, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 210);
+	const Longwave__Ns__V1__ReencryptEvent *e = world_last(w, KIND(REENCRYPT))->reencrypt;
+	assert_int_equal(e->next_f_cnt, 16);
+	assert_int_equal(e->n_items, 1);
+	assert_int_equal(e->items[0]->sealed.len, 2);
+	world_pass(w, 200);
+	assert_int_equal(w->n_downs, downs); /* nothing else was to be said */
+	world_reencrypt(w, d);
+	world_pass(w, 0);
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_string_equal(world_hear(w, d, 0, 16).data_hex, "0102");
+}
+
+/* Fifteen MAC downlinks in between do not make an item stale; 1.0.x has one counter. */
+static void window_of_counters(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_enqueue(w, d, 7, false, "0102");
+	struct ns_session s = world_session(d);
+	s.n_f_cnt_down = 15;
+	world_session_put(d, &s);
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 15).data_hex, "0102");
+}
+
+/* Queued while the windows can be met: sent at once; a second one waits for the next uplink. */
+static void enqueued_in_time(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	size_t downs = w->n_downs;
+	world_up(w, d, &PLAIN); /* 400 ms later: nothing to say */
+	assert_int_equal(w->n_downs, downs);
+	world_enqueue(w, d, 7, false, "01");
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+	world_enqueue(w, d, 7, false, "02");
+	world_pass(w, 100);
+	assert_int_equal(w->n_downs, downs + 1);
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	world_ack_ok(w);
+	/* RX1 has passed: RX2 alone */
+	world_up(w, d, &PLAIN);
+	world_pass(w, 1000);
+	world_enqueue(w, d, 7, false, "03");
+	assert_int_equal(world_last_down(w)->n_items, 1);
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->frequency, 869525000);
+	world_ack_ok(w);
+	/* both have */
+	world_up(w, d, &PLAIN);
+	world_pass(w, 2000);
+	downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "04");
+	world_pass(w, 100);
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(world_session(d).n_f_cnt_down, 3);
+}
+
+/* An item queued by the application as its reaction to the uplink goes along with the acknowledgement. */
+static void reaction_rides_along(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	size_t downs = w->n_downs;
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 250);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	assert_int_equal(w->n_downs, downs);
+	world_enqueue(w, d, 7, false, "01");
+	world_pass(w, 60);
+	assert_int_equal(w->n_downs, downs + 1);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_true(h.ack);
+	assert_string_equal(h.data_hex, "01");
+}
+
+/* [test_lorawan_11_receive_window_selection] [prefer RX2 DR] */
+static void windows_by_configuration(void **state)
+{
+	struct world *w = *state;
+	struct ns_region_config rc = *ns_region_config_find("eu868");
+	struct ns_device dev = {.has_session = true, .profile = {.mac_version = LW_MAC_1_1_0}};
+	struct ns_down_window win[2];
+	(void)w;
+	dev.session.rx2_hz = rc.rx2_hz;
+	dev.session.rx1_delay_s = 1;
+	dev.session.last_uplink_hz = 868300000;
+	dev.session.dr = 2;
+	ns_channels_boot(&rc, &dev.session);
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 2);
+	assert_int_equal(win[0].hz, 868300000);
+	assert_int_equal(win[0].dr, 2);
+	rc.rx_window = 1;
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 1);
+	assert_int_equal(win[0].hz, 868300000);
+	rc.rx_window = 2;
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 1);
+	assert_int_equal(win[0].hz, 869525000);
+	assert_int_equal(win[0].delay_s, 2);
+	rc.rx_window = 0;
+	rc.rx2_prefer_on_rx1_dr_lt = 3;
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 2);
+	assert_int_equal(win[0].hz, 869525000);
+	dev.session.rx1_dr_offset = 1; /* not yet as configured: RX1 first */
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 2);
+	assert_int_equal(win[0].hz, 868300000);
+	assert_int_equal(win[0].dr, 1);
+	dev.session.rx1_dr_offset = 0;
+	rc.rx2_prefer_on_rx1_dr_lt = 0;
+	rc.rx2_prefer_on_link_budget = true; /* 29 dBm at SF12 against 16 dBm */
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 2);
+	assert_int_equal(win[0].hz, 869525000);
+	rc.downlink_tx_power_dbm = 10;
+	ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win);
+	assert_int_equal(win[0].power_dbm, 10);
+	rc = *ns_region_config_find("us915_0");
+	dev.session.last_uplink_hz = 902300000 + 200000 * 9;
+	dev.session.dr = 0;
+	dev.session.rx2_dr = 8;
+	dev.session.rx2_hz = 923300000;
+	ns_channels_boot(&rc, &dev.session);
+	assert_int_equal(ns_down_windows(&dev, &rc, NS_DOWN_CLASS_A, win), 2);
+	assert_int_equal(win[0].hz, 923300000 + 600000); /* channel 9 mod 8 */
+	assert_int_equal(win[0].dr, 10);
+	assert_int_equal(win[0].power_dbm, 21);
+}
+
+/* [gateway selection]: margin, then signal strength; above the margin by priority. */
+static void gateway_choice(void **state)
+{
+	struct world *w = *state;
+	struct ns_rx_gateway rx[3] = {{.snr_ddb = -100, .rssi_dbm = -110},
+				      {.snr_ddb = 20, .rssi_dbm = -90},
+				      {.snr_ddb = 20, .rssi_dbm = -80}};
+	struct lw_modulation sf7 = {.kind = LW_MOD_LORA, .bw_hz = 125000, .sf = 7};
+	struct ns_gateway_candidate c[3];
+	for (unsigned i = 0; i < 3; i++)
+		c[i] = (struct ns_gateway_candidate){&rx[i], 1};
+	ns_choose_gateway(c, 3, &sf7, 10, &w->rng); /* margin 9.5 dB: below 10, the best one */
+	assert_ptr_equal(c[0].rx, &rx[2]);
+	assert_ptr_equal(c[1].rx, &rx[1]);
+	assert_ptr_equal(c[2].rx, &rx[0]);
+	unsigned first[2] = {0, 0};
+	for (unsigned k = 0; k < 3000; k++) {
+		c[0] = (struct ns_gateway_candidate){&rx[0], 9};
+		c[1] = (struct ns_gateway_candidate){&rx[1], 1};
+		c[2] = (struct ns_gateway_candidate){&rx[2], 3};
+		ns_choose_gateway(c, 3, &sf7, 5, &w->rng);
+		assert_ptr_equal(c[2].rx, &rx[0]);
+		first[c[0].rx == &rx[2]]++;
+	}
+	assert_in_range(first[1], 2100, 2400); /* three of four */
+}
+
+/* LinkCheckReq and DeviceTimeReq; [two commands (FOpts), (FRMPayload)] [LW11MACCommands (encrypted FOpts)] */
+static void link_check_and_time(void **state)
+{
+	struct world *w = *state;
+	for (int v = 0; v < 3; v++) {
+		struct world_device *d = joined(w, v == 2 ? LW_MAC_1_1_0 : LW_MAC_1_0_3);
+		struct up up = {.f_port = 10, .data_hex = "01", .fopts_hex = "020d"};
+		struct frame f;
+		struct air air = world_air();
+		if (v == 1)
+			up = (struct up){.f_port = 0, .data_hex = "020d"};
+		up.dr = 5;
+		air.gps_s = 1398600018;
+		device_frame_up(&d->end, &up, &f);
+		world_receive(w, &air, &f);
+		world_pass(w, 400);
+		assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "020f010d52f15c5300");
+		assert_int_equal(world_last_uplink(w)->n_mac_commands, 2);
+		assert_string_equal(world_last_uplink(w)->mac_commands[0]->name, "LinkCheckReq");
+		assert_string_equal(world_last_downlink_record(w)->mac_commands[0]->text, "margin=15 gateways=1");
+		world_ack_ok(w);
+	}
+}
+
+/* A frame full of requests gets one answer; an unknown command ends the reading, not the frame. */
+static void strange_commands(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	world_up(w, d, &(struct up){.f_port = 0, .data_hex = "0202020202020202020202020202020202020202020202"});
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "020f01");
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "02ff02"});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_string_equal(world_hear(w, d, 0, 1).fopts_hex, "020f01");
+	assert_non_null(strstr(world_last_uplink(w)->detail, "0xff"));
+	world_ack_ok(w);
+	size_t downs = w->n_downs;
+	/* answers to nothing */
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "0703030705070807"});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_true(w->n_downs >= downs);
+}
+
+/* [adr ack requested] */
+static void adr_ack_req_is_answered(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	d->end.adr = true;
+	d->end.adr_ack_req = true;
+	world_up(w, d, &PLAIN);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_false(h.ack);
+	assert_int_equal(h.f_port, LW_FPORT_NONE);
+	assert_string_equal(h.fopts_hex, "");
+}
+
+/* As in the recording abp_other_rx: all that the network wants otherwise, three channels at a time, on port 0. */
+static void abp_with_other_parameters(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_2);
+	d->rec.profile.abp_rx1_delay_s = 3;
+	d->rec.profile.abp_rx1_dr_offset = 1;
+	d->rec.profile.abp_rx2_hz = 868100000;
+	world_abp(w, d, "eu868");
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 3});
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->modulation->lora->spreading_factor, 10);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 3);
+	assert_int_equal(m->items[1]->tx_info->frequency, 868100000);
+	assert_int_equal(m->items[1]->tx_info->timing->delay->delay->seconds, 4);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_int_equal(h.f_port, 0);
+	assert_string_equal(h.data_hex, "0703184f84500704e85684500705b85e84500500d2ad840801");
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 3, .fopts_hex = "070307030703050708"});
+	m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 1);
+	assert_int_equal(m->items[1]->tx_info->frequency, 869525000);
+	h = world_hear(w, d, 0, 1);
+	assert_string_equal(h.fopts_hex, "0706886684500707586e8450");
+	world_ack_ok(w);
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.user_channels[2].hz, 867500000);
+	assert_int_equal(s.rx1_delay_s, 1);
+	/* one accepted, one refused: the refused one is asked once more, then no longer */
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 3, .fopts_hex = "07030700"});
+	assert_string_equal(world_hear(w, d, 0, 2).fopts_hex, "0707586e8450");
+	world_ack_ok(w);
+	size_t downs = w->n_downs;
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 3, .fopts_hex = "0700"});
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 3});
+	assert_int_equal(w->n_downs, downs);
+}
+
+/* [test_lorawan_10_rx_delay] [RxTimingSetupAns is answered with an empty downlink] */
+static void rx_delay(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	d->rec.profile.rx1_delay_s = 5;
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "0805");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->timing->delay->delay->seconds, 1);
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "08"});
+	struct heard h = world_hear(w, d, 0, 1);
+	assert_string_equal(h.fopts_hex, "");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->timing->delay->delay->seconds, 5);
+	assert_int_equal(world_last_down(w)->items[1]->tx_info->timing->delay->delay->seconds, 6);
+	/* 2 s after the uplink the windows are still ahead */
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 2000);
+	world_enqueue(w, d, 7, false, "01");
+	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "01");
+}
+
+/* [must request device-status; interval has not yet expired; + downlink payload] */
+static void device_status(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	d->rec.profile.device_status_req_interval = 24;
+	world_enqueue(w, d, 7, false, "01");
+	world_up(w, d, &PLAIN);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_string_equal(h.fopts_hex, "06");
+	assert_string_equal(h.data_hex, "01");
+	world_ack_ok(w);
+	size_t downs = w->n_downs;
+	world_up(w, d, &PLAIN);
+	assert_int_equal(w->n_downs, downs);
+	world_pass(w, 3600 * 1000);
+	world_up(w, d, &PLAIN);
+	assert_int_equal(w->n_downs, downs + 1);
+	/* refused by the gateway: it was never asked */
+	world_ack(w, (const char *const[]){"TX_FREQ", "TX_FREQ", NULL});
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 1).fopts_hex, "06");
+}
+
+/* [network.mac_commands_disabled] */
+static void mac_commands_disabled(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	w->cfg.mac_commands_disabled = true;
+	world_restart(w);
+	size_t downs = w->n_downs;
+	d->rec.profile.device_status_req_interval = 24;
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "02"});
+	assert_int_equal(w->n_downs, downs);
+}
+
+/* Class C: at once, over RX2; the next when the gateway has answered; a confirmed one holds the others back. */
+static void class_c(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	d->rec.profile.class_c_timeout_s = 3;
+	world_join(w, d);
+	assert_int_equal(world_session(d).enabled_class, LW_CLASS_C);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "01"); /* before its first uplink: [nothing] */
+	assert_int_equal(w->n_downs, downs);
+	world_up(w, d, &PLAIN);
+	world_hear(w, d, 0, 0);
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "02");
+	world_enqueue(w, d, 7, true, "03");
+	world_enqueue(w, d, 7, false, "04");
+	assert_int_equal(w->n_downs, downs + 1);
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->n_items, 1);
+	assert_int_equal(m->items[0]->tx_info->timing->parameters_case, GW__TIMING__PARAMETERS_IMMEDIATELY);
+	assert_int_equal(m->items[0]->tx_info->frequency, 869525000);
+	assert_int_equal(m->items[0]->tx_info->context.len, 4);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "02");
+	world_ack_ok(w);
+	assert_int_equal(w->n_downs, downs + 2);
+	assert_true(world_hear(w, d, 0, 2).confirmed);
+	world_ack_ok(w);
+	assert_int_equal(w->n_downs, downs + 2); /* waits for the acknowledgement */
+	assert_true(d->queue[0].item.timeout_after_ns > 0);
+	world_up(w, d, &WITH_ACK);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_string_equal(world_hear(w, d, 0, 3).data_hex, "04");
+}
+
+static void gateway_stats(void **state)
+{
+	struct world *w = *state;
+	struct ns_inbox in = {.region = w->regions[0], .received_at_ns = rt_loop_now_ns(w->loop)};
+	static const char json[] = "{\"gatewayId\":\"0102030405060701\",\"rxPacketsReceived\":5,"
+				   "\"location\":{\"latitude\":1.5,\"longitude\":2.5},\"metadata\":{\"a\":\"b\"}}";
+	assert_int_equal(ns_flows_stats(w->flows, &in, lw_span_str(json)), 0);
+	world_pass(w, 1);
+	assert_true(w->gateway[0].has_location);
+	assert_true(w->gateway[0].latitude > 1.4);
+	assert_int_equal(w->gateway[0].last_seen_ns, in.received_at_ns);
+	const Longwave__Ns__V1__Event *e = world_last(w, KIND(GATEWAY_STATS));
+	assert_int_equal(e->gateway_stats->stats->rx_packets_received, 5);
+	assert_int_equal(e->gateway_stats->stats->n_metadata, 3);
+	static const char unknown[] = "{\"gatewayId\":\"0102030405060709\"}";
+	assert_int_equal(ns_flows_stats(w->flows, &in, lw_span_str(unknown)), 0);
+	static const char bad[] = "{\"gatewayId\":7}";
+	assert_int_equal(ns_flows_stats(w->flows, &in, lw_span_str(bad)), 0);
+	world_pass(w, 1);
+	assert_int_equal(world_count(w, KIND(GATEWAY_STATS)), 1);
+	assert_int_equal(w->outcomes[R(UNKNOWN_GATEWAY)], 1);
+	assert_int_equal(w->outcomes[R(MALFORMED)], 1);
+}
+
+/* Answers that answer nothing. */
+static void strange_tx_acks(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct ns_inbox in = {.region = w->regions[0]};
+	world_enqueue(w, d, 7, false, "01");
+	world_up(w, d, &PLAIN);
+	static const char *text[] = {
+		"", "\xff", "{\"gatewayId\":\"0102030405060701\",\"downlinkId\":1,\"items\":[{\"status\":\"OK\"}]}"};
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(ns_flows_tx_ack(w->flows, &in, lw_span_str(text[i])), 0);
+	world_pass(w, 1);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_SENT);
+	world_ack(w, (const char *const[]){NULL}); /* no items */
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_SENT);
+	world_ack_ok(w);
+	assert_int_equal(d->n_queue, 0);
+	world_ack_ok(w); /* twice */
+	assert_int_equal(world_count(w, KIND(TX_ACK)), 1);
+}
+
+#define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(one_unconfirmed),
+		TEST(two_items_set_fpending),
+		TEST(confirmed_acknowledged),
+		TEST(confirmed_not_acknowledged),
+		TEST(acknowledged_without_tx_ack),
+		TEST(silent_gateway),
+		TEST(restart_before_tx_ack),
+		TEST(refusals),
+		TEST(late_refusal_gives_nothing_back),
+		TEST(refused_goes_elsewhere),
+		TEST(broker_away),
+		TEST(commit_before_send),
+		TEST(conflict_builds_anew),
+		TEST(too_large),
+		TEST(fits_only_rx1),
+		TEST(mac_command_first),
+		TEST(expired),
+		TEST(encrypted_by_the_caller),
+		TEST(encrypted_anew),
+		TEST(window_of_counters),
+		TEST(enqueued_in_time),
+		TEST(reaction_rides_along),
+		TEST(windows_by_configuration),
+		TEST(gateway_choice),
+		TEST(link_check_and_time),
+		TEST(strange_commands),
+		TEST(adr_ack_req_is_answered),
+		TEST(abp_with_other_parameters),
+		TEST(rx_delay),
+		TEST(device_status),
+		TEST(mac_commands_disabled),
+		TEST(class_c),
+		TEST(gateway_stats),
+		TEST(strange_tx_acks),
+	};
+	return cmocka_run_group_tests_name("network-server downlink", tests, NULL, NULL);
+}

@@ -1,0 +1,628 @@
+/* Uplinks of activated devices. Names in brackets: scenarios of reference-system.md 8.1 (v4) and 8.3 (v3). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+#define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
+#define DROPPED LONGWAVE__V1__OUTCOME__DROPPED
+#define DUPLICATE LONGWAVE__V1__OUTCOME__DUPLICATE
+#define R(x) LONGWAVE__V1__REASON__##x
+#define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
+
+static int setup(void **state)
+{
+	*state = world_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_free(*state);
+	return 0;
+}
+
+/* [test_lorawan_10_uplink: unconfirmed uplink with payload] [LW10Uplink: unconfirmed with payload] */
+static void unconfirmed_with_payload(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "us915_0");
+	d->rec.profile.region = LW_REGION_US915;
+	struct air air = world_air();
+	struct frame f;
+	air.region = "us915_0";
+	air.hz = 902300000;
+	air.dr = 3;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .data_hex = "0102"}, &f);
+	world_receive(w, &air, &f);
+	assert_int_equal(w->n_events, 0); /* the window is open */
+	world_pass(w, 200);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_events, 1);
+	const Longwave__Ns__V1__Event *e = world_last(w, KIND(UPLINK));
+	assert_int_equal(e->uplink->f_cnt, 0);
+	assert_int_equal(e->uplink->f_port, 10);
+	assert_int_equal(e->uplink->dr, 3);
+	assert_false(e->uplink->confirmed);
+	assert_int_equal(e->uplink->frm_payload.len, 2);
+	assert_int_equal(e->uplink->n_rx_info, 1);
+	assert_string_equal(e->region_config_id, "us915_0");
+	assert_int_equal(world_session(d).f_cnt_up, 1);
+	assert_int_equal(w->n_journal_done, 1);
+	world_pass(w, 3000);
+	assert_int_equal(w->n_downs, 0);
+}
+
+/* [GatewayFiltering and deduplication]: three gateways, one event, strongest first, one journal entry each. */
+static void three_gateways_one_event(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_gateway(w, 2);
+	world_gateway(w, 3);
+	world_abp(w, d, "eu868");
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .data_hex = "01"}, &f);
+	for (unsigned g = 0; g < 3; g++) {
+		air.gateway = g;
+		air.snr = g == 1 ? 9.5 : -3.0 - g;
+		air.json = g == 2;
+		world_receive(w, &air, &f);
+		world_pass(w, 30);
+	}
+	world_pass(w, 300);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	const Longwave__Ns__V1__Event *e = world_last(w, KIND(UPLINK));
+	assert_int_equal(e->uplink->n_rx_info, 3);
+	assert_string_equal(e->uplink->rx_info[0]->gateway_id, "0000000000000002");
+	assert_string_equal(e->uplink->rx_info[0]->metadata[0]->value, "eu868");
+	assert_non_null(e->uplink->rx_info[2]->ns_time);
+	assert_int_equal(w->n_journal_done, 3);
+	assert_int_equal(world_last_uplink(w)->n_rx_info, 3);
+	/* A straggler is counted, not processed. */
+	world_gateway(w, 4);
+	air.gateway = 3;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	assert_outcome(w, DUPLICATE, R(LATE_COPY));
+	assert_int_equal(w->n_journal_done, 4);
+}
+
+/* The broker delivers one reception twice: one rx_info. */
+static void redelivered_reception_counts_once(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_abp(w, d, "eu868");
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .data_hex = "01"}, &f);
+	struct lw_rng rng = w->rng;
+	world_receive(w, &air, &f);
+	w->rng = rng; /* the same uplink_id */
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->n_rx_info, 1);
+	assert_int_equal(w->n_journal_done, 2);
+}
+
+/* [test_lorawan_10_uplink: confirmed uplink with payload] */
+static void confirmed_is_acknowledged(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10, .data_hex = "0102"});
+	assert_int_equal(w->n_downs, 2);
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->n_items, 2);
+	assert_int_equal(m->items[0]->tx_info->frequency, 868100000);
+	assert_int_equal(m->items[0]->tx_info->power, 16);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 1);
+	assert_int_equal(m->items[1]->tx_info->frequency, 869525000);
+	assert_int_equal(m->items[1]->tx_info->power, 29);
+	assert_int_equal(m->items[1]->tx_info->timing->delay->delay->seconds, 2);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_true(h.ack);
+	assert_false(h.confirmed);
+	assert_int_equal(h.f_port, LW_FPORT_NONE);
+	world_ack_ok(w);
+	assert_int_equal(world_last_downlink_record(w)->outcome, DELIVERED);
+	assert_int_equal(world_session(d).n_f_cnt_down, 1);
+	/* an acknowledgement is nobody's queue item */
+	assert_int_equal(world_count(w, KIND(TX_ACK)), 0);
+}
+
+/* [test_lorawan_10_uplink: just FPort; confirmed without payload] */
+static void frames_without_payload(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	world_up(w, d, &(struct up){.f_port = 1});
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->f_port, 1);
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->frm_payload.len, 0);
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = LW_FPORT_NONE});
+	assert_int_equal(world_count(w, KIND(UPLINK)), 2);
+	assert_true(world_hear(w, d, 0, 0).ack);
+}
+
+/* [test_lorawan_10_errors: did not increment] plus what the reference leaves out: it is acknowledged again. */
+static void retransmission_is_acknowledged_not_delivered(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	struct up up = {.confirmed = true, .f_port = 10, .data_hex = "0102"};
+	world_join(w, d);
+	world_up(w, d, &up);
+	world_ack_ok(w);
+	assert_int_equal(w->n_downs, 2);
+	device_frame_again(&d->end, &up, &f);
+	world_pass(w, 2500);
+	air.context_hex = "0a0b0c0d";
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 7);
+	assert_int_equal(w->n_downs, 3);
+	struct heard h = world_hear(w, d, 0, 1);
+	assert_true(h.ack);
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->context.data[0], 0x0a);
+	assert_int_equal(world_session(d).f_cnt_up, 1);
+}
+
+/* Even right after the window: the same gateway with another counter has heard the device again. */
+static void quick_repeat_is_no_late_copy(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_join(w, d);
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	air.context_hex = "0a0b0c0d";
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
+}
+
+/* [test_lorawan_10_errors: reset] */
+static void replay_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame first;
+	world_join(w, d);
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &first);
+	world_receive(w, &air, &first);
+	world_pass(w, 2000);
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10});
+	world_up(w, d, &(struct up){.f_port = 10});
+	struct ns_session before = world_session(d);
+	size_t downs = w->n_downs;
+	air.context_hex = "99999999";
+	world_pass(w, 3000);
+	world_receive(w, &air, &first);
+	world_pass(w, 400);
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 5);
+	assert_int_equal(w->n_downs, downs);
+	struct ns_session after = world_session(d);
+	assert_memory_equal(&before, &after, sizeof(before));
+}
+
+/* [test_lorawan_10_errors: invalid mic] */
+static void wrong_mic(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	size_t events = w->n_events;
+	world_up(w, d, &(struct up){.f_port = 10, .wrong_mic = true});
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	assert_int_equal(w->n_events, events);
+	assert_int_equal(world_session(d).f_cnt_up, 0);
+	assert_int_equal(strlen(world_last_uplink(w)->dev_eui), 16);
+}
+
+static void unknown_device(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	d->end.devaddr.v ^= 1;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DROPPED, R(UNKNOWN_DEVICE));
+	assert_string_equal(world_last_uplink(w)->dev_eui, "");
+	assert_int_equal(w->n_journal_done, 1);
+}
+
+/* Two devices share an address: the key decides. [session lookup] */
+static void shared_address(void **state)
+{
+	struct world *w = *state;
+	struct world_device *a = world_device(w, LW_MAC_1_0_3);
+	struct world_device *b = world_device(w, LW_MAC_1_1_0);
+	world_abp(w, a, "eu868");
+	world_abp(w, b, "eu868");
+	struct ns_session s = world_session(b);
+	s.devaddr = a->end.devaddr;
+	world_session_put(b, &s);
+	b->end.devaddr = a->end.devaddr;
+	world_up(w, b, &(struct up){.f_port = 10, .data_hex = "01"});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_session(b).f_cnt_up, 1);
+	assert_int_equal(world_session(a).f_cnt_up, 0);
+	world_up(w, a, &(struct up){.f_port = 10, .data_hex = "01"});
+	assert_int_equal(world_session(a).f_cnt_up, 1);
+	world_up(w, a, &(struct up){.f_port = 10, .wrong_mic = true});
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	assert_string_equal(world_last_uplink(w)->dev_eui, ""); /* nobody can say whose it was */
+}
+
+/* [session lookup: 16-LSB rollover] */
+static void counter_wraps_16_bits(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	struct ns_session s = world_session(d);
+	s.f_cnt_up = 65535;
+	s.has_uplink = true;
+	world_session_put(d, &s);
+	d->end.f_cnt_up = 65535;
+	world_up(w, d, &(struct up){.f_port = 10});
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->f_cnt, 65536);
+	d->end.f_cnt_up += 40000;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->f_cnt, 65537 + 40000);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+/* [test_lorawan_10_skip_f_cnt] [LW10RelaxFrameCounter] */
+static void skip_f_cnt_check(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	struct ns_session s = world_session(d);
+	s.f_cnt_up = 10;
+	s.has_uplink = true;
+	world_session_put(d, &s);
+	d->end.f_cnt_up = 7;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	d->rec.skip_f_cnt_check = true;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_session(d).f_cnt_up, 9);
+	d->end.f_cnt_up = 0;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_session(d).f_cnt_up, 1);
+}
+
+/* [test_lorawan_10_device_disabled] */
+static void disabled(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	d->rec.is_disabled = true;
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_outcome(w, DROPPED, R(DEVICE_DISABLED));
+	assert_int_equal(world_session(d).f_cnt_up, 0);
+	assert_int_equal(w->n_downs, 0);
+}
+
+/* [test_gateway_filtering] [GatewayFiltering: public, private same, private different] */
+static void private_gateways(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	w->gateway[0].is_private_up = true;
+	w->gateway[0].tenant_id.b[0] = 1;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DROPPED, R(PRIVATE_GATEWAY));
+	assert_int_equal(world_session(d).f_cnt_up, 0);
+	d->rec.tenant_id.b[0] = 1;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	/* private downlink: another tenant's device may be heard, not answered */
+	w->gateway[0].is_private_up = false;
+	w->gateway[0].is_private_down = true;
+	w->gateway[0].tenant_id.b[0] = 2;
+	size_t downs = w->n_downs;
+	uint32_t counter = world_session(d).n_f_cnt_down;
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(NO_GATEWAY));
+	assert_int_equal(world_session(d).n_f_cnt_down, counter);
+}
+
+static void unknown_gateway(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	world_abp(w, d, "eu868");
+	air.gateway = 3; /* id 0: not there */
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(UNKNOWN_GATEWAY));
+	w->cfg.allow_unknown_gateways = true;
+	world_restart(w);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+static void other_region_configuration(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	d->rec.profile.region = LW_REGION_US915;
+	world_abp(w, d, "us915_0");
+	air.region = "us915_1";
+	air.hz = 903900000;
+	air.dr = 3;
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(WRONG_REGION));
+}
+
+/* [test_lorawan_11_errors: invalid frequency, invalid data-rate] */
+static void mic_of_11_covers_rate_and_channel(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_1_0);
+	struct frame f;
+	struct air air = world_air();
+	world_join(w, d);
+	air.hz = 868300000;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .dr = 5, .channel = 0}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .dr = 4, .channel = 1}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .dr = 5, .channel = 1}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	/* a channel of the join-accept's list */
+	air.hz = 867500000;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .dr = 5, .channel = 5}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+static void malformed(void **state)
+{
+	struct world *w = *state;
+	static const struct {
+		const char *hex;
+		Longwave__V1__Reason reason;
+	} v[] = {
+		{"40010203", R(MALFORMED)},
+		{"e00102030405", R(UNSUPPORTED_FRAME_TYPE)},
+		{"c00000000038cb51cafc42a7020000281fc7e2", R(UNSUPPORTED_FRAME_TYPE)},
+		{"600102030400000001020304", R(UNSUPPORTED_FRAME_TYPE)},
+	};
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct frame f;
+		struct air air = world_air();
+		f.n = strlen(v[i].hex) / 2;
+		for (size_t k = 0; k < f.n; k++) {
+			char byte[3] = {v[i].hex[2 * k], v[i].hex[2 * k + 1], 0};
+			f.b[k] = (uint8_t)strtoul(byte, NULL, 16);
+		}
+		world_receive(w, &air, &f);
+		world_pass(w, 300);
+		assert_outcome(w, DROPPED, v[i].reason);
+	}
+	/* not even a message */
+	struct ns_inbox in = {.region = w->regions[0], .journal_position = 77};
+	size_t done = w->n_journal_done;
+	static const char *garbage[] = {"", "\xff\xff\xff", "{\"gatewayId\":", "{}",
+					"\x0a\x05"
+					"abc"};
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(ns_flows_uplink(w->flows, &in, lw_span_str(garbage[i])), 0);
+	world_pass(w, 300);
+	assert_int_equal(w->n_journal_done, done + 5);
+	assert_int_equal(w->outcomes[R(MALFORMED)], 1 + 5);
+	assert_int_equal(w->n_events, 0);
+}
+
+/* A conflict of the session's version is met by starting over from what is there. */
+static void conflict_is_retried(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	w->conflicts = 2;
+	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01"});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	w->conflicts = 100;
+	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01"});
+	assert_outcome(w, DROPPED, R(CONFLICT));
+	assert_int_equal(world_count(w, KIND(UPLINK)), 1);
+	w->conflicts = 0;
+}
+
+/* Nothing is said to be done while the store is away, and nothing leaves. */
+static void store_away(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	size_t done = w->n_journal_done;
+	size_t downs = w->n_downs;
+	w->store_away = true;
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_outcome(w, DROPPED, R(STORAGE_UNAVAILABLE));
+	assert_int_equal(w->n_journal_done, done);
+	assert_int_equal(w->n_journal_retry, 1);
+	assert_int_equal(w->n_downs, downs);
+}
+
+/* Replayed after a restart: what was taken is not delivered again, what was not is. */
+static void journal_replay(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame taken, fresh;
+	struct air air = world_air();
+	world_join(w, d);
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &taken);
+	world_receive(w, &air, &taken);
+	world_pass(w, 400);
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &fresh);
+	size_t downs = w->n_downs;
+	size_t logs = world_count(w, KIND(LOG));
+	world_restart(w);
+	air.replay = true;
+	world_receive(w, &air, &taken);
+	world_receive(w, &air, &fresh);
+	world_pass(w, 5000);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 2);
+	assert_int_equal(world_count(w, KIND(LOG)), logs);
+	assert_int_equal(w->n_downs, downs + 1);
+}
+
+/* Frames of one device keep their order although the store takes its time. */
+static void order_per_device(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	world_abp(w, d, "eu868");
+	w->store_ms = 150;
+	for (unsigned i = 0; i < 5; i++) {
+		struct frame f;
+		device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+		world_receive(w, &air, &f);
+	}
+	for (unsigned i = 0; i < 40; i++)
+		world_pass(w, 100);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 5);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(w->event[i]->uplink->f_cnt, i);
+	assert_int_equal(ns_flows_in_flight(w->flows), 0);
+}
+
+static void full_says_so(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	struct ns_inbox in = {.region = w->regions[0]};
+	world_abp(w, d, "eu868");
+	w->cfg.max_in_flight = 4;
+	world_restart(w);
+	for (unsigned i = 0; i < 4; i++) {
+		device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+		world_receive(w, &air, &f);
+	}
+	assert_true(ns_flows_uplink(w->flows, &in, lw_span("x", 1)) < 0);
+	world_pass(w, 300);
+	assert_int_equal(ns_flows_uplink(w->flows, &in, lw_span("x", 1)), 0);
+	world_pass(w, 300);
+}
+
+static void location(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	d->rec.profile.wants_position = true;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_int_equal(world_count(w, KIND(LOCATION)), 0); /* nothing can be said */
+	w->geo_answers = true;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_int_equal(world_count(w, KIND(LOCATION)), 1);
+	assert_true(world_last(w, KIND(LOCATION))->location->location->latitude > 52);
+	assert_string_equal(world_last(w, KIND(LOCATION))->location->method, "rssi");
+	assert_string_equal(world_last(w, KIND(LOCATION))->deduplication_id,
+			    world_last(w, KIND(UPLINK))->deduplication_id);
+	assert_int_equal(ns_flows_in_flight(w->flows), 0);
+}
+
+/* Ends while frames are under way: nothing is called any more, nothing leaks (sanitizers). */
+static void stops_in_the_middle(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	world_join(w, d);
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10}); /* waits for a tx-ack */
+	device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 250); /* waits for the downlink's delay */
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+	world_receive(w, &air, &f); /* waits for the window */
+	size_t done = w->n_journal_done;
+	world_restart(w);
+	assert_int_equal(w->n_journal_done, done);
+	world_pass(w, 60000);
+}
+
+#define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(unconfirmed_with_payload),
+		TEST(three_gateways_one_event),
+		TEST(redelivered_reception_counts_once),
+		TEST(confirmed_is_acknowledged),
+		TEST(frames_without_payload),
+		TEST(retransmission_is_acknowledged_not_delivered),
+		TEST(quick_repeat_is_no_late_copy),
+		TEST(replay_is_refused),
+		TEST(wrong_mic),
+		TEST(unknown_device),
+		TEST(shared_address),
+		TEST(counter_wraps_16_bits),
+		TEST(skip_f_cnt_check),
+		TEST(disabled),
+		TEST(private_gateways),
+		TEST(unknown_gateway),
+		TEST(other_region_configuration),
+		TEST(mic_of_11_covers_rate_and_channel),
+		TEST(malformed),
+		TEST(conflict_is_retried),
+		TEST(store_away),
+		TEST(journal_replay),
+		TEST(order_per_device),
+		TEST(full_says_so),
+		TEST(location),
+		TEST(stops_in_the_middle),
+	};
+	return cmocka_run_group_tests_name("network-server uplink", tests, NULL, NULL);
+}
