@@ -63,6 +63,9 @@ enum semtech_code_rate {
 	SEMTECH_CR_LI_4_8,
 };
 
+/* "4/5"; NULL for a value without a text. */
+const char *semtech_code_rate_text(enum semtech_code_rate rate);
+
 struct semtech_data_rate {
 	enum semtech_modulation modulation;
 	enum semtech_code_rate code_rate; /* not FSK */
