@@ -288,6 +288,8 @@ static void build_accept(struct world *w, struct world_device *d, struct ns_join
 				    .rx_delay = r->rx_delay_s,
 				    .has_cflist = r->has_cflist};
 	memcpy(ja.cflist, r->cflist, sizeof(ja.cflist));
+	if (w->join_is_10)
+		ja.dl_settings.opt_neg = false;
 	plain[0] = LW_MTYPE_JOIN_ACCEPT << 5;
 	int n = lw_join_accept_encode(&ja, plain + 1, sizeof(plain) - 1);
 	assert_true(n > 0);

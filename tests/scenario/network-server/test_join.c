@@ -1,0 +1,382 @@
+/* Joins. Names in brackets: scenarios of reference-system.md 8.1 (v4: otaa_test) and 8.3 (v3: OTAA). */
+#include <string.h>
+
+#include "network-server/domain/channels.h"
+#include "world.h"
+
+#define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
+#define DROPPED LONGWAVE__V1__OUTCOME__DROPPED
+#define DUPLICATE LONGWAVE__V1__OUTCOME__DUPLICATE
+#define R(x) LONGWAVE__V1__REASON__##x
+#define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
+
+static int setup(void **state)
+{
+	*state = world_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_free(*state);
+	return 0;
+}
+
+static void request(struct world *w, struct world_device *d)
+{
+	struct frame f;
+	struct air air = world_air();
+	device_frame_join(&d->end, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+}
+
+/* [join-request accepted] [+ cflist] on RX1 and RX2, 1.0.x */
+static void accepted_10(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct lw_join_accept ja;
+	struct lw_cflist list;
+	request(w, d);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->n_items, 2);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 5);
+	assert_int_equal(m->items[1]->tx_info->timing->delay->delay->seconds, 6);
+	assert_int_equal(m->items[0]->tx_info->frequency, 868100000);
+	assert_int_equal(m->items[1]->tx_info->frequency, 869525000);
+	assert_int_equal(m->items[1]->tx_info->modulation->lora->spreading_factor, 12);
+	device_accept(&d->end, m->items[0]->phy_payload.data, m->items[0]->phy_payload.len, &ja);
+	assert_false(ja.dl_settings.opt_neg);
+	assert_int_equal(ja.rx_delay, 1);
+	assert_true(ja.has_cflist);
+	assert_int_equal(lw_cflist_parse(ja.cflist, &list), 0);
+	assert_int_equal(list.freq_hz[0], 867100000);
+	assert_int_equal(list.freq_hz[4], 867900000);
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.devaddr.v, ja.devaddr.v);
+	assert_memory_equal(s.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+	assert_memory_equal(s.nwk_s_enc_key.b, d->end.keys.f_nwk_s_int.b, 16);
+	assert_int_equal(s.user_channels[4].hz, 867900000);
+	assert_int_equal(s.mac_version, LW_MAC_1_0_3);
+	assert_int_equal(s.enabled_class, LW_CLASS_A);
+	const Longwave__Ns__V1__Event *e = world_last(w, KIND(JOIN));
+	assert_int_equal(e->join->session_key_id.len, 16);
+	assert_null(e->join->join_server_context);
+	assert_int_equal(strlen(e->dev_addr), 8);
+	world_ack_ok(w);
+	assert_int_equal(world_last_downlink_record(w)->f_type, COMMON__FTYPE__JOIN_ACCEPT);
+	assert_int_equal(world_last_downlink_record(w)->outcome, DELIVERED);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+/* [test_lorawan_11: accepted] and RekeyInd, DeviceModeInd [class A until DeviceModeInd] */
+static void accepted_11(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_1_0);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.mac_version, LW_MAC_1_1_0);
+	assert_int_equal(s.enabled_class, LW_CLASS_A);
+	assert_memory_not_equal(s.f_nwk_s_int_key.b, s.s_nwk_s_int_key.b, 16);
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "0b01", .dr = 5});
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "0b01");
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "2002", .dr = 5});
+	assert_string_equal(world_hear(w, d, 0, 1).fopts_hex, "2002");
+	assert_int_equal(world_session(d).enabled_class, LW_CLASS_C);
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .fopts_hex = "2000", .dr = 5});
+	assert_int_equal(world_session(d).enabled_class, LW_CLASS_A);
+}
+
+/* A 1.1 device whose join server speaks 1.0 only: both run as 1.0. */
+static void join_server_of_10(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_1_0);
+	w->join_is_10 = true;
+	world_join(w, d);
+	assert_true(world_session(d).mac_version < LW_MAC_1_1_0);
+	d->end.is_11 = false;
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_true(world_hear(w, d, 0, 0).ack);
+}
+
+/* [+ class-c supported] */
+static void class_c_of_10(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	assert_int_equal(world_session(d).enabled_class, LW_CLASS_C);
+	assert_int_equal(world_last(w, KIND(JOIN))->enabled_class, COMMON__DEVICE_CLASS__CLASS_C);
+}
+
+/* [dev-nonce already used] [nonce already used] */
+static void nonce_reused(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	struct ns_session before = world_session(d);
+	size_t downs = w->n_downs;
+	struct frame f;
+	struct air air = world_air();
+	world_pass(w, 5000);
+	air.context_hex = "bbbb";
+	device_frame_join(&d->end, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(DEVNONCE_REUSED));
+	const Longwave__Ns__V1__LogEvent *log = world_last(w, KIND(LOG))->log;
+	assert_int_equal(log->level, 2);
+	assert_int_equal(log->code, 4);
+	assert_string_equal(log->description, "DevNonce has already been used");
+	assert_int_equal(log->n_context, 3);
+	struct ns_session after = world_session(d);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(w->n_downs, downs);
+	/* the same frame from the journal after a restart is nothing to complain about */
+	size_t logs = world_count(w, KIND(LOG));
+	world_restart(w);
+	air.replay = true;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DUPLICATE, R(DEVNONCE_REUSED));
+	assert_int_equal(world_count(w, KIND(LOG)), logs);
+}
+
+static void refusals(void **state)
+{
+	static const struct {
+		enum ns_join_result result;
+		Longwave__V1__Reason reason;
+	} v[] = {
+		{NS_JOIN_MIC, R(JOIN_MIC_MISMATCH)},
+		{NS_JOIN_UNKNOWN_DEV, R(JOIN_SERVER_REFUSED)},
+		{NS_JOIN_UNKNOWN_EUI, R(JOIN_EUI_UNKNOWN)},
+		{NS_JOIN_REFUSED, R(JOIN_SERVER_REFUSED)},
+		{NS_JOIN_UNAVAILABLE, R(JOIN_SERVER_UNAVAILABLE)},
+	};
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		w->join_result = v[i].result;
+		d->end.dev_nonce++;
+		request(w, d);
+		assert_outcome(w, DROPPED, v[i].reason);
+		assert_int_equal(world_last(w, KIND(LOG))->log->code, 4);
+		assert_false(d->rec.has_session);
+		assert_string_equal(world_last_uplink(w)->detail, world_last(w, KIND(LOG))->log->description);
+	}
+	assert_int_equal(w->n_downs, 0);
+	w->join_result = NS_JOIN_OK;
+	/* a wrong MIC for real */
+	d->end.app_key.b[0] ^= 1;
+	struct frame f;
+	struct air air = world_air();
+	device_frame_join(&d->end, &f);
+	d->end.app_key.b[0] ^= 1;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(JOIN_MIC_MISMATCH));
+}
+
+/* [device disabled] and others that are not even asked about */
+static void not_asked(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	d->rec.is_disabled = true;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(DEVICE_DISABLED));
+	d->rec.is_disabled = false;
+	d->rec.profile.supports_otaa = false;
+	d->end.dev_nonce++;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(OTAA_NOT_SUPPORTED));
+	d->rec.profile.supports_otaa = true;
+	d->rec.profile.region = LW_REGION_US915;
+	d->end.dev_nonce++;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(WRONG_REGION));
+	strcpy(d->rec.profile.region_config_id, "us915_1");
+	air.region = "us915_0";
+	air.hz = 902300000;
+	air.dr = 3;
+	d->end.dev_nonce++;
+	device_frame_join(&d->end, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(WRONG_REGION));
+	d->end.dev_eui.b[0] ^= 1;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(UNKNOWN_DEVICE));
+	assert_int_equal(d->n_nonces, 0);
+}
+
+/* [test_gateway_filtering] [OTAA.GatewayFiltering] */
+static void private_gateways(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	w->gateway[0].is_private_up = true;
+	w->gateway[0].tenant_id.b[0] = 1;
+	d->end.dev_nonce++;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(PRIVATE_GATEWAY));
+	d->rec.tenant_id.b[0] = 1;
+	world_join(w, d);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+/* Several copies of a join-request, one answer. */
+static void heard_by_two(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	world_gateway(w, 2);
+	device_frame_join(&d->end, &f);
+	air.snr = -10;
+	world_receive(w, &air, &f);
+	air.gateway = 1;
+	air.snr = -2;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_int_equal(w->n_downs, 1);
+	assert_string_equal(world_last_down(w)->gateway_id, "0000000000000002");
+	assert_int_equal(d->n_nonces, 1);
+}
+
+/* US915: channel masks from 1.0.3 on; RX1 follows the channel. */
+static void us915(void **state)
+{
+	struct world *w = *state;
+	for (int v = 0; v < 2; v++) {
+		struct world_device *d = world_device(w, v == 0 ? LW_MAC_1_0_3 : LW_MAC_1_0_2);
+		struct frame f;
+		struct air air = world_air();
+		struct lw_join_accept ja;
+		d->rec.profile.region = LW_REGION_US915;
+		air.region = "us915_1";
+		air.hz = 903900000 + 200000 * 2; /* channel 10 */
+		air.dr = 0;
+		device_frame_join(&d->end, &f);
+		world_receive(w, &air, &f);
+		world_pass(w, 300);
+		const Gw__DownlinkFrame *m = world_last_down(w);
+		assert_int_equal(m->items[0]->tx_info->frequency, 923300000 + 2 * 600000);
+		assert_int_equal(m->items[0]->tx_info->modulation->lora->spreading_factor, 10);
+		assert_int_equal(m->items[0]->tx_info->modulation->lora->bandwidth, 500000);
+		assert_int_equal(m->items[1]->tx_info->frequency, 923300000);
+		device_accept(&d->end, m->items[0]->phy_payload.data, m->items[0]->phy_payload.len, &ja);
+		assert_int_equal(ja.dl_settings.rx2_dr, 8);
+		assert_int_equal(ja.has_cflist, v == 0);
+		struct ns_session s = world_session(d);
+		assert_int_equal(s.enabled_channels[0], v == 0 ? 0xFF00 : 0xFFFF);
+		assert_string_equal(s.region_config_id, "us915_1");
+	}
+}
+
+/* Addresses in use are avoided; when none is left, that is said. */
+static void addresses(void **state)
+{
+	struct world *w = *state;
+	w->cfg.devaddr_prefix = (struct lw_devaddr_prefix){.addr = {0x01020304}, .len = 31};
+	world_restart(w);
+	struct world_device *a = world_device(w, LW_MAC_1_0_3);
+	struct world_device *b = world_device(w, LW_MAC_1_0_3);
+	struct world_device *c = world_device(w, LW_MAC_1_0_3);
+	world_join(w, a);
+	world_join(w, b);
+	assert_int_not_equal(world_session(a).devaddr.v, world_session(b).devaddr.v);
+	assert_int_equal(world_session(a).devaddr.v & ~1u, 0x01020304);
+	c->end.dev_nonce++;
+	request(w, c);
+	assert_outcome(w, DROPPED, R(NO_DEVADDR_LEFT));
+}
+
+/* The queue over a join: flushed, or kept and encrypted for the new session. */
+static void queue_over_join(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	world_enqueue(w, d, 7, true, "0102");
+	world_up(w, d, &(struct up){.f_port = 10});
+	world_ack_ok(w);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING);
+	world_join(w, d);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_QUEUED);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_int_equal(world_count(w, KIND(ACK)), 0);
+	assert_int_equal(world_last(w, KIND(REENCRYPT))->reencrypt->next_f_cnt, 0);
+	world_reencrypt(w, d);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "0102");
+	world_ack_ok(w);
+	d->rec.profile.flush_queue_on_activate = true;
+	world_join(w, d);
+	assert_int_equal(d->n_queue, 0);
+}
+
+static void store_away(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	w->store_away = true;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(STORAGE_UNAVAILABLE));
+	assert_int_equal(w->n_journal_retry, 1);
+	assert_int_equal(w->n_downs, 0);
+}
+
+/* The join-accept refused by the first gateway goes to the second. */
+static void accept_goes_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	world_gateway(w, 2);
+	device_frame_join(&d->end, &f);
+	world_receive(w, &air, &f);
+	air.gateway = 1;
+	air.snr = -5;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_string_equal(world_last_down(w)->gateway_id, "0102030405060701");
+	world_ack(w, (const char *const[]){"TX_POWER", "TX_POWER", NULL});
+	assert_int_equal(w->n_downs, 2);
+	assert_string_equal(world_last_down(w)->gateway_id, "0000000000000002");
+	world_ack(w, (const char *const[]){"TX_POWER", "TX_POWER", NULL});
+	assert_int_equal(w->n_downs, 2);
+	assert_string_equal(world_last(w, KIND(LOG))->log->description, "TX_POWER");
+	assert_int_equal(world_last_downlink_record(w)->reason, R(TX_POWER));
+}
+
+#define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(accepted_10),       TEST(accepted_11),
+		TEST(join_server_of_10), TEST(class_c_of_10),
+		TEST(nonce_reused),      TEST(refusals),
+		TEST(not_asked),         TEST(private_gateways),
+		TEST(heard_by_two),      TEST(us915),
+		TEST(addresses),         TEST(queue_over_join),
+		TEST(store_away),        TEST(accept_goes_elsewhere),
+	};
+	return cmocka_run_group_tests_name("network-server join", tests, NULL, NULL);
+}
