@@ -9,7 +9,7 @@ import socket
 import pytest
 
 import lw
-from bridge.gateway import LORA, Bridge, Fence, Gateway
+from bridge.gateway import LORA, Bridge, Fence, Gateway, encode
 
 EUI = "0016c001f1500812"
 
@@ -367,3 +367,36 @@ def test_broker_away_at_start(tmp_path, procs):
     assert number(client.take("event/up", timeout=30)) == 1
     assert retained_state(broker) == "ONLINE"
     assert os.path.exists(tmp_path / "state" / "spool.db")
+
+
+@pytest.mark.parametrize("marshaler", ["protobuf", "json"])
+def test_random_commands(tmp_path, mosquitto, procs, mqtt, marshaler):
+    """30,000 command payloads, random or mutated: each ends in a counted drop or an answer, memory does not grow."""
+    rng = random.Random(2)
+    bridge = Bridge(tmp_path, mosquitto, procs, marshaler=marshaler, udp={"tx_ack_timeout": "200ms"})
+    gw = bridge.gateway().pull()
+    mqtt.take("state/conn")
+    good = encode("gw.DownlinkFrame", json.loads(command(1, n_items=2)), marshaler == "json")
+    good = good.encode() if isinstance(good, str) else good
+
+    def round_of(n):
+        for i in range(n):
+            data = bytearray(good if rng.random() < 0.8 else rng.randbytes(rng.randrange(200)))
+            for _ in range(rng.randrange(1, 6)):
+                if data:
+                    data[rng.randrange(len(data))] = rng.randrange(256)
+            mqtt._client.publish(f"eu868/gateway/{EUI}/command/{'exec' if i % 10 == 0 else 'down'}", bytes(data), qos=1)
+            if i % 500 == 499:
+                fence.commands()
+                mqtt.take_all()
+                while Gateway.recv(gw.down, 0):
+                    pass
+
+    fence = Fence(bridge, mqtt, marshaler)
+    round_of(10000)
+    before = rss_kb(bridge.daemon.pid)
+    round_of(20000)
+    assert rss_kb(bridge.daemon.pid) < before + 8 * 1024
+    assert drops(bridge, "MALFORMED") > 5000
+    m = bridge.daemon.metrics()
+    assert m['longwave_gb_commands_total{command="exec"}'] == 3000
