@@ -90,5 +90,5 @@ class Mqtt:
             return got
 
     def close(self):
-        self._client.loop_stop()
         self._client.disconnect()
+        self._client.loop_stop()
