@@ -1,8 +1,8 @@
 /* Files of the journal: <dir>/<first position, 20 digits>.jnl, each a sequence of records
  *     u32 length of payload | u32 CRC-32 of what follows | u8 kind | u64 position | payload
- * (little endian). Kind 1 is data; kind 2 marks as done: its payload is a list of positions (u64). Positions rise over all
- * files. Only the newest file is written, and every opening begins a new one, so a torn record is always at the end of a file.
- * Files are deleted from the oldest on, because a done mark may stand in any file after its record. */
+ * (little endian). Kind 1 is data; kind 2 marks as done: its payload is a list of positions (u64). Positions rise over
+ * all files. Only the newest file is written, and every opening begins a new one, so a torn record is always at the end
+ * of a file. Files are deleted from the oldest on, because a done mark may stand in any file after its record. */
 #include "common/io/journal.h"
 
 #include <dirent.h>
@@ -53,8 +53,8 @@ struct journal {
 	/* position → name of its segment + 1, or NOT_WRITTEN; numbers in the clothes of pointers */
 	struct lw_map open;
 	uint64_t disk_bytes;
-	uint64_t next;      /* position of the next record */
-	struct lw_buf out;  /* appended since the last commit */
+	uint64_t next;     /* position of the next record */
+	struct lw_buf out; /* appended since the last commit */
 	uint64_t *marks;
 	size_t n_marks, cap_marks;
 
@@ -392,8 +392,7 @@ int journal_append(struct journal *j, struct lw_span record, uint64_t *position)
 {
 	if (record.n > JOURNAL_MAX_RECORD)
 		return LW_EBIG;
-	if (j->disk_bytes + j->out.n + record.n + HEADER > j->max_bytes ||
-	    j->out.n + record.n + HEADER > j->out.max)
+	if (j->disk_bytes + j->out.n + record.n + HEADER > j->max_bytes || j->out.n + record.n + HEADER > j->out.max)
 		return LW_EFULL;
 	*position = j->next++;
 	put_record(j, KIND_DATA, *position, record.p, record.n);

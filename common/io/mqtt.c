@@ -17,293 +17,19 @@
 #include "common/base/map.h"
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt_connector.h"
-#include "common/io/mqtt_text.h"
+#include "common/io/mqtt_internal.h"
 
-/* Publishes inside the library. It walks its list of those at each acknowledgement, so the rest waits with us. */
-#define MAX_IN_LIBRARY 1024
 /* Packets taken from the socket in one turn. */
 #define MAX_READS 4096
 #define HANDSHAKE_MS 15000
 #define MISC_MS 1000
-/* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow limits
- * sends before it wants one back. */
+/* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow
+ * limits sends before it wants one back. */
 #define ACK_BATCH 16
 #define ACK_MS 5
 
-enum state { DOWN, CONNECTING, HANDSHAKE, UP };
-
-struct sub {
-	struct lw_list link;
-	char *filter;
-	int qos;
-	int mid;
-	bool confirmed;
-};
-
-struct pub {
-	struct lw_list link;
-	mqtt_done_fn *done;
-	void *arg;
-	int err;
-	/* Only while it waits with us: */
-	char *topic;
-	void *payload;
-	size_t n;
-	int qos;
-	bool retain;
-};
-
-struct mqtt {
-	struct rt_loop *loop;
-	struct rt_log *log;
-	struct mqtt_opts o; /* strings owned */
-	struct mqtt_server server;
-	enum state state;
-	struct mosquitto *mosq;
-	struct mqtt_connector *connector;
-	struct rt_watch *watch;
-	struct rt_tick *tick;
-	struct rt_timer timer; /* DOWN: next attempt; HANDSHAKE: time limit */
-	struct rt_timer misc;
-	struct rt_timer ack;
-	struct lw_backoff backoff;
-	struct lw_rng rng;
-
-	struct lw_list subs;
-	struct lw_map in_library; /* mid → struct pub */
-	struct lw_list waiting;   /* struct pub, not yet given to the library */
-	struct lw_list finished;  /* struct pub, done to be called */
-	size_t pending;
-	size_t queued_packets; /* of ours, without acknowledgements, since the last flush */
-	size_t unacked;        /* QoS 1 messages handed over since the last flush */
-	bool ack_now;
-
-	bool blocked;  /* the socket takes no more; waiting for RT_WRITE */
-	bool paused;
-	bool lost;     /* the library has closed the connection */
-	bool said_down;
-	int lost_err;
-	char lost_text[120];
-	struct mqtt_stats st;
-};
-
 static void schedule_connect(struct mqtt *m);
 static void teardown(struct mqtt *m);
-
-/* --- publishes -------------------------------------------------------------------------------------------------- */
-
-static void pub_free(struct pub *p)
-{
-	free(p->topic);
-	free(p->payload);
-	free(p);
-}
-
-static void finish(struct mqtt *m, struct pub *p, int err)
-{
-	p->err = err;
-	lw_list_push_back(&m->finished, &p->link);
-}
-
-static void call_finished(struct mqtt *m)
-{
-	struct lw_list *n;
-	while ((n = lw_list_pop_front(&m->finished))) {
-		struct pub *p = LW_CONTAINER_OF(n, struct pub, link);
-		m->pending--;
-		if (p->err == 0)
-			m->st.acked++;
-		else
-			m->st.failed++;
-		if (p->done)
-			p->done(p->arg, p->err);
-		pub_free(p);
-	}
-}
-
-static int err_of(int rc)
-{
-	switch (rc) {
-	case MOSQ_ERR_SUCCESS:
-		return 0;
-	case MOSQ_ERR_NO_CONN:
-	case MOSQ_ERR_CONN_LOST:
-		return LW_EUNAVAILABLE;
-	case MOSQ_ERR_PAYLOAD_SIZE:
-	case MOSQ_ERR_OVERSIZE_PACKET:
-		return LW_EBIG;
-	case MOSQ_ERR_NOMEM:
-		return LW_ENOMEM;
-	case MOSQ_ERR_INVAL:
-	case MOSQ_ERR_MALFORMED_UTF8:
-		return LW_EINVAL;
-	case MOSQ_ERR_QOS_NOT_SUPPORTED:
-	case MOSQ_ERR_RETAIN_NOT_SUPPORTED:
-	case MOSQ_ERR_NOT_SUPPORTED:
-		return LW_EUNSUPPORTED;
-	case MOSQ_ERR_AUTH:
-	case MOSQ_ERR_ACL_DENIED:
-		return LW_EAUTH;
-	default:
-		return LW_EIO;
-	}
-}
-
-static int give(struct mqtt *m, struct pub *p, const char *topic, const void *payload, size_t n, int qos, bool retain)
-{
-	int mid;
-	int rc = mosquitto_publish(m->mosq, &mid, topic, (int)n, payload, qos, retain);
-	if (rc != MOSQ_ERR_SUCCESS)
-		return err_of(rc);
-	struct pub *old = lw_map_put(&m->in_library, (uint64_t)mid, p);
-	BUG_ON(old != NULL);
-	m->queued_packets++;
-	return 0;
-}
-
-static void give_waiting(struct mqtt *m)
-{
-	while (!lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < MAX_IN_LIBRARY) {
-		struct pub *p = LW_CONTAINER_OF(lw_list_pop_front(&m->waiting), struct pub, link);
-		int err = give(m, p, p->topic, p->payload, p->n, p->qos, p->retain);
-		if (err < 0)
-			finish(m, p, err);
-	}
-}
-
-int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
-		 mqtt_done_fn *done, void *arg)
-{
-	if (qos > 2 || mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS || !*topic)
-		return LW_EINVAL;
-	if (n > MQTT_MAX_PAYLOAD)
-		return LW_EBIG;
-	if (m->state != UP || m->lost)
-		return LW_EUNAVAILABLE;
-	if (m->pending >= m->o.max_queued)
-		return LW_EFULL;
-	struct pub *p = lw_xcalloc(1, sizeof(*p));
-	p->done = done;
-	p->arg = arg;
-	if (lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < MAX_IN_LIBRARY) {
-		int err = give(m, p, topic, payload, n, qos, retain);
-		if (err < 0) {
-			pub_free(p);
-			return err;
-		}
-	} else {
-		p->topic = lw_xstrdup(topic);
-		p->payload = n ? lw_xmemdup(payload, n) : NULL;
-		p->n = n;
-		p->qos = qos;
-		p->retain = retain;
-		lw_list_push_back(&m->waiting, &p->link);
-	}
-	m->pending++;
-	m->st.published++;
-	rt_loop_again(m->loop);
-	return 0;
-}
-
-static void on_publish(struct mosquitto *mosq, void *arg, int mid, int reason, const mosquitto_property *props)
-{
-	(void)mosq;
-	(void)props;
-	struct mqtt *m = arg;
-	struct pub *p = lw_map_remove(&m->in_library, (uint64_t)mid);
-	if (!p)
-		return;
-	int err = 0;
-	if (reason == MQTT_RC_NOT_AUTHORIZED)
-		err = LW_EAUTH;
-	else if (reason == MQTT_RC_QUOTA_EXCEEDED)
-		err = LW_ELIMIT;
-	else if (reason >= 0x80)
-		err = LW_EPROTO;
-	finish(m, p, err);
-}
-
-/* --- subscriptions ---------------------------------------------------------------------------------------------- */
-
-static void send_subscribe(struct mqtt *m, struct sub *s)
-{
-	s->confirmed = false;
-	int rc = mosquitto_subscribe(m->mosq, &s->mid, s->filter, s->qos);
-	if (rc != MOSQ_ERR_SUCCESS)
-		RT_LOG_ERROR(m->log, "mqtt subscribe failed", rt_str("filter", s->filter),
-			     rt_str("detail", mosquitto_strerror(rc)));
-	m->queued_packets++;
-}
-
-static struct sub *sub_find(struct mqtt *m, const char *filter)
-{
-	LW_LIST_FOREACH (n, tmp, &m->subs) {
-		struct sub *s = LW_CONTAINER_OF(n, struct sub, link);
-		if (strcmp(s->filter, filter) == 0)
-			return s;
-	}
-	return NULL;
-}
-
-int mqtt_subscribe(struct mqtt *m, const char *filter, uint8_t qos)
-{
-	if (qos > 2 || !*filter || mosquitto_sub_topic_check(filter) != MOSQ_ERR_SUCCESS)
-		return LW_EINVAL;
-	struct sub *s = sub_find(m, filter);
-	if (!s) {
-		s = lw_xcalloc(1, sizeof(*s));
-		s->filter = lw_xstrdup(filter);
-		lw_list_push_back(&m->subs, &s->link);
-	}
-	s->qos = qos;
-	if (m->state == UP)
-		send_subscribe(m, s);
-	return 0;
-}
-
-static void sub_free(struct sub *s)
-{
-	lw_list_remove(&s->link);
-	free(s->filter);
-	free(s);
-}
-
-int mqtt_unsubscribe(struct mqtt *m, const char *filter)
-{
-	struct sub *s = sub_find(m, filter);
-	if (!s)
-		return LW_ENOTFOUND;
-	if (m->state == UP)
-		mosquitto_unsubscribe(m->mosq, NULL, filter);
-	m->queued_packets++;
-	sub_free(s);
-	return 0;
-}
-
-bool mqtt_subscribed(const struct mqtt *m)
-{
-	if (m->state != UP)
-		return false;
-	LW_LIST_FOREACH (n, tmp, &m->subs) {
-		if (!LW_CONTAINER_OF(n, struct sub, link)->confirmed)
-			return false;
-	}
-	return true;
-}
-
-static void on_subscribe(struct mosquitto *mosq, void *arg, int mid, int n, const int *granted)
-{
-	(void)mosq;
-	struct mqtt *m = arg;
-	LW_LIST_FOREACH (e, tmp, &m->subs) {
-		struct sub *s = LW_CONTAINER_OF(e, struct sub, link);
-		if (s->mid != mid || s->confirmed)
-			continue;
-		s->confirmed = n > 0 && granted[0] < 0x80;
-		if (!s->confirmed)
-			RT_LOG_ERROR(m->log, "mqtt subscription refused", rt_str("filter", s->filter));
-	}
-}
 
 /* --- input ------------------------------------------------------------------------------------------------------ */
 
@@ -344,7 +70,7 @@ static void note_lost(struct mqtt *m, int err, const char *text)
 /* After each call into the library: what its callbacks have left to do. */
 static void after_library(struct mqtt *m)
 {
-	call_finished(m);
+	mqtt_call_finished(m);
 	if (m->lost)
 		teardown(m);
 }
@@ -426,7 +152,7 @@ static void flush(struct mqtt *m)
 		return;
 	size_t before;
 	do {
-		give_waiting(m);
+		mqtt_give_waiting(m);
 		if (may_wait(m))
 			break;
 		before = lw_map_count(&m->in_library);
@@ -477,7 +203,7 @@ static void on_connect(struct mosquitto *mosq, void *arg, int reason, int flags,
 	if (reason != 0) {
 		bool v5 = m->o.version == MQTT_V5;
 		bool auth = v5 ? reason == MQTT_RC_BAD_USERNAME_OR_PASSWORD || reason == MQTT_RC_NOT_AUTHORIZED ||
-					 reason == MQTT_RC_BANNED
+					    reason == MQTT_RC_BANNED
 			       : reason == 4 || reason == 5;
 		m->lost_err = auth ? LW_EAUTH : LW_EUNAVAILABLE;
 		snprintf(m->lost_text, sizeof(m->lost_text), "refused: %s",
@@ -490,8 +216,7 @@ static void on_connect(struct mosquitto *mosq, void *arg, int reason, int flags,
 	m->st.connects++;
 	RT_LOG_INFO(m->log, "mqtt connected", rt_str("server", m->o.server), rt_bool("session_present", flags & 1));
 	m->said_down = false;
-	LW_LIST_FOREACH (n, tmp, &m->subs)
-		send_subscribe(m, LW_CONTAINER_OF(n, struct sub, link));
+	mqtt_subscribe_all(m);
 	if (m->o.on_connect)
 		m->o.on_connect(m->o.arg, flags & 1);
 }
@@ -503,19 +228,6 @@ static void on_disconnect(struct mosquitto *mosq, void *arg, int reason, const m
 	struct mqtt *m = arg;
 	/* v5: the broker's reason is a code above 0x7f, everything else is the library's. */
 	note_lost(m, LW_ECLOSED, reason >= 0x80 ? mosquitto_reason_string(reason) : mosquitto_strerror(reason));
-}
-
-static void fail_all(struct mqtt *m, int err)
-{
-	size_t it = 0;
-	uint64_t mid;
-	void *value;
-	while (lw_map_next(&m->in_library, &it, &mid, &value))
-		finish(m, value, err);
-	lw_map_clear(&m->in_library);
-	struct lw_list *n;
-	while ((n = lw_list_pop_front(&m->waiting)))
-		finish(m, LW_CONTAINER_OF(n, struct pub, link), err);
 }
 
 static void teardown(struct mqtt *m)
@@ -537,13 +249,13 @@ static void teardown(struct mqtt *m)
 	m->mosq = NULL;
 	int err = m->lost_err;
 	m->lost_err = 0;
-	fail_all(m, LW_ECLOSED);
+	mqtt_fail_all(m, LW_ECLOSED);
 	/* An operator wants to know once; the attempts that follow are for the developer. */
 	RT_LOG(m->log, m->said_down ? RT_DEBUG : RT_WARN, "mqtt down", rt_str("server", m->o.server),
 	       rt_str("detail", m->lost_text), rt_bool("was_connected", was_up));
 	m->said_down = true;
 	schedule_connect(m);
-	call_finished(m);
+	mqtt_call_finished(m);
 	if (m->o.on_disconnect)
 		m->o.on_disconnect(m->o.arg, err, m->lost_text);
 }
@@ -642,9 +354,9 @@ static struct mosquitto *client_new(struct mqtt *m, struct lw_diag *diag)
 	}
 	mosquitto_connect_v5_callback_set(q, on_connect);
 	mosquitto_disconnect_v5_callback_set(q, on_disconnect);
-	mosquitto_publish_v5_callback_set(q, on_publish);
+	mosquitto_publish_v5_callback_set(q, mqtt_on_publish);
 	mosquitto_message_callback_set(q, on_message);
-	mosquitto_subscribe_callback_set(q, on_subscribe);
+	mosquitto_subscribe_callback_set(q, mqtt_on_subscribe);
 	return q;
 }
 
@@ -657,7 +369,8 @@ static void connect_now(struct mqtt *m)
 	int fd = -1;
 	if (m->mosq) {
 		mosquitto_property *props = connect_properties(m);
-		m->connector = mqtt_connector_start(m->mosq, m->server.host, m->server.port, m->o.keepalive_s, props, &fd);
+		m->connector =
+			mqtt_connector_start(m->mosq, m->server.host, m->server.port, m->o.keepalive_s, props, &fd);
 		if (!m->connector) {
 			mosquitto_property_free_all(&props);
 			lw_diag_set(&diag, "no thread for the connection");
@@ -702,7 +415,7 @@ static void free_opts(struct mqtt_opts *o)
 {
 	if (o->password)
 		lw_wipe((char *)(uintptr_t)o->password, strlen(o->password));
-	const void *owned[] = {o->server,  o->client_id, o->username,   o->password,    o->ca_file,
+	const void *owned[] = {o->server,    o->client_id, o->username,   o->password,    o->ca_file,
 			       o->cert_file, o->key_file,  o->will.topic, o->will.payload};
 	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
 		free((void *)(uintptr_t)owned[i]);
@@ -779,7 +492,7 @@ void mqtt_free(struct mqtt *m)
 	if (!m)
 		return;
 	if (m->state >= HANDSHAKE && !m->lost) {
-		give_waiting(m);
+		mqtt_give_waiting(m);
 		mosquitto_disconnect(m->mosq);
 		write_all(m);
 	}
@@ -795,10 +508,9 @@ void mqtt_free(struct mqtt *m)
 	rt_timer_stop(&m->misc);
 	rt_timer_stop(&m->ack);
 	rt_tick_remove(m->tick);
-	fail_all(m, LW_ECANCELLED);
-	call_finished(m);
-	LW_LIST_FOREACH (n, tmp, &m->subs)
-		sub_free(LW_CONTAINER_OF(n, struct sub, link));
+	mqtt_fail_all(m, LW_ECANCELLED);
+	mqtt_call_finished(m);
+	mqtt_forget_subscriptions(m);
 	lw_map_deinit(&m->in_library);
 	free_opts(&m->o);
 	free(m);

@@ -4,7 +4,8 @@
  * Order that receivers can rely on: in one turn all messages there are are handed to on_message, then before_ack runs,
  * and only then the acknowledgements of QoS 1 messages are written. What before_ack has made durable is therefore never
  * lost: if the process dies earlier, the broker delivers again (clean_session false).
- * Acknowledgements without other output wait up to 5 ms for more of their kind, so before_ack runs once for many messages. */
+ * Acknowledgements without other output wait up to 5 ms for more of their kind, so before_ack runs once for many
+ * messages. */
 #pragma once
 
 #include <stdbool.h>

@@ -21,7 +21,21 @@ struct queue {
 	uint64_t dropped_size, dropped_age;
 };
 
-enum statement { BEGIN, COMMIT, ROLLBACK, INSERT, PEEK, FRONT, ACK, REMOVE, SIZE, NEW_QUEUE, DROP_ITEMS, DROP_QUEUE, N_STATEMENTS };
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	INSERT,
+	PEEK,
+	FRONT,
+	ACK,
+	REMOVE,
+	SIZE,
+	NEW_QUEUE,
+	DROP_ITEMS,
+	DROP_QUEUE,
+	N_STATEMENTS
+};
 
 static const char *const texts[N_STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
@@ -32,8 +46,8 @@ static const char *const texts[N_STATEMENTS] = {
 	[FRONT] = "SELECT id, at_ns, length(topic) + length(data) FROM item WHERE queue = ?1 ORDER BY id",
 	[ACK] = "DELETE FROM item WHERE queue = ?1 AND id <= ?2",
 	[REMOVE] = "DELETE FROM item WHERE queue = ?1 AND id = ?2",
-	[SIZE] = "SELECT count(*), coalesce(sum(length(topic) + length(data)), 0) FROM item WHERE queue = ?1 AND id >= ?2 "
-		 "AND id <= ?3",
+	[SIZE] = "SELECT count(*), total(length(topic) + length(data)) FROM item WHERE queue = ?1 AND id BETWEEN ?2 "
+		 "AND ?3",
 	[NEW_QUEUE] = "INSERT INTO queue (name) VALUES (?1)",
 	[DROP_ITEMS] = "DELETE FROM item WHERE queue = ?1",
 	[DROP_QUEUE] = "DELETE FROM queue WHERE id = ?1",
@@ -88,10 +102,11 @@ static int queue_get(struct spool *s, const char *name, struct queue **out)
 static int load_queues(struct spool *s, struct lw_diag *diag)
 {
 	sqlite3_stmt *st;
-	if (sqlite3_prepare_v2(s->db,
-			       "SELECT q.id, q.name, count(i.id), coalesce(sum(length(i.topic) + length(i.data)), 0) FROM queue q "
-			       "LEFT JOIN item i ON i.queue = q.id GROUP BY q.id",
-			       -1, &st, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		    s->db,
+		    "SELECT q.id, q.name, count(i.id), coalesce(sum(length(i.topic) + length(i.data)), 0) FROM queue q "
+		    "LEFT JOIN item i ON i.queue = q.id GROUP BY q.id",
+		    -1, &st, NULL) != SQLITE_OK)
 		return fail(s, diag, "spool");
 	while (sqlite3_step(st) == SQLITE_ROW) {
 		struct queue *q = lw_xcalloc(1, sizeof(*q));
@@ -347,10 +362,8 @@ int spool_stats(struct spool *s, const char *queue, struct spool_stats *out)
 	struct queue *q = queue_find(s, queue);
 	if (!q)
 		return 0;
-	*out = (struct spool_stats){.items = q->items,
-				    .bytes = q->bytes,
-				    .dropped_size = q->dropped_size,
-				    .dropped_age = q->dropped_age};
+	*out = (struct spool_stats){
+		.items = q->items, .bytes = q->bytes, .dropped_size = q->dropped_size, .dropped_age = q->dropped_age};
 	sqlite3_bind_int64(s->st[FRONT], 1, q->id);
 	if (sqlite3_step(s->st[FRONT]) == SQLITE_ROW)
 		out->oldest_ns = sqlite3_column_int64(s->st[FRONT], 1);

@@ -40,7 +40,7 @@ void spool_close(struct spool *s);
  * number of items dropped from the front to make room, or negative. */
 int spool_append(struct spool *s, const char *queue, const struct spool_item *v, size_t n, int64_t now_ns);
 /* Calls fn for the first up to n items with id > after_id (0: from the front). Items are borrowed for the call; fn
- * returns < 0 to stop. Returns the number seen. Items past their age are dropped first. */
+ * must not call the spool and returns < 0 to stop. Returns the number seen. Items past their age are dropped first. */
 typedef int spool_peek_fn(void *arg, const struct spool_item *item);
 int spool_peek(struct spool *s, const char *queue, uint64_t after_id, size_t n, int64_t now_ns, spool_peek_fn *fn,
 	       void *arg);

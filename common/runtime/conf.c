@@ -387,8 +387,8 @@ static void env_key(const char *name, size_t n, char out[MAX_KEY])
 
 /* Variables of one prefix. A shared environment holds settings of other daemons, so an unknown key is wrong only in the
  * variables of one daemon (`strict`). */
-static int apply_env(const struct conf_table *t, void *conf, char **vars, size_t n_vars, const char *prefix, bool strict,
-		     struct lw_diag *diag)
+static int apply_env(const struct conf_table *t, void *conf, char **vars, size_t n_vars, const char *prefix,
+		     bool strict, struct lw_diag *diag)
 {
 	size_t n = strlen(prefix);
 	for (size_t i = 0; i < n_vars; i++) {

@@ -48,23 +48,16 @@ static int parse_with_unit(const char *text, const struct unit *units, uint64_t 
 
 int conf_parse_duration_ms(const char *text, uint64_t *out)
 {
-	static const struct unit units[] = {{"", 1},          {"ms", 1},        {"s", 1000}, {"m", 60000},
-					    {"min", 60000},   {"h", 3600000},   {"d", 86400000}, {NULL, 0}};
+	static const struct unit units[] = {{"", 1},        {"ms", 1},      {"s", 1000},     {"m", 60000},
+					    {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 	return parse_with_unit(text, units, out);
 }
 
 int conf_parse_size(const char *text, uint64_t *out)
 {
-	static const struct unit units[] = {{"", 1},
-					    {"B", 1},
-					    {"KiB", 1024},
-					    {"MiB", 1048576},
-					    {"GiB", 1073741824},
-					    {"kB", 1000},
-					    {"KB", 1000},
-					    {"MB", 1000000},
-					    {"GB", 1000000000},
-					    {NULL, 0}};
+	static const struct unit units[] = {
+		{"", 1},      {"B", 1},     {"KiB", 1024},   {"MiB", 1048576},   {"GiB", 1073741824},
+		{"kB", 1000}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000}, {NULL, 0}};
 	return parse_with_unit(text, units, out);
 }
 
@@ -83,12 +76,16 @@ static int check_range(const struct conf_item *item, double v, struct lw_diag *d
 {
 	if (item->min == 0 && item->max == 0)
 		return 0;
-	bool low = v < item->min, high = item->max > item->min && v > item->max;
+	bool low = v<item->min, high = item->max> item->min && v > item->max;
 	if (!low && !high)
 		return 0;
-	const char *unit = item->unit ? item->unit : item->type == CONF_DURATION ? "ms" : item->type == CONF_SIZE ? "bytes" : "";
+	const char *unit = item->unit                    ? item->unit
+			   : item->type == CONF_DURATION ? "ms"
+			   : item->type == CONF_SIZE     ? "bytes"
+							 : "";
 	if (item->max > item->min)
-		lw_diag_set(diag, "%s: must be %.15g to %.15g%s%s", item->key, item->min, item->max, *unit ? " " : "", unit);
+		lw_diag_set(diag, "%s: must be %.15g to %.15g%s%s", item->key, item->min, item->max, *unit ? " " : "",
+			    unit);
 	else
 		lw_diag_set(diag, "%s: must be at least %.15g%s%s", item->key, item->min, *unit ? " " : "", unit);
 	return LW_ERANGE;
@@ -111,7 +108,8 @@ static int set_number(const struct conf_item *item, void *at, const char *text, 
 	char *end = NULL;
 	errno = 0;
 	int rc;
-	/* "Digits only" also keeps out what strto* accepts and people do not mean: spaces, 0x, a sign of an unsigned. */
+	/* "Digits only" also keeps out what strto* accepts and people do not mean: spaces, 0x, a sign of an unsigned.
+	 */
 	bool sign_ok = item->type != CONF_UINT;
 	if (!(isdigit((unsigned char)text[0]) || (sign_ok && text[0] == '-' && isdigit((unsigned char)text[1]))))
 		return expected(item, text, item->type == CONF_DOUBLE ? "a number" : "a whole number", diag);
@@ -146,7 +144,8 @@ static int set_with_unit(const struct conf_item *item, uint64_t *at, const char 
 	bool time = item->type == CONF_DURATION;
 	int rc = time ? conf_parse_duration_ms(text, &v) : conf_parse_size(text, &v);
 	if (rc < 0)
-		return expected(item, text, time ? "a duration such as 200ms, 5s, 2m, 1h, 1d" : "a size such as 64KiB, 1MiB, 2GiB",
+		return expected(item, text,
+				time ? "a duration such as 200ms, 5s, 2m, 1h, 1d" : "a size such as 64KiB, 1MiB, 2GiB",
 				diag);
 	rc = check_range(item, (double)v, diag);
 	if (rc == 0)

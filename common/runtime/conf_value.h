@@ -9,7 +9,8 @@
 /* Where an item lives in its struct. */
 void *conf_at(const struct conf_item *item, void *base);
 const void *conf_at_const(const struct conf_item *item, const void *base);
-/* Scalars: replaces the value. LW_EINVAL / LW_ERANGE with a detail that says what is expected (never a secret's value). */
+/* Scalars: replaces the value. LW_EINVAL / LW_ERANGE with a detail that says what is expected (never a secret's value).
+ */
 int conf_set_text(const struct conf_item *item, void *base, const char *text, struct lw_diag *diag);
 /* STR_LIST: appends. */
 int conf_strs_add(const struct conf_item *item, void *base, const char *text, struct lw_diag *diag);

@@ -93,7 +93,10 @@ static void put_json_text(struct lw_buf *out, const char *s)
 
 static void put_health(const struct rt_daemon_run *run, struct lw_buf *out)
 {
-	const char *status = !run->ready ? "starting" : run->draining ? "draining" : rt_health_ok(run) ? "ok" : "degraded";
+	const char *status = !run->ready         ? "starting"
+			     : run->draining     ? "draining"
+			     : rt_health_ok(run) ? "ok"
+						 : "degraded";
 	lw_buf_printf(out, "{\"status\":\"%s\",\"daemon\":\"%s\",\"version\":\"%s\",\"dependencies\":{", status,
 		      run->d->name, run->d->version);
 	for (size_t i = 0; i < run->n_health; i++) {
@@ -128,17 +131,22 @@ static void on_collect(void *arg, struct lw_buf *out)
 	const char *p = run->d->metric_prefix;
 	struct rt_loop_stats st;
 	rt_loop_stats(run->env.loop, &st);
-	lw_buf_printf(out, "# HELP %sloop_turns_total Turns of the event loop.\n# TYPE %sloop_turns_total counter\n", p, p);
+	lw_buf_printf(out, "# HELP %sloop_turns_total Turns of the event loop.\n# TYPE %sloop_turns_total counter\n", p,
+		      p);
 	lw_buf_printf(out, "%sloop_turns_total %llu\n", p, (unsigned long long)st.turns);
-	lw_buf_printf(out, "# HELP %sloop_busy_seconds_total Time in callbacks.\n# TYPE %sloop_busy_seconds_total counter\n",
+	lw_buf_printf(out,
+		      "# HELP %sloop_busy_seconds_total Time in callbacks.\n# TYPE %sloop_busy_seconds_total counter\n",
 		      p, p);
 	lw_buf_printf(out, "%sloop_busy_seconds_total %.6f\n", p, (double)st.busy_ns / 1e9);
-	lw_buf_printf(out, "# HELP %sloop_slow_total Callbacks over the limit.\n# TYPE %sloop_slow_total counter\n", p, p);
-	lw_buf_printf(out, "%sloop_slow_total %llu\n", p, (unsigned long long)st.slow);
-	lw_buf_printf(out, "# HELP %slog_left_out_total Log lines over their limit.\n# TYPE %slog_left_out_total counter\n", p,
+	lw_buf_printf(out, "# HELP %sloop_slow_total Callbacks over the limit.\n# TYPE %sloop_slow_total counter\n", p,
 		      p);
+	lw_buf_printf(out, "%sloop_slow_total %llu\n", p, (unsigned long long)st.slow);
+	lw_buf_printf(out,
+		      "# HELP %slog_left_out_total Log lines over their limit.\n# TYPE %slog_left_out_total counter\n",
+		      p, p);
 	lw_buf_printf(out, "%slog_left_out_total %llu\n", p, (unsigned long long)rt_log_suppressed(run->env.log));
-	lw_buf_printf(out, "# HELP %sdependency_up 1 when the dependency is there.\n# TYPE %sdependency_up gauge\n", p, p);
+	lw_buf_printf(out, "# HELP %sdependency_up 1 when the dependency is there.\n# TYPE %sdependency_up gauge\n", p,
+		      p);
 	for (size_t i = 0; i < run->n_health; i++)
 		lw_buf_printf(out, "%sdependency_up{name=\"%s\"} %d\n", p, run->health[i].name, run->health[i].up);
 }
@@ -356,9 +364,12 @@ enum verb { RUN, CHECK, DEFAULTS, DOCS, VERSION, HELP };
 int rt_daemon_main(int argc, char **argv, const struct rt_daemon *d)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, CHECK},
-		{"print-defaults", no_argument, NULL, DEFAULTS}, {"print-docs", no_argument, NULL, DOCS},
-		{"version", no_argument, NULL, VERSION}, {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, CHECK},
+		{"print-defaults", no_argument, NULL, DEFAULTS},
+		{"print-docs", no_argument, NULL, DOCS},
+		{"version", no_argument, NULL, VERSION},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *path = NULL;

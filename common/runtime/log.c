@@ -115,7 +115,11 @@ static void put_str(struct line *l, const char *s)
 /* Bytes of the well-formed UTF-8 character at p, 0 when there is none. */
 static size_t utf8_len(const uint8_t *p, size_t n)
 {
-	size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	size_t len = p[0] < 0x80                   ? 1
+		     : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+		     : (p[0] & 0xf0) == 0xe0       ? 3
+		     : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+						   : 0;
 	if (!len || len > n)
 		return 0;
 	for (size_t i = 1; i < len; i++) {
@@ -209,7 +213,8 @@ static void put_value(struct line *l, const struct rt_field *f, bool json)
 		n = snprintf(num, sizeof(num), "%lld", (long long)f->v.i64);
 		break;
 	case RT_F_F64:
-		n = isfinite(f->v.f64) ? snprintf(num, sizeof(num), "%.6g", f->v.f64) : snprintf(num, sizeof(num), "null");
+		n = isfinite(f->v.f64) ? snprintf(num, sizeof(num), "%.6g", f->v.f64)
+				       : snprintf(num, sizeof(num), "null");
 		break;
 	case RT_F_BOOL:
 		n = snprintf(num, sizeof(num), "%s", f->v.b ? "true" : "false");

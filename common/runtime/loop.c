@@ -8,64 +8,16 @@
 #include "common/base/err.h"
 #include "common/base/xmalloc.h"
 #include "common/runtime/log.h"
+#include "common/runtime/loop_internal.h"
 
 /* Rounds of the tick before the loop looks at its sockets again. */
 #define MAX_ROUNDS 8
-/* Virtual mode: more timers at one moment are a loop that never ends. */
+/* Virtual mode: more turns at one moment are a loop that never ends. */
 #define MAX_AT_ONE_TIME 10000000u
-
-struct rt_tick {
-	struct rt_loop *loop;
-	const char *name;
-	rt_tick_fn *fn;
-	void *arg;
-	int order;
-	bool dead;
-};
-
-struct deferred {
-	rt_tick_fn *fn;
-	void *arg;
-};
-
-struct rt_loop {
-	uv_loop_t uv;
-	uv_prepare_t prepare;
-	uv_timer_t timer; /* fires the top of the heap */
-	uv_idle_t idle;   /* active: the next poll does not block */
-	uv_timer_t until; /* time limit of rt_loop_run_until() */
-	const volatile bool *until_flag; /* what it waits for */
-	struct lw_clock clock;
-	bool is_virtual;
-	bool stopped;
-	bool in_tick;
-	bool again;
-	bool closing;
-
-	struct rt_timer **heap;
-	size_t heap_n, heap_cap;
-	uint64_t seq;
-	int64_t timer_due_ns; /* what the uv timer is set to; 0: not set */
-
-	struct rt_tick **ticks;
-	size_t ticks_n, ticks_cap;
-	bool ticks_dirty;
-
-	struct deferred *deferred;
-	size_t deferred_n, deferred_cap;
-
-	struct lw_list jobs;
-	size_t jobs_n;
-
-	struct rt_log *log;
-	int64_t slow_ns;
-	struct rt_loop_stats stats;
-	uint64_t activity; /* callbacks that may have produced work; the virtual loop settles on it */
-};
 
 /* --- watchdog --------------------------------------------------------------------------------------------------- */
 
-static void note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0)
+void rt_loop_note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0)
 {
 	int64_t ns = lw_mono_ns() - t0;
 	l->stats.busy_ns += (uint64_t)ns;
@@ -77,8 +29,8 @@ static void note_call(struct rt_loop *l, const char *kind, const char *name, int
 		return;
 	l->stats.slow++;
 	/* A hiccup is for the developer; a loop that stood for a second is an operator's problem. */
-	RT_LOG(l->log, ns >= LW_NS_PER_S ? RT_WARN : RT_DEBUG, "slow callback", rt_str("kind", kind), rt_str("name", name),
-	       rt_f64("ms", (double)ns / 1e6));
+	RT_LOG(l->log, ns >= LW_NS_PER_S ? RT_WARN : RT_DEBUG, "slow callback", rt_str("kind", kind),
+	       rt_str("name", name), rt_f64("ms", (double)ns / 1e6));
 }
 
 /* --- tick ------------------------------------------------------------------------------------------------------- */
@@ -91,7 +43,7 @@ static void run_deferred(struct rt_loop *l)
 		struct deferred d = l->deferred[i];
 		int64_t t0 = lw_mono_ns();
 		d.fn(d.arg);
-		note_call(l, "deferred", "deferred", t0);
+		rt_loop_note_call(l, "deferred", "deferred", t0);
 		l->activity++;
 	}
 	l->deferred_n -= n;
@@ -125,7 +77,7 @@ static void run_ticks(struct rt_loop *l)
 				continue;
 			int64_t t0 = lw_mono_ns();
 			t->fn(t->arg);
-			note_call(l, "tick", t->name, t0);
+			rt_loop_note_call(l, "tick", t->name, t0);
 		}
 		if (l->again)
 			l->activity++;
@@ -140,8 +92,6 @@ static void on_idle(uv_idle_t *h)
 	uv_idle_stop(h);
 }
 
-static void arm_uv_timer(struct rt_loop *l);
-
 static void on_prepare(uv_prepare_t *h)
 {
 	struct rt_loop *l = h->data;
@@ -150,7 +100,7 @@ static void on_prepare(uv_prepare_t *h)
 	if (l->again || l->deferred_n)
 		uv_idle_start(&l->idle, on_idle);
 	if (!l->is_virtual)
-		arm_uv_timer(l);
+		rt_loop_arm_uv_timer(l);
 	/* A timer or tick of this turn may have set it: the turn must not block any more. */
 	if (l->until_flag && *l->until_flag)
 		uv_stop(&l->uv);
@@ -199,159 +149,6 @@ void rt_loop_defer(struct rt_loop *l, rt_tick_fn *fn, void *arg)
 		l->deferred = lw_xreallocarray(l->deferred, l->deferred_cap, sizeof(*l->deferred));
 	}
 	l->deferred[l->deferred_n++] = (struct deferred){fn, arg};
-}
-
-/* --- timers ----------------------------------------------------------------------------------------------------- */
-
-static bool before(const struct rt_timer *a, const struct rt_timer *b)
-{
-	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
-}
-
-static void place(struct rt_loop *l, size_t i, struct rt_timer *t)
-{
-	l->heap[i] = t;
-	t->pos = (uint32_t)i + 1;
-}
-
-static void sift_up(struct rt_loop *l, size_t i, struct rt_timer *t)
-{
-	while (i > 0 && before(t, l->heap[(i - 1) / 2])) {
-		place(l, i, l->heap[(i - 1) / 2]);
-		i = (i - 1) / 2;
-	}
-	place(l, i, t);
-}
-
-static void sift_down(struct rt_loop *l, size_t i, struct rt_timer *t)
-{
-	for (;;) {
-		size_t c = 2 * i + 1;
-		if (c >= l->heap_n)
-			break;
-		if (c + 1 < l->heap_n && before(l->heap[c + 1], l->heap[c]))
-			c++;
-		if (!before(l->heap[c], t))
-			break;
-		place(l, i, l->heap[c]);
-		i = c;
-	}
-	place(l, i, t);
-}
-
-static void heap_add(struct rt_loop *l, struct rt_timer *t)
-{
-	if (l->heap_n == l->heap_cap) {
-		BUG_ON(l->heap_cap > UINT32_MAX / 4);
-		l->heap_cap = l->heap_cap ? l->heap_cap * 2 : 64;
-		l->heap = lw_xreallocarray(l->heap, l->heap_cap, sizeof(struct rt_timer *));
-	}
-	sift_up(l, l->heap_n++, t);
-}
-
-static void heap_remove(struct rt_loop *l, struct rt_timer *t)
-{
-	size_t i = t->pos - 1;
-	t->pos = 0;
-	struct rt_timer *last = l->heap[--l->heap_n];
-	if (last == t)
-		return;
-	if (i > 0 && before(last, l->heap[(i - 1) / 2]))
-		sift_up(l, i, last);
-	else
-		sift_down(l, i, last);
-}
-
-static void fire_due(struct rt_loop *l)
-{
-	int64_t now = rt_loop_mono_ns(l);
-	/* What is armed by these callbacks waits for the next turn, or a delay of 0 would starve the sockets. */
-	uint64_t limit = l->seq;
-	while (l->heap_n && l->heap[0]->due_ns <= now && l->heap[0]->seq <= limit) {
-		struct rt_timer *t = l->heap[0];
-		heap_remove(l, t);
-		if (t->every_ms) {
-			int64_t step = (int64_t)t->every_ms * LW_NS_PER_MS;
-			t->due_ns += step;
-			if (t->due_ns <= now)
-				t->due_ns = now + step;
-			t->seq = ++l->seq;
-			heap_add(l, t);
-		}
-		const char *name = t->name;
-		int64_t t0 = lw_mono_ns();
-		t->fn(t, t->arg); /* may free t */
-		note_call(l, "timer", name, t0);
-		l->activity++;
-	}
-}
-
-static void on_uv_timer(uv_timer_t *h)
-{
-	struct rt_loop *l = h->data;
-	l->timer_due_ns = 0;
-	fire_due(l);
-}
-
-static void arm_uv_timer(struct rt_loop *l)
-{
-	if (!l->heap_n) {
-		if (l->timer_due_ns) {
-			uv_timer_stop(&l->timer);
-			l->timer_due_ns = 0;
-		}
-		return;
-	}
-	int64_t due = l->heap[0]->due_ns;
-	if (due == l->timer_due_ns)
-		return;
-	int64_t ns = due - lw_mono_ns();
-	uint64_t ms = ns <= 0 ? 0 : (uint64_t)((ns + LW_NS_PER_MS - 1) / LW_NS_PER_MS);
-	uv_update_time(&l->uv);
-	uv_timer_start(&l->timer, on_uv_timer, ms, 0);
-	l->timer_due_ns = due;
-}
-
-void rt_timer_init(struct rt_timer *t, struct rt_loop *loop, const char *name, rt_timer_fn *fn, void *arg)
-{
-	*t = (struct rt_timer){.loop = loop, .fn = fn, .arg = arg, .name = name};
-}
-
-static void arm(struct rt_timer *t, int64_t due_ns, uint32_t every_ms)
-{
-	struct rt_loop *l = t->loop;
-	BUG_ON(!l || !t->fn);
-	if (t->pos)
-		heap_remove(l, t);
-	t->due_ns = due_ns;
-	t->every_ms = every_ms;
-	t->seq = ++l->seq;
-	heap_add(l, t);
-}
-
-void rt_timer_start(struct rt_timer *t, uint64_t delay_ms)
-{
-	/* A century is for ever, and keeps the sum in range. */
-	uint64_t ms = delay_ms > UINT64_C(3153600000000) ? UINT64_C(3153600000000) : delay_ms;
-	arm(t, rt_loop_mono_ns(t->loop) + (int64_t)ms * LW_NS_PER_MS, 0);
-}
-
-void rt_timer_start_at(struct rt_timer *t, int64_t mono_ns)
-{
-	int64_t now = rt_loop_mono_ns(t->loop);
-	arm(t, mono_ns > now ? mono_ns : now, 0);
-}
-
-void rt_timer_start_every(struct rt_timer *t, uint32_t every_ms)
-{
-	BUG_ON(every_ms == 0);
-	arm(t, rt_loop_mono_ns(t->loop) + (int64_t)every_ms * LW_NS_PER_MS, every_ms);
-}
-
-void rt_timer_stop(struct rt_timer *t)
-{
-	if (t->pos)
-		heap_remove(t->loop, t);
 }
 
 /* --- loop ------------------------------------------------------------------------------------------------------- */
@@ -435,7 +232,7 @@ void rt_loop_stop(struct rt_loop *l)
 void rt_loop_turn(struct rt_loop *l)
 {
 	if (l->is_virtual)
-		fire_due(l);
+		rt_loop_fire_due(l);
 	uv_run(&l->uv, UV_RUN_NOWAIT);
 }
 
@@ -455,7 +252,7 @@ bool rt_loop_run_until(struct rt_loop *l, const bool *flag, uint32_t timeout_ms)
 	uv_timer_start(&l->until, on_until, timeout_ms, 0);
 	while (!*(const volatile bool *)flag && !over) {
 		if (l->is_virtual)
-			fire_due(l);
+			rt_loop_fire_due(l);
 		uv_run(&l->uv, l->is_virtual ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 	}
 	uv_timer_stop(&l->until);
@@ -563,7 +360,7 @@ static void on_poll(uv_poll_t *h, int status, int uv_events)
 		events |= RT_HANGUP;
 	int64_t t0 = lw_mono_ns();
 	w->fn(w, events, w->arg); /* may free w */
-	note_call(l, "watch", name, t0);
+	rt_loop_note_call(l, "watch", name, t0);
 	l->activity++;
 }
 
@@ -646,7 +443,7 @@ static void on_work_done(uv_work_t *req, int status)
 	int64_t t0 = lw_mono_ns();
 	if (j->done)
 		j->done(j->arg, status == 0 ? 0 : LW_ECANCELLED);
-	note_call(l, "work", "done", t0);
+	rt_loop_note_call(l, "work", "done", t0);
 	free(j);
 }
 

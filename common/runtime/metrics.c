@@ -131,8 +131,7 @@ struct rt_metric *rt_histogram(struct rt_metrics *m, const char *name, const cha
 
 struct rt_metric *rt_histogram_seconds(struct rt_metrics *m, const char *name, const char *help)
 {
-	static const double bounds[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-					0.1,    0.25,  0.5,    1,     2.5,  5,     10};
+	static const double bounds[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 	return rt_histogram(m, name, help, bounds, sizeof(bounds) / sizeof(bounds[0]));
 }
 
@@ -390,21 +389,29 @@ static size_t open_fds(void)
 	return n ? n - 1 : 0; /* the folder's own */
 }
 
+/* Second number of /proc/self/statm. */
+static unsigned long long rss_pages(void)
+{
+	char text[128] = "";
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (!f)
+		return 0;
+	size_t n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = 0;
+	const char *second = strchr(text, ' ');
+	return second ? strtoull(second, NULL, 10) : 0;
+}
+
 static void put_process(struct lw_buf *out)
 {
-	unsigned long long rss_pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	if (f) {
-		if (fscanf(f, "%*u %llu", &rss_pages) != 1)
-			rss_pages = 0;
-		fclose(f);
-	}
 	struct rusage ru;
 	getrusage(RUSAGE_SELF, &ru);
 	double cpu = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
 		     (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
 	put_head(out, "", "process_resident_memory_bytes", "Resident memory.", "gauge");
-	lw_buf_printf(out, "process_resident_memory_bytes %llu\n", rss_pages * (unsigned long long)sysconf(_SC_PAGESIZE));
+	lw_buf_printf(out, "process_resident_memory_bytes %llu\n",
+		      rss_pages() * (unsigned long long)sysconf(_SC_PAGESIZE));
 	put_head(out, "", "process_cpu_seconds_total", "CPU time, user and system.", "counter");
 	lw_buf_printf(out, "process_cpu_seconds_total %.6f\n", cpu);
 	put_head(out, "", "process_open_fds", "Open file descriptors.", "gauge");

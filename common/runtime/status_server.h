@@ -1,5 +1,5 @@
-/* A small HTTP/1.0 responder for metrics and health: GET of a fixed path, answer, close. Never for anything that a user or a
- * device reaches. */
+/* A small HTTP/1.0 responder for metrics and health: GET of a fixed path, answer, close. Never for anything that a user
+ * or a device reaches. */
 #pragma once
 
 #include <stddef.h>

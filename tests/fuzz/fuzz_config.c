@@ -69,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* The same bytes as the value of variables. */
 	char *value = lw_xstrndup((const char *)data, size);
 	size_t n = strlen(value) + 64;
-	static const char *const prefixes[] = {"LONGWAVE_LIST=", "LONGWAVE_STRS=", "LONGWAVE_LIST__0__SUB__WAIT=", "LONGWAVE_FUZZ__"};
+	static const char *const prefixes[] = {
+		"LONGWAVE_LIST=", "LONGWAVE_STRS=", "LONGWAVE_LIST__0__SUB__WAIT=", "LONGWAVE_FUZZ__"};
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
 		char *var = lw_xmalloc(n);
 		strcpy(var, prefixes[i]);

@@ -278,7 +278,8 @@ static void a_burst_beyond_the_window_is_all_done(void **state)
 	double s = (double)(lw_mono_ns() - t0) / 1e9;
 	struct mqtt_stats st;
 	mqtt_stats(pub, &st);
-	print_message("%d published and received in %.2f s, %llu flushes of the sender\n", N, s, (unsigned long long)st.writes);
+	print_message("%d published and received in %.2f s, %llu flushes of the sender\n", N, s,
+		      (unsigned long long)st.writes);
 	assert_int_equal(st.acked, N);
 	assert_int_equal(st.failed, 0);
 	/* The receiver answers in batches, each after before_ack. */
@@ -422,10 +423,11 @@ static void will_and_retained_state(void **state)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct rt_loop *l = rt_loop_new();
-		struct mqtt_opts w = {.server = r->url,
-				      .client_id = "mortal",
-				      .clean_session = true,
-				      .will = {.topic = "state/x", .payload = "offline", .n = 7, .qos = 1, .retain = true}};
+		struct mqtt_opts w = {
+			.server = r->url,
+			.client_id = "mortal",
+			.clean_session = true,
+			.will = {.topic = "state/x", .payload = "offline", .n = 7, .qos = 1, .retain = true}};
 		struct lw_diag d;
 		struct mqtt *dying = mqtt_new(l, NULL, &w, &d);
 		while (!mqtt_connected(dying)) {
@@ -450,7 +452,8 @@ static void will_and_retained_state(void **state)
 	mqtt_free(m);
 }
 
-/* --- durability: killed between the callback and the acknowledgement ------------------------------------------------ */
+/* --- durability: killed between the callback and the acknowledgement ------------------------------------------------
+ */
 
 struct shared {
 	volatile unsigned received;
@@ -596,8 +599,9 @@ static void server_urls(void **state)
 	assert_int_equal(s.port, 8883);
 	assert_int_equal(mqtt_server_parse("host:99", &s, &d), 0);
 	assert_int_equal(s.port, 99);
-	static const char *const bad[] = {"", "tcp://", "tcp://:1", "tcp://h:", "tcp://h:0", "tcp://h:70000", "tcp://h:1x", "ws://h",
-					  "tcp://[::1", "tcp://h:-1"};
+	static const char *const bad[] = {
+		"",           "tcp://", "tcp://:1",   "tcp://h:",  "tcp://h:0", "tcp://h:70000",
+		"tcp://h:1x", "ws://h", "tcp://[::1", "tcp://h:-1"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (mqtt_server_parse(bad[i], &s, &d) == 0)
 			fail_msg("accepted \"%s\"", bad[i]);

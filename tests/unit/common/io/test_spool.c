@@ -63,8 +63,8 @@ static int on_item(void *arg, const struct spool_item *i)
 	assert_true(i->id > r->last);
 	r->last = i->id;
 	size_t n = strlen(r->seen);
-	snprintf(r->seen + n, sizeof(r->seen) - n, "%.*s=%.*s ", (int)i->topic.n, (const char *)i->topic.p, (int)i->data.n,
-		 (const char *)i->data.p);
+	snprintf(r->seen + n, sizeof(r->seen) - n, "%.*s=%.*s ", (int)i->topic.n, (const char *)i->topic.p,
+		 (int)i->data.n, (const char *)i->data.p);
 	return 0;
 }
 
@@ -182,7 +182,9 @@ static void wrong_input_is_refused(void **state)
 	spool_close(s);
 	/* A file that is none. */
 	FILE *f = fopen(r->path, "w");
-	fputs("this is not a database, but it is long enough to be looked at as one, surely: 0123456789012345678901234567890", f);
+	fputs("this is not a database, but it is long enough to be looked at as one, surely: "
+	      "0123456789012345678901234567890",
+	      f);
 	fclose(f);
 	struct spool_opts o = {.path = r->path};
 	struct lw_diag d = {0};

@@ -34,37 +34,101 @@ static const char *const levels[] = {"debug", "info", "warn", NULL};
 static const char *const modes[] = {"udp", "ws", NULL};
 
 static const struct conf_item listener_items[] = {
-	{.key = "bind", .type = CONF_STR, .offset = offsetof(struct listener, bind), .def = "0.0.0.0:1700",
-	 .flags = CONF_REQUIRED, .sentence = "Address."},
-	{.key = "region", .type = CONF_STR, .offset = offsetof(struct listener, region), .def = "eu868", .sentence = "Region."},
-	{.key = "mode", .type = CONF_ENUM, .offset = offsetof(struct listener, mode), .def = "udp", .names = modes,
+	{.key = "bind",
+	 .type = CONF_STR,
+	 .offset = offsetof(struct listener, bind),
+	 .def = "0.0.0.0:1700",
+	 .flags = CONF_REQUIRED,
+	 .sentence = "Address."},
+	{.key = "region",
+	 .type = CONF_STR,
+	 .offset = offsetof(struct listener, region),
+	 .def = "eu868",
+	 .sentence = "Region."},
+	{.key = "mode",
+	 .type = CONF_ENUM,
+	 .offset = offsetof(struct listener, mode),
+	 .def = "udp",
+	 .names = modes,
 	 .sentence = "Kind."},
 };
 static const struct conf_table listener_table = CONF_TABLE(listener_items, struct listener, NULL);
 
 static const struct conf_item items[] = {
-	{.key = "mqtt.server", .type = CONF_STR, .offset = offsetof(struct conf, server), .def = "tcp://127.0.0.1:1883",
-	 .flags = CONF_REQUIRED, .sentence = "Broker, with a \"|\" in the sentence."},
-	{.key = "mqtt.password", .type = CONF_STR, .offset = offsetof(struct conf, password), .flags = CONF_SECRET,
+	{.key = "mqtt.server",
+	 .type = CONF_STR,
+	 .offset = offsetof(struct conf, server),
+	 .def = "tcp://127.0.0.1:1883",
+	 .flags = CONF_REQUIRED,
+	 .sentence = "Broker, with a \"|\" in the sentence."},
+	{.key = "mqtt.password",
+	 .type = CONF_STR,
+	 .offset = offsetof(struct conf, password),
+	 .flags = CONF_SECRET,
 	 .sentence = "Password."},
-	{.key = "mqtt.keepalive", .type = CONF_UINT, .offset = offsetof(struct conf, keepalive_s), .def = "30", .min = 5,
-	 .max = 65535, .unit = "s", .sentence = "Keep-alive."},
-	{.key = "mqtt.tls", .type = CONF_BOOL, .offset = offsetof(struct conf, tls), .def = "false", .sentence = "TLS."},
-	{.key = "radio.offset", .type = CONF_INT, .offset = offsetof(struct conf, offset), .def = "-5", .min = -10, .max = 10,
+	{.key = "mqtt.keepalive",
+	 .type = CONF_UINT,
+	 .offset = offsetof(struct conf, keepalive_s),
+	 .def = "30",
+	 .min = 5,
+	 .max = 65535,
+	 .unit = "s",
+	 .sentence = "Keep-alive."},
+	{.key = "mqtt.tls",
+	 .type = CONF_BOOL,
+	 .offset = offsetof(struct conf, tls),
+	 .def = "false",
+	 .sentence = "TLS."},
+	{.key = "radio.offset",
+	 .type = CONF_INT,
+	 .offset = offsetof(struct conf, offset),
+	 .def = "-5",
+	 .min = -10,
+	 .max = 10,
 	 .sentence = "Offset."},
-	{.key = "radio.ratio", .type = CONF_DOUBLE, .offset = offsetof(struct conf, ratio), .def = "0.5", .sentence = "Ratio."},
-	{.key = "dedup.window", .type = CONF_DURATION, .offset = offsetof(struct conf, window_ms), .def = "200ms", .min = 1,
-	 .max = 60000, .sentence = "Window."},
-	{.key = "spool.max_size", .type = CONF_SIZE, .offset = offsetof(struct conf, spool_bytes), .def = "64MiB",
+	{.key = "radio.ratio",
+	 .type = CONF_DOUBLE,
+	 .offset = offsetof(struct conf, ratio),
+	 .def = "0.5",
+	 .sentence = "Ratio."},
+	{.key = "dedup.window",
+	 .type = CONF_DURATION,
+	 .offset = offsetof(struct conf, window_ms),
+	 .def = "200ms",
+	 .min = 1,
+	 .max = 60000,
+	 .sentence = "Window."},
+	{.key = "spool.max_size",
+	 .type = CONF_SIZE,
+	 .offset = offsetof(struct conf, spool_bytes),
+	 .def = "64MiB",
 	 .sentence = "Size."},
-	{.key = "log.level", .type = CONF_ENUM, .offset = offsetof(struct conf, level), .def = "info", .names = levels,
-	 .flags = CONF_RELOADABLE, .sentence = "Level."},
-	{.key = "net_id", .type = CONF_HEX, .offset = offsetof(struct conf, net_id), .def = "000000", .size = 3,
+	{.key = "log.level",
+	 .type = CONF_ENUM,
+	 .offset = offsetof(struct conf, level),
+	 .def = "info",
+	 .names = levels,
+	 .flags = CONF_RELOADABLE,
+	 .sentence = "Level."},
+	{.key = "net_id",
+	 .type = CONF_HEX,
+	 .offset = offsetof(struct conf, net_id),
+	 .def = "000000",
+	 .size = 3,
 	 .sentence = "NetID."},
-	{.key = "mqtt.topics", .type = CONF_STR_LIST, .offset = offsetof(struct conf, topics), .def = "a/#, b", .max = 4,
+	{.key = "mqtt.topics",
+	 .type = CONF_STR_LIST,
+	 .offset = offsetof(struct conf, topics),
+	 .def = "a/#, b",
+	 .max = 4,
 	 .sentence = "Topics."},
-	{.key = "listeners", .type = CONF_LIST, .offset = offsetof(struct conf, listeners), .sub = &listener_table, .max = 3,
-	 .def_list = "[{bind: \"0.0.0.0:1700\", region: eu868}]", .sentence = "Listeners."},
+	{.key = "listeners",
+	 .type = CONF_LIST,
+	 .offset = offsetof(struct conf, listeners),
+	 .sub = &listener_table,
+	 .max = 3,
+	 .def_list = "[{bind: \"0.0.0.0:1700\", region: eu868}]",
+	 .sentence = "Listeners."},
 };
 
 static int check(const void *c, struct lw_diag *diag)
@@ -117,7 +181,8 @@ static void file_sets_every_kind(void **state)
 	struct lw_diag d;
 	int rc = load(&c,
 		      "# comment\nmqtt:\n  server: ssl://broker:8883\n  tls: yes\n  password: 'p w'\n  keepalive: 10\n"
-		      "  topics: [x, 'y/+']\nradio: {offset: 3, ratio: -1.25}\ndedup:\n  window: 2s\nspool:\n  max_size: 10MB\n"
+		      "  topics: [x, 'y/+']\nradio: {offset: 3, ratio: -1.25}\ndedup:\n  window: 2s\nspool:\n  "
+		      "max_size: 10MB\n"
 		      "log:\n  level: debug\nnet_id: 0000AB\nlisteners:\n  - bind: ':1700'\n  - bind: ':1701'\n"
 		      "    region: us915_0\n    mode: ws\n",
 		      NULL, &d);
@@ -153,7 +218,8 @@ static void wrong_files_say_where_and_what(void **state)
 		{"mqt:\n  server: x\n", "test.yml:1: unknown key \"mqt\"; did you mean \"mqtt\"?"},
 		{"\n\nkeepalive: 5\n", "test.yml:3: unknown key \"keepalive\"; did you mean \"mqtt.keepalive\"?"},
 		{"completely_different_thing: 1\n", "test.yml:1: unknown key \"completely_different_thing\""},
-		{"listeners:\n  - bind: a\n    regoin: b\n", "test.yml:3: unknown key \"regoin\"; did you mean \"region\"?"},
+		{"listeners:\n  - bind: a\n    regoin: b\n",
+		 "test.yml:3: unknown key \"regoin\"; did you mean \"region\"?"},
 		{"mqtt.server: x\n", "test.yml:1: \"mqtt.server\": write sections as nested keys"},
 		{"mqtt:\n  keepalive: ten\n", "test.yml:2: mqtt.keepalive: expected a whole number, found \"ten\""},
 		{"mqtt:\n  keepalive: 70000\n", "test.yml:2: mqtt.keepalive: must be 5 to 65535 s"},
@@ -175,7 +241,8 @@ static void wrong_files_say_where_and_what(void **state)
 		{"listeners: [{}, {}, {}, {}]\n", "test.yml:1: listeners: more than 3 elements"},
 		{"listeners:\n  - bind: ''\n", "test.yml: listeners[0]: bind: must be given"},
 		{"mqtt:\n  topics: [a, [b]]\n", "test.yml:2: mqtt.topics: expected text"},
-		{"net_id: 000000\nlog:\n  level: info\nnet_id: 000001\n", "test.yml:4: key \"net_id\" is given twice, first in line 1"},
+		{"net_id: 000000\nlog:\n  level: info\nnet_id: 000001\n",
+		 "test.yml:4: key \"net_id\" is given twice, first in line 1"},
 		{"mqtt: [\n", "test.yml:2: "},
 		{"a: \"\x01\"\n", "test.yml:1: "},
 		{"- a\n", "test.yml:1: expected key: value pairs"},
@@ -194,8 +261,13 @@ static void wrong_files_say_where_and_what(void **state)
 static void secret_is_not_repeated_in_an_error(void **state)
 {
 	(void)state;
-	static const struct conf_item secret[] = {
-		{.key = "key", .type = CONF_HEX, .offset = 0, .def = "0000", .size = 2, .flags = CONF_SECRET, .sentence = "Key."}};
+	static const struct conf_item secret[] = {{.key = "key",
+						   .type = CONF_HEX,
+						   .offset = 0,
+						   .def = "0000",
+						   .size = 2,
+						   .flags = CONF_SECRET,
+						   .sentence = "Key."}};
 	static const struct conf_table t = {.items = secret, .n = 1, .size = 2};
 	uint8_t c[2];
 	struct lw_diag d = {0};
@@ -245,7 +317,8 @@ static void wrong_environment_names_the_variable(void **state)
 		char *var;
 		const char *want;
 	} cases[] = {
-		{"LONGWAVE_MQTT__KEEPALIVE=x", "environment LONGWAVE_MQTT__KEEPALIVE: mqtt.keepalive: expected a whole number"},
+		{"LONGWAVE_MQTT__KEEPALIVE=x",
+		 "environment LONGWAVE_MQTT__KEEPALIVE: mqtt.keepalive: expected a whole number"},
 		{"LONGWAVE_NETWORK_SERVER__MQTT__SEVER=x", "did you mean \"mqtt.server\"?"},
 		{"LONGWAVE_LISTENERS__7__BIND=x", "listeners has 1 elements, so the next number is 1"},
 		{"LONGWAVE_LISTENERS=[{bnd: x}]", "unknown key \"bnd\"; did you mean \"bind\"?"},
@@ -283,9 +356,11 @@ static void printed_defaults_load_as_the_defaults(void **state)
 	conf_release(&table, &b);
 	lw_buf_reset(&out);
 	conf_print_docs(&table, &out);
-	assert_non_null(strstr(lw_buf_str(&out), "| `mqtt.server` | text | `tcp://127.0.0.1:1883` | `LONGWAVE_MQTT__SERVER` | "
-						 "Broker, with a \"\\|\" in the sentence. Must be given. |"));
-	assert_non_null(strstr(lw_buf_str(&out), "| `listeners[].bind` | text | `0.0.0.0:1700` | `LONGWAVE_LISTENERS__N__BIND`"));
+	assert_non_null(strstr(lw_buf_str(&out),
+			       "| `mqtt.server` | text | `tcp://127.0.0.1:1883` | `LONGWAVE_MQTT__SERVER` | "
+			       "Broker, with a \"\\|\" in the sentence. Must be given. |"));
+	assert_non_null(strstr(lw_buf_str(&out),
+			       "| `listeners[].bind` | text | `0.0.0.0:1700` | `LONGWAVE_LISTENERS__N__BIND`"));
 	lw_buf_deinit(&out);
 }
 

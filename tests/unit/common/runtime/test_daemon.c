@@ -53,7 +53,8 @@ PART(a, 1)
 PART(b, 2)
 PART(c, 3)
 
-static const struct rt_daemon_part parts[] = {{"a", a_init, a_deinit}, {"b", b_init, b_deinit}, {"c", c_init, c_deinit}};
+static const struct rt_daemon_part parts[] = {
+	{"a", a_init, a_deinit}, {"b", b_init, b_deinit}, {"c", c_init, c_deinit}};
 
 struct conf {
 	struct rt_daemon_conf daemon;
@@ -62,7 +63,11 @@ struct conf {
 
 static const struct conf_item items[] = {
 	RT_DAEMON_CONF(struct conf, daemon, "127.0.0.1:0"),
-	{.key = "mode", .type = CONF_STR, .offset = offsetof(struct conf, mode), .def = "", .sentence = "What the test wants."},
+	{.key = "mode",
+	 .type = CONF_STR,
+	 .offset = offsetof(struct conf, mode),
+	 .def = "",
+	 .sentence = "What the test wants."},
 };
 static const struct conf_table table = CONF_TABLE(items, struct conf, NULL);
 
@@ -212,7 +217,8 @@ static unsigned child_port(struct child *c)
 static void get(unsigned port, const char *request, char *out, size_t cap)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
 	size_t n = 0;

@@ -50,7 +50,8 @@ static void on_end(void *owner, struct rt_flow_ctx *c, enum rt_flow_rc rc)
 	if (f->device < 16 && r->busy[f->device])
 		r->busy[f->device]--;
 	size_t n = strlen(r->ended);
-	snprintf(r->ended + n, sizeof(r->ended) - n, "%u:%s%u ", f->id, rc == RT_FLOW_DROP ? "drop" : "ok", c->drop_reason);
+	snprintf(r->ended + n, sizeof(r->ended) - n, "%u:%s%u ", f->id, rc == RT_FLOW_DROP ? "drop" : "ok",
+		 c->drop_reason);
 	free(f);
 }
 

@@ -91,9 +91,9 @@ static void json_line_parses_whatever_the_fields_hold(void **state)
 	struct rig *r = *state;
 	rt_log_set_format(r->log, RT_LOG_JSON);
 	rt_log_set_daemon(r->log, "network-server");
-	RT_LOG_WARN(r->log, "odd \"event\"", rt_str("s", "line\nbreak\x01 \"q\" \\ \xc3\xa9 \xff end"), rt_u64("u", UINT64_MAX),
-		    rt_i64("i", INT64_MIN), rt_bool("b", false), rt_eui("e", 1), rt_f64("nan", 0.0 / 0.0),
-		    rt_span("sp", lw_span("abc", 2)));
+	RT_LOG_WARN(r->log, "odd \"event\"", rt_str("s", "line\nbreak\x01 \"q\" \\ \xc3\xa9 \xff end"),
+		    rt_u64("u", UINT64_MAX), rt_i64("i", INT64_MIN), rt_bool("b", false), rt_eui("e", 1),
+		    rt_f64("nan", 0.0 / 0.0), rt_span("sp", lw_span("abc", 2)));
 	struct json_object *o = json_tokener_parse(take(r));
 	assert_non_null(o);
 	assert_string_equal(json_object_get_string(json_object_object_get(o, "event")), "odd \"event\"");

@@ -47,7 +47,8 @@ static void timers_fire_in_order_of_time(void **state)
 	(void)state;
 	struct rt_loop *l = rt_loop_new_virtual(1000);
 	struct trail tr = {.loop = l};
-	struct named a = {&tr, "a", {0}, 0, 0}, b = {&tr, "b", {0}, 0, 0}, c = {&tr, "c", {0}, 0, 0}, d = {&tr, "d", {0}, 0, 0};
+	struct named a = {&tr, "a", {0}, 0, 0}, b = {&tr, "b", {0}, 0, 0}, c = {&tr, "c", {0}, 0, 0},
+		     d = {&tr, "d", {0}, 0, 0};
 	struct named *all[] = {&a, &b, &c, &d};
 	for (int i = 0; i < 4; i++)
 		rt_timer_init(&all[i]->timer, l, all[i]->name, on_timer, all[i]);

@@ -43,15 +43,16 @@ static void text_is_prometheus(void **state)
 	lw_buf_init(&out, 1u << 16);
 	rt_metrics_print(m, &out);
 	const char *s = lw_buf_str(&out);
-	static const char want[] = "# HELP x_frames_total Frames.\\nAll.\n# TYPE x_frames_total counter\nx_frames_total 5\n"
-				   "# HELP x_drops_total Drops.\n# TYPE x_drops_total counter\n"
-				   "x_drops_total{reason=\"ok\"} 0\nx_drops_total{reason=\"mic \\\"bad\\\"\"} 2\n"
-				   "# HELP x_depth Depth.\n# TYPE x_depth gauge\nx_depth -1.5\n"
-				   "# HELP x_late Set by a collector.\n# TYPE x_late gauge\nx_late 42\n"
-				   "# HELP x_latency_seconds Latency.\n# TYPE x_latency_seconds histogram\n"
-				   "x_latency_seconds_bucket{le=\"0.1\"} 1\nx_latency_seconds_bucket{le=\"1\"} 2\n"
-				   "x_latency_seconds_bucket{le=\"+Inf\"} 3\nx_latency_seconds_sum 3.6\n"
-				   "x_latency_seconds_count 3\nextra_total 1\n";
+	static const char want[] =
+		"# HELP x_frames_total Frames.\\nAll.\n# TYPE x_frames_total counter\nx_frames_total 5\n"
+		"# HELP x_drops_total Drops.\n# TYPE x_drops_total counter\n"
+		"x_drops_total{reason=\"ok\"} 0\nx_drops_total{reason=\"mic \\\"bad\\\"\"} 2\n"
+		"# HELP x_depth Depth.\n# TYPE x_depth gauge\nx_depth -1.5\n"
+		"# HELP x_late Set by a collector.\n# TYPE x_late gauge\nx_late 42\n"
+		"# HELP x_latency_seconds Latency.\n# TYPE x_latency_seconds histogram\n"
+		"x_latency_seconds_bucket{le=\"0.1\"} 1\nx_latency_seconds_bucket{le=\"1\"} 2\n"
+		"x_latency_seconds_bucket{le=\"+Inf\"} 3\nx_latency_seconds_sum 3.6\n"
+		"x_latency_seconds_count 3\nextra_total 1\n";
 	assert_int_equal(strncmp(s, want, sizeof(want) - 1), 0);
 	double rss = 0, cpu = 0, start = 0;
 	const char *p = strstr(s, "\nprocess_resident_memory_bytes ");
