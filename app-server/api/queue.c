@@ -11,6 +11,9 @@
 #include "proto/api/device.pb-c.h"
 #include "proto/google/protobuf/empty.pb-c.h"
 
+/* Largest FRMPayload that any data rate of any region carries. */
+#define MAX_DATA 242
+
 static void on_enqueued(struct as_enqueue *e, int status, const char *message)
 {
 	struct as_call *c = e->arg;
@@ -34,8 +37,8 @@ void as_queue_enqueue(struct as_call *c)
 		as_fail(c, GRPC_INVALID_ARGUMENT, "FPort must be between 1 - 255");
 		return;
 	}
-	if (item->data.len > AS_PAYLOAD_MAX) {
-		as_fail(c, GRPC_INVALID_ARGUMENT, "data is longer than %d bytes", AS_PAYLOAD_MAX);
+	if (item->data.len > MAX_DATA) {
+		as_fail(c, GRPC_INVALID_ARGUMENT, "data is longer than %d bytes", MAX_DATA);
 		return;
 	}
 	if (item->object && item->data.len == 0) {

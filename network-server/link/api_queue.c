@@ -19,8 +19,9 @@ static const char *check_item(const Longwave__Ns__V1__QueueItem *item)
 		return "id is not a UUID";
 	if (item->f_port < 1 || item->f_port > 255)
 		return "f_port wants 1 to 255";
-	if (!item->n_frm_payloads || item->n_frm_payloads > NS_QUEUE_PAYLOADS)
-		return "1 to 16 frm_payloads are wanted";
+	/* None: the device had no session yet; its first one asks for them, as for one that does not fit any more. */
+	if (item->n_frm_payloads > NS_QUEUE_PAYLOADS || (!item->n_frm_payloads && !item->sealed.len))
+		return "1 to 16 frm_payloads are wanted, or none with sealed";
 	if (item->is_encrypted_by_caller && item->n_frm_payloads != 1)
 		return "an item encrypted by the caller has exactly one payload";
 	for (size_t i = 0; i < item->n_frm_payloads; i++)

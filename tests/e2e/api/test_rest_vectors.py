@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from api.conftest import Stack
+
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 
@@ -85,7 +87,9 @@ class Replay:
         return self.compare("", self.translate(want), got, set(case.get("ignore", [])))
 
 
-def test_replay(stack):
+def test_replay(tmp_path, procs):
+    stack = Stack(tmp_path)
+    procs.append(stack)
     recording = json.loads((VECTORS / "rest.json").read_text())
     differences = json.loads((VECTORS / "intended-differences.json").read_text())["rest"]
     r = Replay(stack, differences)
