@@ -180,7 +180,8 @@ void tls_session_free(struct tls_session *s)
 	if (!s)
 		return;
 	SSL_free(s->ssl);
-	lw_wipe(s->waiting.p, s->waiting.n);
+	if (s->waiting.cap)
+		lw_wipe(s->waiting.p, s->waiting.cap);
 	lw_buf_deinit(&s->waiting);
 	free(s);
 }
