@@ -79,6 +79,16 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	enter(d);
 }
 
+void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms)
+{
+	struct ns_down *d = ns_down_new(f);
+	d->dev_eui = dev_eui;
+	d->by_hint = true;
+	d->delay_ms = ms;
+	/* Not in the table of undecided ones: others need not wait for it. */
+	rt_flow_enter(f->downlink, &d->c.flow);
+}
+
 /* ---- wait ---- */
 
 static void waited(struct rt_timer *t, void *arg)
@@ -160,6 +170,9 @@ static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 	struct ns_flows *f = d->c.f;
 	/* What is queued from now on comes too late for this one. */
 	undecided_no_more(d);
+	/* An uplink came meanwhile and has its own answer under way, with more to say. */
+	if (d->by_hint && lw_map_find(&f->down_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
+		return RT_FLOW_DONE;
 	if (d->fetch.n == 0)
 		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, NULL);
 	d->dev = d->fetch.devices[0];
@@ -243,7 +256,13 @@ static void choose_gateways(struct ns_down *d)
 	ns_choose_gateway(d->gw, d->n_gw, mod != NULL ? mod : &none, d->rc->gateway_prefer_min_margin_db, f->rng);
 }
 
-/* An item that waits for the device's acknowledgement holds back those behind it. */
+static void add_event(struct ns_down *d, struct ns_event e)
+{
+	if (e.packed.n > 0)
+		d->event[d->n_events++] = e;
+}
+
+/* An item that waits for the device's acknowledgement holds back those behind it, until its time is over. */
 static size_t sendable(struct ns_down *d)
 {
 	size_t queued = d->queue.total;
@@ -251,22 +270,23 @@ static size_t sendable(struct ns_down *d)
 	d->items = d->queue.items;
 	d->n_items = 0;
 	for (size_t i = 0; i < d->queue.n; i++) {
-		if (d->queue.items[i].state == NS_ITEM_PENDING) {
-			held = true;
-			queued--;
-		} else {
-			d->items[d->n_items++] = d->queue.items[i];
+		struct ns_queue_item *item = &d->queue.items[i];
+		if (item->state != NS_ITEM_PENDING) {
+			d->items[d->n_items++] = *item;
+			continue;
 		}
+		queued--;
+		if (item->timeout_after_ns == 0 || item->timeout_after_ns > ns_now(d->c.f)) {
+			held = true;
+			continue;
+		}
+		struct ns_subject s = ns_subject_of(d->dev, d->rc, NULL, ns_now(d->c.f));
+		add_event(d, ns_ack_event(&d->c.arena, &s, item->id, false, item->f_cnt_down));
+		d->queue_op[d->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
 	}
 	if (held)
 		d->n_items = 0;
 	return held ? 0 : queued;
-}
-
-static void add_event(struct ns_down *d, struct ns_event e)
-{
-	if (e.packed.n > 0)
-		d->event[d->n_events++] = e;
 }
 
 static void discard_items(struct ns_down *d)

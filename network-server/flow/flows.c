@@ -154,6 +154,17 @@ void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	ns_down_try(f, dev_eui);
 }
 
+void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
+{
+	rt_flow_register_metrics(f->receive, m);
+	rt_flow_register_metrics(f->uplink, m);
+	rt_flow_register_metrics(f->join, m);
+	rt_flow_register_metrics(f->locate, m);
+	rt_flow_register_metrics(f->tx_ack, m);
+	rt_flow_register_metrics(f->downlink, m);
+	rt_flow_register_metrics(f->stats, m);
+}
+
 size_t ns_flows_in_flight(const struct ns_flows *f)
 {
 	return f->in_flight + rt_flow_in_flight(f->downlink) + rt_flow_in_flight(f->tx_ack) +

@@ -54,5 +54,9 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
 
+/* Per-step counters of all tables. The registry must be gone before the flows, see rt_flow_register_metrics(). */
+struct rt_metrics;
+void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m);
+
 /* Contexts under way, for drain at SIGTERM and for tests. */
 size_t ns_flows_in_flight(const struct ns_flows *f);

@@ -118,9 +118,9 @@ struct ns_down {
 	size_t n_gw;
 	int64_t dev_status_req_at_ns; /* before this downlink */
 
-	struct ns_event event[NS_DOWN_ITEMS_MAX + 1];
+	struct ns_event event[NS_QUEUE_LOOK + NS_DOWN_ITEMS_MAX + 1];
 	size_t n_events;
-	struct ns_queue_op queue_op[NS_DOWN_ITEMS_MAX + 1];
+	struct ns_queue_op queue_op[NS_QUEUE_LOOK + NS_DOWN_ITEMS_MAX + 1];
 	size_t n_queue_ops;
 	struct ns_change change;
 };
@@ -280,4 +280,6 @@ Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *
  */
 void ns_answer_uplink(struct ns_up *u);
 void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui);
+/* The same after a while: a class C device had so long to acknowledge. */
+void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms);
 bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority);

@@ -786,6 +786,19 @@ static void class_c(void **state)
 	world_up(w, d, &WITH_ACK);
 	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
 	assert_string_equal(world_hear(w, d, 0, 3).data_hex, "04");
+	world_ack_ok(w);
+	/* [class_c: confirmed, no ACK within the class C timeout] the next one follows then */
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, true, "05");
+	world_enqueue(w, d, 7, false, "06");
+	assert_string_equal(world_hear(w, d, 0, 4).data_hex, "05");
+	world_ack_ok(w);
+	downs = w->n_downs;
+	world_pass(w, 2900);
+	assert_int_equal(w->n_downs, downs);
+	world_pass(w, 200);
+	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_string_equal(world_hear(w, d, 0, 5).data_hex, "06");
 }
 
 static void gateway_stats(void **state)
