@@ -25,7 +25,7 @@
 struct rig {
 	char dir[64];
 	char url[64];
-	unsigned port;
+	unsigned port, tls_port;
 	pid_t broker;
 	struct rt_loop *loop;
 	bool flag; /* something that a test waits for has happened */
@@ -60,6 +60,9 @@ static void broker_start(struct rig *r)
 		"listener %u 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
 		"persistence true\npersistence_location %s/\n",
 		r->port, r->dir);
+	if (r->tls_port)
+		fprintf(f, "listener %u 127.0.0.1\ncertfile %s/cert.pem\nkeyfile %s/key.pem\n", r->tls_port, r->dir,
+			r->dir);
 	fclose(f);
 	r->broker = fork();
 	if (r->broker == 0) {
@@ -547,6 +550,46 @@ static void killed_before_the_ack_gets_it_again(void **state)
 	munmap(sh, sizeof(*sh));
 }
 
+static void tls_with_and_without_trust(void **state)
+{
+	struct rig *r = *state;
+	broker_stop(r, SIGTERM);
+	char cmd[512];
+	snprintf(
+		cmd, sizeof(cmd),
+		"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+		"-addext subjectAltName=DNS:localhost -keyout %s/key.pem -out %s/cert.pem 2>/dev/null && chmod 644 "
+		"%s/key.pem",
+		r->dir, r->dir, r->dir);
+	assert_int_equal(system(cmd), 0);
+	r->tls_port = free_port();
+	broker_start(r);
+	char url[64], ca[128];
+	snprintf(url, sizeof(url), "ssl://localhost:%u", r->tls_port);
+	snprintf(ca, sizeof(ca), "%s/cert.pem", r->dir);
+	struct mqtt_opts o = options(r, "secure");
+	o.server = url;
+	o.ca_file = ca;
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "s", 1);
+	await_up(r, m);
+	r->want = 500;
+	r->want_done = 500;
+	for (int i = 0; i < 500; i++)
+		assert_int_equal(mqtt_publish(m, "s", "secret", 6, 1, false, on_done, r), 0);
+	while (r->received < 500 || r->done < 500)
+		await(r);
+	mqtt_free(m);
+	/* The system's certificates do not know this broker. */
+	o.ca_file = NULL;
+	r->connects = r->disconnects = 0;
+	m = client(r, &o);
+	while (r->disconnects < 1)
+		await(r);
+	assert_int_equal(r->connects, 0);
+	mqtt_free(m);
+}
+
 static void nobody_there_is_reported_and_tried_again(void **state)
 {
 	struct rig *r = *state;
@@ -660,6 +703,7 @@ int main(void)
 		T(pause_leaves_messages_with_the_broker),
 		T(will_and_retained_state),
 		T(killed_before_the_ack_gets_it_again),
+		T(tls_with_and_without_trust),
 		T(nobody_there_is_reported_and_tried_again),
 		T(wrong_options_are_refused),
 		cmocka_unit_test(server_urls),
