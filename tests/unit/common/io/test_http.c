@@ -393,10 +393,8 @@ static void test_stream_slow(void **state)
 	wait_held(f);
 	char *block = lw_xcalloc(1, 65536);
 	int rc = 0;
-	size_t total = 0;
 	for (int i = 0; i < 2000 && rc == 0; i++) {
 		rc = http_stream_write(f->held, block, 65536);
-		total += 65536;
 		assert_true(http_stream_queued(f->held) <= (1u << 20) + 65536);
 		if (i % 4 == 0)
 			turn(f, 1);
