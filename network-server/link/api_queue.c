@@ -82,8 +82,6 @@ static void on_device(struct ns_fetch *req)
 		e->errors[i] = "the device cannot be read";
 	else if (!req->n)
 		e->errors[i] = "device does not exist";
-	else if (!req->devices[0]->has_session)
-		e->errors[i] = "device is not activated";
 	if (--e->waiting)
 		return;
 	longwave__ns__v1__enqueue_request__init(&e->accepted);
