@@ -279,9 +279,10 @@ static void read_user_channel(struct lw_span v, struct ns_session *s)
 	uint8_t i = get8(&v);
 	if (i >= LW_PLAN_USER_CHANNELS)
 		return;
-	s->user_channels[i].hz = get32(&v);
-	s->user_channels[i].min_dr = get8(&v);
-	s->user_channels[i].max_dr = get8(&v);
+	struct lw_channel c = {.hz = get32(&v)};
+	c.min_dr = get8(&v);
+	c.max_dr = get8(&v);
+	s->user_channels[i] = c.hz != 0 ? c : (struct lw_channel){0};
 }
 
 static void read_adr_entry(struct lw_span v, struct ns_session *s)
@@ -323,11 +324,14 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		get(&v, s->nwk_s_enc_key.b, 16);
 		break;
 	case SEC_KEY_ID:
+		memset(s->session_key_id, 0, sizeof(s->session_key_id));
 		s->session_key_id_len = (uint8_t)(v.n < NS_KEY_ID_MAX ? v.n : NS_KEY_ID_MAX);
 		get(&v, s->session_key_id, s->session_key_id_len);
 		break;
 	case SEC_REGION:
-		get(&v, s->region_config_id, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1);
+		memset(s->region_config_id, 0, sizeof(s->region_config_id));
+		memcpy(s->region_config_id, v.p,
+		       strnlen((const char *)v.p, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1));
 		break;
 	case SEC_COUNTERS:
 		s->f_cnt_up = get32(&v);
@@ -433,6 +437,7 @@ void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *by
 			return;
 		p = &s->mac_pending[s->n_mac_pending++];
 	}
+	memset(p, 0, sizeof(*p));
 	p->cid = cid;
 	p->len = (uint8_t)n;
 	if (n > 0)
