@@ -5,7 +5,7 @@
 #include "common/base/xmalloc.h"
 #include "network-server/flow/internal.h"
 
-#define POOL_MAX 2048
+#define POOL_MAX 512
 
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
 {
