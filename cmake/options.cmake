@@ -17,6 +17,8 @@ add_compile_definitions(_GNU_SOURCE LW_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})
 
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# A daemon loads only the libraries that it uses: each costs memory in every process.
+add_link_options(-Wl,--as-needed)
 
 if(LW_HARDEN)
 	add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection)

@@ -42,7 +42,8 @@ def main():
         subprocess.run(["strip", "--strip-debug", str(target)], check=True)
         binaries.append(target)
     shutil.copytree(build.ui(built), out / "ui")
-    (out / "packages.txt").write_text("\n".join(runtime_packages(binaries)) + "\n")
+    # libpq is loaded at run time, so ldd does not see it.
+    (out / "packages.txt").write_text("\n".join([*runtime_packages(binaries), "libpq5"]) + "\n")
     return 0
 
 

@@ -1,7 +1,6 @@
 /* Migrations: blocking, with a connection of its own; on a thread of the pool or, for tools, right here. */
 #include "common/io/sql_migrate.h"
 
-#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "common/base/bug.h"
 #include "common/base/clock.h"
 #include "common/base/xmalloc.h"
+#include "common/io/pq_api.h"
 #include "common/io/sql_impl.h"
 #include "common/runtime/loop.h"
 

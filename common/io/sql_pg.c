@@ -1,7 +1,6 @@
 /* PostgreSQL behind the SQL adapter: one connection writes, some read, all in pipeline mode. Each transaction or query
  * is one segment that ends in a sync; between two syncs the server runs an implicit transaction, so nothing else has to
  * be sent. Only transactions with expectations use BEGIN, and hold the writer until they are decided. Never blocks. */
-#include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "common/base/bug.h"
 #include "common/base/clock.h"
 #include "common/base/xmalloc.h"
+#include "common/io/pq_api.h"
 #include "common/io/sql_impl.h"
 #include "common/runtime/loop.h"
 
@@ -717,6 +717,9 @@ int sql_pg_params(struct sql_pg_params *out, struct lw_arena *a, const struct sq
 		  const char *const *addresses, size_t n_addresses, struct lw_diag *diag)
 {
 	char *error = NULL;
+	int loaded = lw_pq_load(diag);
+	if (loaded < 0)
+		return loaded;
 	PQconninfoOption *list = PQconninfoParse(dsn->uri, &error);
 	if (!list) {
 		char line[160];
