@@ -31,6 +31,14 @@ struct as_secrets {
 	struct lw_key seal; /* wraps clear payloads that the network-server keeps for us */
 };
 
+struct rt_metric;
+
+/* Of the API; other parts keep their own. */
+struct as_api_metrics {
+	struct rt_metric *calls;   /* by gRPC status */
+	struct rt_metric *seconds; /* from the request to the answer */
+};
+
 struct as {
 	const struct as_conf *conf;
 	struct rt_daemon_run *run;
@@ -52,6 +60,7 @@ struct as {
 	struct as_access *access; /* who is calling: cache of users, keys and owners of objects */
 	struct as_nsync *nsync;   /* changes on their way to the network-server */
 
+	struct as_api_metrics api_metrics;
 	struct grpc_methods *methods;
 	struct grpc_server *grpc;
 	struct grpc_health *grpc_health;

@@ -23,6 +23,7 @@ static const struct rt_daemon daemon_table = {
 	.owner_size = sizeof(struct as),
 	.parts = parts,
 	.n_parts = sizeof(parts) / sizeof(parts[0]),
+	.drain = as_drain,
 };
 
 int main(int argc, char **argv)

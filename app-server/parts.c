@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app-server/api/access.h"
+#include "app-server/api/http.h"
 #include "app-server/as.h"
 #include "app-server/link/nsync.h"
 #include "app-server/store/bootstrap.h"
@@ -146,4 +147,18 @@ void as_grpc_deinit(void *owner)
 	as->grpc = NULL;
 	grpc_reflection_free(as->reflection);
 	grpc_health_free(as->grpc_health);
+}
+
+/* ---- end ---- */
+
+static void on_drained(void *arg)
+{
+	rt_daemon_drained(arg);
+}
+
+void as_drain(void *owner, struct rt_daemon_run *run)
+{
+	struct as *as = owner;
+	as_http_drain(as);
+	grpc_server_drain(as->grpc, on_drained, run);
 }

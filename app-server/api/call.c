@@ -31,6 +31,7 @@ static void enter(struct grpc_call *g, const ProtobufCMessage *req, void *arg)
 	c->grpc = g;
 	c->arena = arena;
 	c->rpc = &b->rpc;
+	c->began_ns = rt_loop_mono_ns(b->as->loop);
 	c->req = req;
 	c->object_id = "";
 	c->object_id2 = "";
@@ -49,9 +50,15 @@ static const char *route_right(const char *rpc)
 
 int as_api_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
+	static const char *statuses[GRPC_UNAUTHENTICATED + 1];
 	struct as *as = owner;
-	(void)env;
 	(void)diag;
+	for (int i = 0; i <= GRPC_UNAUTHENTICATED; i++)
+		statuses[i] = grpc_status_name(i);
+	as->api_metrics.calls = rt_counter_vec(env->metrics, "api_calls_total", "Calls of the API, by gRPC status.",
+					       "status", statuses, GRPC_UNAUTHENTICATED + 1);
+	as->api_metrics.seconds = rt_histogram_seconds(env->metrics, "api_call_seconds",
+						       "Time from a request of the API to its answer.");
 	for (size_t i = 0; i < as_rpcs_count; i++) {
 		const struct as_rpc *rpc = &as_rpcs[i];
 		const struct lw_schema_method *m = lw_schema_find_method(as->schema, rpc->path);
@@ -75,15 +82,23 @@ int as_api_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 	return 0;
 }
 
+static void count(struct as_call *c, int status)
+{
+	const struct as_api_metrics *m = &c->as->api_metrics;
+	rt_metric_inc_at(m->calls, (size_t)status);
+	rt_metric_observe(m->seconds, (double)(rt_loop_mono_ns(c->as->loop) - c->began_ns) / (double)LW_NS_PER_S);
+}
+
 void as_reply(struct as_call *c, const ProtobufCMessage *msg)
 {
+	count(c, GRPC_OK);
 	grpc_call_reply(c->grpc, msg);
 }
 
 void as_reply_empty(struct as_call *c)
 {
 	Google__Protobuf__Empty e = GOOGLE__PROTOBUF__EMPTY__INIT;
-	grpc_call_reply(c->grpc, &e.base);
+	as_reply(c, &e.base);
 }
 
 void as_fail(struct as_call *c, int grpc_status, const char *fmt, ...)
@@ -93,6 +108,7 @@ void as_fail(struct as_call *c, int grpc_status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	count(c, grpc_status);
 	grpc_call_finish(c->grpc, grpc_status, text);
 }
 

@@ -21,6 +21,7 @@ struct as_call {
 	struct grpc_call *grpc;
 	struct lw_arena *arena;
 	const struct as_rpc *rpc;
+	int64_t began_ns; /* monotonic */
 	const void *req; /* protobuf-c struct of the method's input */
 	struct as_caller caller;
 	struct lw_uuid tenant_id; /* owner of the object that the row names; zero: none */

@@ -105,3 +105,9 @@ void as_http_deinit(void *owner)
 	free(h);
 	as->http = NULL;
 }
+
+void as_http_drain(struct as *as)
+{
+	if (as->http)
+		http_server_drain(as->http->server);
+}
