@@ -57,6 +57,7 @@ struct as_bootstrap {
 	char hash[AS_PASSWORD_HASH_MAX];
 	bool is_random;
 	bool stopped;
+	bool migrating; /* then nobody calls back once the database is freed */
 	int rc;
 };
 
@@ -231,6 +232,7 @@ static void start_secrets(struct as_bootstrap *b)
 static void on_migrated(void *arg, int err, const struct lw_diag *diag)
 {
 	struct as_bootstrap *b = arg;
+	b->migrating = false;
 	if (err < 0) {
 		b->failed(b->as, diag->text);
 		drop(b);
@@ -247,6 +249,7 @@ void as_bootstrap(struct as *as, void (*ready)(struct as *as), void (*failed)(st
 	b->failed = failed;
 	as->bootstrap = b;
 	rt_timer_init(&b->retry, as->loop, "as_bootstrap", on_retry, b);
+	b->migrating = true;
 	sql_migrate(as->db, &as_migrations, on_migrated, b);
 }
 
@@ -256,7 +259,7 @@ void as_bootstrap_stop(struct as *as)
 	if (!b)
 		return;
 	b->stopped = true;
-	if (rt_timer_armed(&b->retry)) {
+	if (b->migrating || rt_timer_armed(&b->retry)) {
 		rt_timer_stop(&b->retry);
 		drop(b);
 	}

@@ -63,7 +63,9 @@ static void on_enqueued(void *arg, int err)
 	resp.errors = LW_ARENA_ARRAY(arena, char *, e->req->n_items ? e->req->n_items : 1);
 	for (size_t i = 0; resp.errors && i < e->req->n_items; i++)
 		resp.errors[resp.n_errors++] = lw_arena_strdup(arena, e->errors[i]);
-	grpc_call_reply(e->call, &resp.base);
+	/* The request, and with it the items, lives as long as the call. */
+	struct grpc_call *call = grpc_call_ref(e->call);
+	grpc_call_reply(call, &resp.base);
 	for (size_t i = 0; i < e->accepted.n_items; i++) {
 		/* Once per device of a run of items. */
 		if (i && strcmp(e->accepted.items[i]->dev_eui, e->accepted.items[i - 1]->dev_eui) == 0)
@@ -72,6 +74,7 @@ static void on_enqueued(void *arg, int err)
 			e->api->o.on_enqueued(e->api->o.arg, eui);
 	}
 	free_enqueue(e);
+	grpc_call_unref(call);
 }
 
 static void on_device(struct ns_fetch *req)
