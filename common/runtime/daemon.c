@@ -9,9 +9,11 @@
 
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
+#include "common/runtime/status_ask.h"
 #include "common/runtime/status_server.h"
 
 #define MAX_HEALTH 32
+#define ASK_TIMEOUT_MS 3000
 
 const char *const rt_conf_level_names[] = {"debug", "info", "warn", "error", "off", NULL};
 const char *const rt_conf_format_names[] = {"text", "json", NULL};
@@ -350,6 +352,7 @@ static void print_help(const struct rt_daemon *d)
 	printf("longwave-%s %s\n%s\n\n"
 	       "  -c, --config FILE   configuration; without it defaults and environment only\n"
 	       "      --check         check the configuration and exit\n"
+	       "      --health        ask the running daemon of this configuration; exit status 0 when it is well\n"
 	       "      --print-defaults  commented configuration with all defaults\n"
 	       "      --print-docs    all settings as a Markdown table\n"
 	       "      --version       version\n"
@@ -359,18 +362,27 @@ static void print_help(const struct rt_daemon *d)
 	       d->name, d->version, d->sentence ? d->sentence : "");
 }
 
-enum verb { RUN, CHECK, DEFAULTS, DOCS, VERSION, HELP };
+static int ask_health(const struct rt_daemon *d, const void *conf)
+{
+	struct lw_diag diag = {0};
+	struct lw_buf body;
+	lw_buf_init(&body, 1u << 16);
+	int rc = rt_status_ask(common_conf(d, conf)->http_bind, "/health", ASK_TIMEOUT_MS, &body, &diag);
+	if (rc < 0)
+		fprintf(stderr, "longwave-%s: health: %s\n", d->name, diag.text[0] ? diag.text : lw_err_text(rc));
+	print_buf(&body);
+	return rc == 200 ? 0 : 1;
+}
+
+enum verb { RUN, CHECK, HEALTH, DEFAULTS, DOCS, VERSION, HELP };
 
 int rt_daemon_main(int argc, char **argv, const struct rt_daemon *d)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check", no_argument, NULL, CHECK},
-		{"print-defaults", no_argument, NULL, DEFAULTS},
-		{"print-docs", no_argument, NULL, DOCS},
-		{"version", no_argument, NULL, VERSION},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, CHECK},
+		{"health", no_argument, NULL, HEALTH},    {"print-defaults", no_argument, NULL, DEFAULTS},
+		{"print-docs", no_argument, NULL, DOCS},  {"version", no_argument, NULL, VERSION},
+		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	const char *path = NULL;
 	enum verb verb = RUN;
@@ -408,6 +420,7 @@ int rt_daemon_main(int argc, char **argv, const struct rt_daemon *d)
 		return 0;
 	case RUN:
 	case CHECK:
+	case HEALTH:
 		break;
 	}
 	struct lw_diag diag = {0};
@@ -420,6 +433,8 @@ int rt_daemon_main(int argc, char **argv, const struct rt_daemon *d)
 	int status = 0;
 	if (verb == CHECK)
 		printf("configuration ok\n");
+	else if (verb == HEALTH)
+		status = ask_health(d, conf);
 	else
 		status = run_daemon(d, conf, path);
 	conf_release(d->conf, conf);

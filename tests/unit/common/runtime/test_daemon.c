@@ -336,6 +336,69 @@ static void options_answer_and_exit(void **state)
 	unlink(path);
 }
 
+static int ask(const char *bind, char *out, size_t cap)
+{
+	struct child c;
+	setenv("LONGWAVE_METRICS__BIND", bind, 1);
+	child_start(&c, "", (char *[]){"--health", NULL});
+	int status = child_wait(&c);
+	unsetenv("LONGWAVE_METRICS__BIND");
+	snprintf(out, cap, "%s", c.text);
+	return status;
+}
+
+static void health_option_asks_the_running_daemon(void **state)
+{
+	(void)state;
+	static char text[16384];
+	static const char *const modes[] = {"", "down"};
+	char bind[64];
+	unsigned port = 0;
+	for (int i = 0; i < 2; i++) {
+		struct child c;
+		child_start(&c, modes[i], NULL);
+		port = child_port(&c);
+		snprintf(bind, sizeof(bind), "0.0.0.0:%u", port); /* asked over loopback */
+		assert_int_equal(ask(bind, text, sizeof(text)), i);
+		assert_non_null(strstr(text, i ? "{\"status\":\"degraded\"" : "{\"status\":\"ok\""));
+		kill(c.pid, SIGTERM);
+		assert_int_equal(child_wait(&c), 0);
+	}
+	/* It is gone now. */
+	assert_int_equal(ask(bind, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "longwave-test-daemon: health: 127.0.0.1:"));
+	assert_int_equal(ask("127.0.0.1:0", text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "no port that can be asked"));
+	assert_int_equal(ask("", text, sizeof(text)), 1);
+}
+
+/* What answers is no daemon: it closes without a word. */
+static void health_option_doubts_strangers(void **state)
+{
+	(void)state;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	fflush(NULL);
+	pid_t stranger = fork();
+	if (stranger == 0) {
+		char part[256];
+		int c = accept(fd, NULL, NULL);
+		if (c >= 0 && read(c, part, sizeof(part)) > 0)
+			dprintf(c, "220 mail.example ESMTP\r\n\r\n");
+		_exit(0);
+	}
+	char at[64], text[1024];
+	snprintf(at, sizeof(at), "127.0.0.1:%u", ntohs(a.sin_port));
+	assert_int_equal(ask(at, text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "the answer is not one of this daemon"));
+	close(fd);
+	assert_int_equal(waitpid(stranger, NULL, 0), stranger);
+}
+
 static void hup_reloads_what_may_change(void **state)
 {
 	(void)state;
@@ -389,6 +452,8 @@ int main(void)
 		cmocka_unit_test(drain_that_never_ends_times_out),
 		cmocka_unit_test(failing_part_ends_the_start),
 		cmocka_unit_test(options_answer_and_exit),
+		cmocka_unit_test(health_option_asks_the_running_daemon),
+		cmocka_unit_test(health_option_doubts_strangers),
 		cmocka_unit_test(hup_reloads_what_may_change),
 		cmocka_unit_test(bind_text),
 	};
