@@ -21,6 +21,7 @@ struct as_conf {
 	int mqtt_marshaler; /* 0: JSON, 1: protobuf */
 	char *event_topic;
 	char *command_topic;
+	char *state_dir;
 	char *secret;
 	char *admin_password;
 	char *ui_dir;

@@ -68,10 +68,14 @@ static const struct sql_stmt owner_stmts[] = {
 };
 
 static const char *const object_words[] = {
-	[AS_OBJ_TENANT] = "tenant_id",       [AS_OBJ_TENANT_OPTIONAL] = "tenant_id",
-	[AS_OBJ_USER] = "user_id",           [AS_OBJ_TENANT_USER] = "tenant_id",
-	[AS_OBJ_API_KEY] = "id",             [AS_OBJ_APPLICATION] = "application_id",
-	[AS_OBJ_DEVICE] = "dev_eui",         [AS_OBJ_GATEWAY] = "gateway_id",
+	[AS_OBJ_TENANT] = "tenant_id",
+	[AS_OBJ_TENANT_OPTIONAL] = "tenant_id",
+	[AS_OBJ_USER] = "user_id",
+	[AS_OBJ_TENANT_USER] = "tenant_id",
+	[AS_OBJ_API_KEY] = "id",
+	[AS_OBJ_APPLICATION] = "application_id",
+	[AS_OBJ_DEVICE] = "dev_eui",
+	[AS_OBJ_GATEWAY] = "gateway_id",
 	[AS_OBJ_DEVICE_PROFILE] = "device_profile_id",
 };
 
@@ -185,7 +189,8 @@ static const char *path_text(struct as_call *c, const char *path)
 	for (;;) {
 		size_t n = strcspn(path, ".");
 		const char *name = lw_arena_strndup(c->arena, path, n);
-		const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
+		const ProtobufCFieldDescriptor *f =
+			protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
 		BUG_ON(!f);
 		const void *v = (const char *)m + f->offset;
 		if (!path[n]) {
@@ -329,7 +334,8 @@ static bool authenticate(struct as_call *c)
 	int64_t now_s = rt_loop_now_ns(c->as->loop) / LW_NS_PER_S;
 	int rc = as_jwt_verify(h, strlen(h), secret, now_s, &claims);
 	if (rc < 0) {
-		as_fail(c, GRPC_UNAUTHENTICATED, rc == LW_ETIMEDOUT ? "the token has expired" : "the token is not valid");
+		as_fail(c, GRPC_UNAUTHENTICATED,
+			rc == LW_ETIMEDOUT ? "the token has expired" : "the token is not valid");
 		return false;
 	}
 	c->caller.kind = claims.is_key ? AS_CALLER_KEY : AS_CALLER_USER;

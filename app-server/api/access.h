@@ -1,5 +1,5 @@
-/* Who is calling and whether they may: token → caller → owner of the object → right. Callers and owners are cached for a
- * short time; whoever changes users, keys, memberships or deletes owners says so with as_access_forget(). */
+/* Who is calling and whether they may: token → caller → owner of the object → right. Callers and owners are cached for
+ * a short time; whoever changes users, keys, memberships or deletes owners says so with as_access_forget(). */
 #pragma once
 
 #include "app-server/api/call.h"

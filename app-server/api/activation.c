@@ -37,7 +37,8 @@ struct activation {
 	struct lw_devaddr addr;
 	char addr_text[LW_DEVADDR_TEXT];
 	struct lw_key app_s_key, f_nwk, s_nwk, nwk_enc;
-	uint8_t id[16]; /* names the AppSKey: the new one is written before the network-server uses it, beside the old */
+	uint8_t id[16]; /* names the AppSKey: the new one is written before the network-server uses it, beside the old
+			 */
 	char id_text[65];
 	bool flush;
 	bool class_c;
@@ -203,14 +204,13 @@ static void on_app_s_key(void *arg, int err, const struct lw_key *key)
 static char *key_text(struct as_call *c, const ProtobufCBinaryData *b)
 {
 	char text[LW_KEY_TEXT];
-	return b->len == 16 ? lw_arena_strdup(c->arena, lw_hex_encode(b->data, 16, text)) : (char *)(uintptr_t)"";
+	return b->len == 16 ? lw_arena_strdup(c->arena, lw_hex_encode(b->data, 16, text)) : (char *)(uintptr_t) "";
 }
 
 static void on_session(struct as_call *c, const ProtobufCMessage *msg)
 {
 	const Longwave__Ns__V1__Session *s = ((const Longwave__Ns__V1__GetSessionResponse *)(const void *)msg)->session;
-	Api__GetDeviceActivationResponse *resp =
-		as_msg_new(c->arena, &api__get_device_activation_response__descriptor);
+	Api__GetDeviceActivationResponse *resp = as_msg_new(c->arena, &api__get_device_activation_response__descriptor);
 	if (!s) {
 		as_reply(c, &resp->base);
 		return;

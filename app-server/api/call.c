@@ -57,8 +57,8 @@ int as_api_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 		statuses[i] = grpc_status_name(i);
 	as->api_metrics.calls = rt_counter_vec(env->metrics, "api_calls_total", "Calls of the API, by gRPC status.",
 					       "status", statuses, GRPC_UNAUTHENTICATED + 1);
-	as->api_metrics.seconds = rt_histogram_seconds(env->metrics, "api_call_seconds",
-						       "Time from a request of the API to its answer.");
+	as->api_metrics.seconds =
+		rt_histogram_seconds(env->metrics, "api_call_seconds", "Time from a request of the API to its answer.");
 	for (size_t i = 0; i < as_rpcs_count; i++) {
 		const struct as_rpc *rpc = &as_rpcs[i];
 		const struct lw_schema_method *m = lw_schema_find_method(as->schema, rpc->path);
@@ -137,7 +137,8 @@ void as_fail_sql(struct as_call *c, const struct sql_outcome *o, const char *wha
 		return;
 	default:
 		RT_LOG_ERROR(c->as->log, "statement failed", rt_str("rpc", c->rpc->path),
-			     rt_str("statement", o->stmt ? o->stmt : ""), rt_err(o->err), rt_str("detail", o->diag.text));
+			     rt_str("statement", o->stmt ? o->stmt : ""), rt_err(o->err),
+			     rt_str("detail", o->diag.text));
 		as_fail(c, GRPC_INTERNAL, "internal error");
 	}
 }
@@ -344,8 +345,7 @@ static void on_got(struct as_call *c, const struct sql_result *r)
 		return;
 	}
 	ProtobufCMessage *msg = as_msg_new(c->arena, g->response);
-	const ProtobufCFieldDescriptor *f =
-		protobuf_c_message_descriptor_get_field_by_name(g->response, g->member);
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(g->response, g->member);
 	BUG_ON(!f || f->type != PROTOBUF_C_TYPE_MESSAGE);
 	ProtobufCMessage *member = as_msg_new(c->arena, f->descriptor);
 	*(ProtobufCMessage **)(void *)((char *)msg + f->offset) = member;

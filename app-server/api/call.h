@@ -22,19 +22,22 @@ struct as_call {
 	struct lw_arena *arena;
 	const struct as_rpc *rpc;
 	int64_t began_ns; /* monotonic */
-	const void *req; /* protobuf-c struct of the method's input */
+	const void *req;  /* protobuf-c struct of the method's input */
 	struct as_caller caller;
 	struct lw_uuid tenant_id; /* owner of the object that the row names; zero: none */
 	bool has_tenant;
 	const char *object_id;  /* canonical text of the object's id (lower case), or "" */
 	const char *object_id2; /* of the second id field, or "" */
-	void *state;           /* the handler's own, across its waits */
+	void *state;            /* the handler's own, across its waits */
 	void (*then)(struct as_call *c, const struct sql_result *r);
 	void (*then_ns)(struct as_call *c, const ProtobufCMessage *resp);
 	/* After as_put(); NULL: reply empty. */
 	void (*then_put)(struct as_call *c);
 	const char *what; /* for "… exists already" */
-	bool forget;      /* owners or rights changed: drop the cache once it is done */
+	/* as_put() of something that is counted: the statement inserts nothing and returns nothing when the tenant has
+	 * its maximum. */
+	bool limited;
+	bool forget; /* owners or rights changed: drop the cache once it is done */
 	const struct as_get *get;
 	struct as_list *list;
 };
@@ -62,8 +65,8 @@ struct as_rpc {
 	enum as_object_kind kind;
 	const char *field;  /* "device.dev_eui" */
 	const char *field2; /* second id, see kinds */
-	/* NULL: as in the route of the RPC (api/routes.c; "" there means no authentication). AS_RIGHT_OWN: authenticated,
-	 * the handler checks the rest itself. */
+	/* NULL: as in the route of the RPC (api/routes.c; "" there means no authentication). AS_RIGHT_OWN:
+	 * authenticated, the handler checks the rest itself. */
 	const char *right;
 };
 
@@ -114,8 +117,8 @@ const char *as_new_uuid(struct as_call *c);
 /* "%…%" with %, _ and \ escaped; for LIKE … ESCAPE '\'. "%" for an empty search. */
 const char *as_search_pattern(struct as_call *c, const char *search);
 
-/* A list RPC: `count` gives the total, then `page` the rows, with limit and offset as its last two parameters. Both have
- * the parameters that `bind` puts. The answer has members total_count and result; `fields` names the members of an
+/* A list RPC: `count` gives the total, then `page` the rows, with limit and offset as its last two parameters. Both
+ * have the parameters that `bind` puts. The answer has members total_count and result; `fields` names the members of an
  * item in the order of page's columns. */
 struct as_list {
 	const struct sql_stmt *count;
@@ -140,7 +143,8 @@ struct as_get {
 	const char *member_fields;
 	const char *fields;
 	/* Completes the answer; may be NULL. */
-	void (*complete)(struct as_call *c, const struct sql_result *r, ProtobufCMessage *member, ProtobufCMessage *msg);
+	void (*complete)(struct as_call *c, const struct sql_result *r, ProtobufCMessage *member,
+			 ProtobufCMessage *msg);
 };
 /* `g` is borrowed (static const). */
 void as_get(struct as_call *c, const struct as_get *g);
@@ -154,10 +158,10 @@ struct as_nsop;
 void as_put(struct as_call *c, const char *kind, const char *id, Longwave__Ns__V1__Change *change,
 	    const struct sql_stmt *stmt, bool returns, void (*bind)(const struct as_nsop *op, struct sql_params *p),
 	    const char *what);
-/* Our database first, intents included, then the network-server is told: deletes and what concerns many objects. Replies
- * empty. `build` finds the call in op->arg. */
-void as_push(struct as_call *c, const char *kind, const char *id, void (*build)(const struct as_nsop *op, struct sql_tx *tx),
-	     const char *what);
+/* Our database first, intents included, then the network-server is told: deletes and what concerns many objects.
+ * Replies empty. `build` finds the call in op->arg. */
+void as_push(struct as_call *c, const char *kind, const char *id,
+	     void (*build)(const struct as_nsop *op, struct sql_tx *tx), const char *what);
 
 /* A unary call to the network-server ("GetSession"); its errors are passed on. `resp` is valid inside `then`. */
 void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *output,

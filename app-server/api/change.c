@@ -23,6 +23,9 @@ static void on_done(struct as_nsop *op, const struct sql_outcome *o)
 	case AS_ROW_MISSING:
 		as_fail_missing(c, op->id);
 		return;
+	case LW_ELIMIT:
+		as_fail(c, GRPC_INVALID_ARGUMENT, "Not allowed: the tenant has its maximum of %ss", c->what);
+		return;
 	case LW_EPRECONDITION:
 		as_fail(c, GRPC_FAILED_PRECONDITION, "the network-server refuses: %s", o->diag.text);
 		return;
@@ -55,11 +58,15 @@ void as_put(struct as_call *c, const char *kind, const char *id, Longwave__Ns__V
 	op->stmt = stmt;
 	op->no_return = !returns;
 	op->bind = bind;
+	if (c->limited) {
+		op->exclusive = "limited";
+		op->miss = LW_ELIMIT;
+	}
 	as_nsync_submit(c->as->nsync, op);
 }
 
-void as_push(struct as_call *c, const char *kind, const char *id, void (*build)(const struct as_nsop *op, struct sql_tx *tx),
-	     const char *what)
+void as_push(struct as_call *c, const char *kind, const char *id,
+	     void (*build)(const struct as_nsop *op, struct sql_tx *tx), const char *what)
 {
 	struct as_nsop *op = new_op(c, kind, id, what);
 	op->build = build;

@@ -8,15 +8,30 @@
 #include "app-server/store/row.h"
 #include "proto/api/device.pb-c.h"
 
+#define INSERT                                                                                                         \
+	"INSERT INTO device (dev_eui, tenant_id, application_id, device_profile_id, join_eui, name, description,"      \
+	" skip_fcnt_check, is_disabled, variables, tags, last_seen_at, class_enabled, dev_addr, dr, status_at, "       \
+	"margin,"                                                                                                      \
+	" battery, created_at, updated_at) SELECT dev_eui, tenant_id, application_id, device_profile_id, join_eui, "   \
+	"name,"                                                                                                        \
+	" description, skip_fcnt_check, is_disabled, variables, tags, 0, 0, '', -1, 0, 0, 255, now_us, now_us"         \
+	" FROM {batch}"
+#define INSERT_BATCH                                                                                                   \
+	"dev_eui:t tenant_id:t application_id:t device_profile_id:t join_eui:t name:t description:t "                  \
+	"skip_fcnt_check:l is_disabled:l variables:t tags:t now_us:l"
 static const struct sql_stmt insert = {
 	.name = "as_device_insert",
-	.text = "INSERT INTO device (dev_eui, tenant_id, application_id, device_profile_id, join_eui, name, description,"
-		" skip_fcnt_check, is_disabled, variables, tags, last_seen_at, class_enabled, dev_addr, dr, status_at,"
-		" margin, battery, created_at, updated_at)"
-		" SELECT dev_eui, tenant_id, application_id, device_profile_id, join_eui, name, description,"
-		" skip_fcnt_check, is_disabled, variables, tags, 0, 0, '', -1, 0, 0, 255, now_us, now_us FROM {batch}",
-	.batch = "dev_eui:t tenant_id:t application_id:t device_profile_id:t join_eui:t name:t description:t "
-		 "skip_fcnt_check:l is_disabled:l variables:t tags:t now_us:l",
+	.text = INSERT,
+	.batch = INSERT_BATCH,
+};
+/* One at a time: what was counted must still be true when the row is written. */
+static const struct sql_stmt insert_limited = {
+	.name = "as_device_insert_limited",
+	.text = INSERT " WHERE (SELECT count(*) FROM device AS d WHERE d.tenant_id = b.tenant_id) <"
+		       " (SELECT t.max_device_count FROM tenant AS t WHERE t.id = b.tenant_id)"
+		       " RETURNING CAST(0 AS BIGINT)",
+	.batch = INSERT_BATCH,
+	.cols = "l",
 };
 static const struct sql_stmt update = {
 	.name = "as_device_update",
@@ -39,7 +54,8 @@ static const struct sql_stmt select_one = {
 };
 static const struct sql_stmt intent = {
 	.name = "as_device_intent",
-	.text = "INSERT INTO ns_intent (kind, id, created_at) VALUES ('device', $1, $2) ON CONFLICT (kind, id) DO NOTHING",
+	.text = "INSERT INTO ns_intent (kind, id, created_at) VALUES ('device', $1, $2) ON CONFLICT (kind, id) DO "
+		"NOTHING",
 	.params = "tl",
 };
 static const struct sql_stmt delete_one = {
@@ -71,13 +87,12 @@ static const struct sql_stmt update_check = {
 /* Most pairs that a list can be narrowed by. */
 #define MAX_TAGS 8
 /* The pair is somewhere among the tags; '' stands for no pair. */
-#define HAS(pair)                                                                                                      \
-	" AND (" pair " = '' OR replace(',' || substr(d.tags, 2), " pair ", '') <> ',' || substr(d.tags, 2))"
+#define HAS(pair) " AND (" pair " = '' OR replace(',' || substr(d.tags, 2), " pair ", '') <> ',' || substr(d.tags, 2))"
 #define MATCH                                                                                                          \
-	" FROM device AS d JOIN device_profile AS p ON p.id = d.device_profile_id WHERE d.application_id = $1"          \
+	" FROM device AS d JOIN device_profile AS p ON p.id = d.device_profile_id WHERE d.application_id = $1"         \
 	" AND (lower(d.name) LIKE lower($2) ESCAPE '\\' OR d.dev_eui LIKE lower($2) ESCAPE '\\')"                      \
 	" AND ($3 = '' OR d.device_profile_id = $3)" HAS("$4") HAS("$5") HAS("$6") HAS("$7") HAS("$8") HAS("$9")       \
-	HAS("$10") HAS("$11")
+		HAS("$10") HAS("$11")
 static const struct sql_stmt count = {
 	.name = "as_device_count",
 	.text = "SELECT count(*)" MATCH,
@@ -87,11 +102,12 @@ static const struct sql_stmt count = {
 #define PAGE(label, order)                                                                                             \
 	{                                                                                                              \
 		.name = "as_device_page_" label,                                                                       \
-		.text = "SELECT d.dev_eui, d.created_at, d.updated_at, d.last_seen_at, d.name, d.description,"          \
-			" d.device_profile_id, p.name, d.tags, d.status_at, d.margin, d.battery" MATCH                  \
+		.text = "SELECT d.dev_eui, d.created_at, d.updated_at, d.last_seen_at, d.name, d.description,"         \
+			" d.device_profile_id, p.name, d.tags, d.status_at, d.margin, d.battery" MATCH                 \
 			" ORDER BY " order " LIMIT $12 OFFSET $13",                                                    \
-		.params = "tttttttttttll", .cols = "tlllttttt"                                                         \
-						   "lll",                                                              \
+		.params = "tttttttttttll",                                                                             \
+		.cols = "tlllttttt"                                                                                    \
+			"lll",                                                                                         \
 	}
 static const struct sql_stmt pages[][2] = {
 	[API__LIST_DEVICES_REQUEST__ORDER_BY__NAME] = {PAGE("name", "d.name, d.dev_eui"),
@@ -169,10 +185,12 @@ static void create_checked(struct as_call *c, const struct sql_result *r)
 	else if (!sql_i64(r, 0, 3))
 		as_fail_missing(c, ids->device_profile_id);
 	else if (sql_i64(r, 0, 0) && sql_i64(r, 0, 1) >= sql_i64(r, 0, 0))
-		as_fail(c, GRPC_INVALID_ARGUMENT, "Not allowed: the tenant has its maximum of %lld devices",
-			(long long)sql_i64(r, 0, 0));
-	else
-		as_put(c, AS_KIND_DEVICE, ids->dev_eui, change_of(c, d), &insert, false, bind_insert, "device");
+		as_fail(c, GRPC_INVALID_ARGUMENT, "Not allowed: the tenant has its maximum of devices");
+	else {
+		c->limited = sql_i64(r, 0, 0) != 0;
+		as_put(c, AS_KIND_DEVICE, ids->dev_eui, change_of(c, d), c->limited ? &insert_limited : &insert,
+		       c->limited, bind_insert, "device");
+	}
 }
 
 void as_device_create(struct as_call *c)
@@ -298,8 +316,7 @@ void as_device_list(struct as_call *c)
 		as_fail(c, GRPC_INVALID_ARGUMENT, "at most %d tags", MAX_TAGS);
 		return;
 	}
-	if (req->device_profile_id[0] &&
-	    !(c->object_id2 = as_uuid_arg(c, req->device_profile_id, "device_profile_id")))
+	if (req->device_profile_id[0] && !(c->object_id2 = as_uuid_arg(c, req->device_profile_id, "device_profile_id")))
 		return;
 	as_list(c, &(struct as_list){.count = &count,
 				     .page = &pages[req->order_by][req->order_by_desc ? 1 : 0],

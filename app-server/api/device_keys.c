@@ -13,7 +13,8 @@ static const struct sql_stmt insert = {
 /* The JoinNonce goes on: a device compares it with the last one it has seen. */
 static const struct sql_stmt update = {
 	.name = "as_device_keys_update",
-	.text = "UPDATE device_keys SET nwk_key = $2, app_key = $3, gen_app_key = $4, updated_at = $5 WHERE dev_eui = $1",
+	.text = "UPDATE device_keys SET nwk_key = $2, app_key = $3, gen_app_key = $4, updated_at = $5 WHERE dev_eui = "
+		"$1",
 	.params = "ttttl",
 };
 static const struct sql_stmt select_one = {

@@ -8,14 +8,27 @@
 
 #define DEFAULT_PRIORITY 10
 
+#define INSERT                                                                                                         \
+	"INSERT INTO gateway (gateway_id, tenant_id, name, description, stats_interval, tags, latitude, longitude,"    \
+	" altitude, downlink_priority, properties, last_seen_at, created_at, updated_at)"                              \
+	" SELECT gateway_id, tenant_id, name, description, stats_interval, tags, latitude, longitude, altitude,"       \
+	" downlink_priority, '{}', 0, now_us, now_us FROM {batch}"
+#define INSERT_BATCH                                                                                                   \
+	"gateway_id:t tenant_id:t name:t description:t stats_interval:l tags:t latitude:d longitude:d altitude:d "     \
+	"downlink_priority:l now_us:l"
 static const struct sql_stmt insert = {
 	.name = "as_gateway_insert",
-	.text = "INSERT INTO gateway (gateway_id, tenant_id, name, description, stats_interval, tags, latitude,"
-		" longitude, altitude, downlink_priority, properties, last_seen_at, created_at, updated_at)"
-		" SELECT gateway_id, tenant_id, name, description, stats_interval, tags, latitude, longitude,"
-		" altitude, downlink_priority, '{}', 0, now_us, now_us FROM {batch}",
-	.batch = "gateway_id:t tenant_id:t name:t description:t stats_interval:l tags:t latitude:d longitude:d "
-		 "altitude:d downlink_priority:l now_us:l",
+	.text = INSERT,
+	.batch = INSERT_BATCH,
+};
+/* One at a time: what was counted must still be true when the row is written. */
+static const struct sql_stmt insert_limited = {
+	.name = "as_gateway_insert_limited",
+	.text = INSERT " WHERE (SELECT count(*) FROM gateway AS g WHERE g.tenant_id = b.tenant_id) <"
+		       " (SELECT t.max_gateway_count FROM tenant AS t WHERE t.id = b.tenant_id)"
+		       " RETURNING CAST(0 AS BIGINT)",
+	.batch = INSERT_BATCH,
+	.cols = "l",
 };
 static const struct sql_stmt update = {
 	.name = "as_gateway_update",
@@ -65,7 +78,7 @@ static const struct sql_stmt tenant_of = {
 };
 
 #define MATCH                                                                                                          \
-	" FROM gateway WHERE ($1 = '' OR tenant_id = $1) AND (lower(name) LIKE lower($2) ESCAPE '\\'"                   \
+	" FROM gateway WHERE ($1 = '' OR tenant_id = $1) AND (lower(name) LIKE lower($2) ESCAPE '\\'"                  \
 	" OR gateway_id LIKE lower($2) ESCAPE '\\')"
 static const struct sql_stmt count = {
 	.name = "as_gateway_count",
@@ -76,8 +89,8 @@ static const struct sql_stmt count = {
 #define PAGE(label, order)                                                                                             \
 	{                                                                                                              \
 		.name = "as_gateway_page_" label,                                                                      \
-		.text = "SELECT tenant_id, gateway_id, name, description, properties, created_at, updated_at,"          \
-			" last_seen_at, downlink_priority, latitude, longitude, altitude, stats_interval" MATCH         \
+		.text = "SELECT tenant_id, gateway_id, name, description, properties, created_at, updated_at,"         \
+			" last_seen_at, downlink_priority, latitude, longitude, altitude, stats_interval" MATCH        \
 			" ORDER BY " order " LIMIT $3 OFFSET $4",                                                      \
 		.params = "ttll", .cols = "tttttlllldddl",                                                             \
 	}
@@ -150,13 +163,14 @@ static void create_checked(struct as_call *c, const struct sql_result *r)
 	} else if (sql_i64(r, 0, 5)) {
 		as_fail(c, GRPC_ALREADY_EXISTS, "gateway exists already");
 	} else if (sql_i64(r, 0, 1) && sql_i64(r, 0, 2) >= sql_i64(r, 0, 1)) {
-		as_fail(c, GRPC_INVALID_ARGUMENT, "Not allowed: the tenant has its maximum of %lld gateways",
-			(long long)sql_i64(r, 0, 1));
+		as_fail(c, GRPC_INVALID_ARGUMENT, "Not allowed: the tenant has its maximum of gateways");
 	} else {
 		const char *id = c->object_id2;
 		Longwave__Ns__V1__Change *ch =
 			change_of(c, g, id, c->object_id, sql_i64(r, 0, 3) != 0, sql_i64(r, 0, 4) != 0);
-		as_put(c, AS_KIND_GATEWAY, id, ch, &insert, false, bind_insert, "gateway");
+		c->limited = sql_i64(r, 0, 1) != 0;
+		as_put(c, AS_KIND_GATEWAY, id, ch, c->limited ? &insert_limited : &insert, c->limited, bind_insert,
+		       "gateway");
 	}
 }
 

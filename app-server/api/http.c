@@ -32,16 +32,17 @@ static bool preflight(const struct as_http *h, struct http_request *r)
 	if (strcmp(http_request_method(r), "OPTIONS") != 0)
 		return false;
 	if (!origin || !as_rest_origin_allowed(h->as, origin)) {
-		http_respond(r, 204, NULL, NULL, 0, (const struct http_header[]){{"allow", "GET, POST, PUT, DELETE"}}, 1);
+		http_respond(r, 204, NULL, NULL, 0, (const struct http_header[]){{"allow", "GET, POST, PUT, DELETE"}},
+			     1);
 		return true;
 	}
-	const struct http_header headers[] = {
-		{"access-control-allow-origin", origin},
-		{"access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"},
-		{"access-control-allow-headers", "authorization, grpc-metadata-authorization, content-type, x-grpc-web,"
-						 " x-user-agent, grpc-timeout"},
-		{"access-control-max-age", "3600"},
-		{"vary", "origin"}};
+	const struct http_header headers[] = {{"access-control-allow-origin", origin},
+					      {"access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"},
+					      {"access-control-allow-headers",
+					       "authorization, grpc-metadata-authorization, content-type, x-grpc-web,"
+					       " x-user-agent, grpc-timeout"},
+					      {"access-control-max-age", "3600"},
+					      {"vary", "origin"}};
 	http_respond(r, 204, NULL, NULL, 0, headers, sizeof(headers) / sizeof(headers[0]));
 	return true;
 }

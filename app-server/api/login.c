@@ -61,8 +61,7 @@ static void work_done(void *arg, int status)
 		refuse(c);
 		return;
 	}
-	struct as_claims claims = {.sub = l->id,
-				   .exp_s = rt_loop_now_ns(c->as->loop) / LW_NS_PER_S + TOKEN_LIFE_S};
+	struct as_claims claims = {.sub = l->id, .exp_s = rt_loop_now_ns(c->as->loop) / LW_NS_PER_S + TOKEN_LIFE_S};
 	as_jwt_sign(&claims, lw_span(c->as->secrets.token, c->as->secrets.token_len), token);
 	Api__LoginResponse resp = API__LOGIN_RESPONSE__INIT;
 	resp.jwt = token;

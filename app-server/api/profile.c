@@ -12,13 +12,13 @@
 #include "proto/api/device_profile.pb-c.h"
 
 #define COLUMNS                                                                                                        \
-	"name, region, mac_version, reg_params_revision, supports_otaa, supports_class_b, supports_class_c,"            \
+	"name, region, mac_version, reg_params_revision, supports_otaa, supports_class_b, supports_class_c,"           \
 	" uplink_interval, device_id, firmware_version"
 #define FIELDS                                                                                                         \
-	"name region mac_version reg_params_revision supports_otaa supports_class_b supports_class_c uplink_interval "  \
+	"name region mac_version reg_params_revision supports_otaa supports_class_b supports_class_c uplink_interval " \
 	"device_id firmware_version"
 #define TYPES                                                                                                          \
-	"name:t region:l mac_version:l reg_params_revision:l supports_otaa:l supports_class_b:l supports_class_c:l "    \
+	"name:t region:l mac_version:l reg_params_revision:l supports_otaa:l supports_class_b:l supports_class_c:l "   \
 	"uplink_interval:l device_id:t firmware_version:t"
 
 static const struct sql_stmt insert = {
@@ -62,7 +62,7 @@ static const struct sql_stmt delete_one = {
 };
 /* $1 tenant ('' any), $2 search, $3 only global, $4 no global, $5 model of the catalogue. */
 #define MATCH                                                                                                          \
-	" FROM device_profile WHERE lower(name) LIKE lower($2) ESCAPE '\\' AND ($5 = '' OR device_id = $5)"             \
+	" FROM device_profile WHERE lower(name) LIKE lower($2) ESCAPE '\\' AND ($5 = '' OR device_id = $5)"            \
 	" AND CASE WHEN tenant_id IS NULL THEN $4 = 0 ELSE $3 = 0 AND ($1 = '' OR tenant_id = $1) END"
 static const struct sql_stmt count = {
 	.name = "as_profile_count",
@@ -110,8 +110,8 @@ static bool prepare(struct as_call *c, const Api__DeviceProfile *p, const char *
 	/* A flat copy: normalising changes scalars only. Identity stands in the columns. */
 	ch->profile = *p;
 	as_profile_normalise(&ch->profile);
-	ch->profile.id = (char *)(uintptr_t)"";
-	ch->profile.tenant_id = (char *)(uintptr_t)"";
+	ch->profile.id = (char *)(uintptr_t) "";
+	ch->profile.tenant_id = (char *)(uintptr_t) "";
 	c->state = ch;
 	return true;
 }

@@ -19,21 +19,37 @@
 static const struct sql_stmt search = {
 	.name = "as_search",
 	.text = "SELECT * FROM (SELECT 'tenant' AS kind, t.id, t.name, '', '', '', '', '', '' FROM tenant AS t"
-		" WHERE (lower(t.name) LIKE lower($1) ESCAPE '\\' OR " TAGGED("t.tags") ")" MINE("t.id")
-		" ORDER BY length(t.name), t.id LIMIT " CANDIDATES ") AS a UNION ALL"
-		" SELECT * FROM (SELECT 'application' AS kind, t.id, t.name, p.id, p.name, '', '', '', ''"
-		" FROM application AS p JOIN tenant AS t ON t.id = p.tenant_id"
-		" WHERE (lower(p.name) LIKE lower($1) ESCAPE '\\' OR " TAGGED("p.tags") ")" MINE("t.id")
-		" ORDER BY length(p.name), p.id LIMIT " CANDIDATES ") AS b UNION ALL"
-		" SELECT * FROM (SELECT 'device' AS kind, t.id, t.name, p.id, p.name, d.dev_eui, d.name, '', ''"
-		" FROM device AS d JOIN application AS p ON p.id = d.application_id JOIN tenant AS t"
-		" ON t.id = d.tenant_id WHERE (lower(d.name) LIKE lower($1) ESCAPE '\\' OR d.dev_eui LIKE lower($1)"
-		" ESCAPE '\\' OR d.dev_addr LIKE lower($1) ESCAPE '\\' OR " TAGGED("d.tags") ")" MINE("t.id")
-		" ORDER BY length(d.name), d.dev_eui LIMIT " CANDIDATES ") AS c UNION ALL"
-		" SELECT * FROM (SELECT 'gateway' AS kind, t.id, t.name, '', '', '', '', g.gateway_id, g.name"
-		" FROM gateway AS g JOIN tenant AS t ON t.id = g.tenant_id"
-		" WHERE (lower(g.name) LIKE lower($1) ESCAPE '\\' OR g.gateway_id LIKE lower($1) ESCAPE '\\' OR "
-		TAGGED("g.tags") ")" MINE("t.id") " ORDER BY length(g.name), g.gateway_id LIMIT " CANDIDATES ") AS d",
+		" WHERE (lower(t.name) LIKE lower($1) ESCAPE '\\' OR " TAGGED("t.tags") ")" MINE(
+			"t.id") " ORDER BY length(t.name), t.id LIMIT " CANDIDATES ") AS a UNION ALL"
+				" SELECT * FROM (SELECT 'application' AS kind, t.id, t.name, p.id, p.name, '', '', '', "
+				"''"
+				" FROM application AS p JOIN tenant AS t ON t.id = p.tenant_id"
+				" WHERE (lower(p.name) LIKE lower($1) ESCAPE '\\' OR " TAGGED("p.tags") ")" MINE(
+					"t.id") " ORDER BY length(p.name), p.id LIMIT " CANDIDATES ") AS b UNION ALL"
+						" SELECT * FROM (SELECT 'device' AS kind, t.id, t.name, p.id, p.name, "
+						"d.dev_eui, d.name, '', ''"
+						" FROM device AS d JOIN application AS p ON p.id = d.application_id "
+						"JOIN tenant AS t"
+						" ON t.id = d.tenant_id WHERE (lower(d.name) LIKE lower($1) ESCAPE "
+						"'\\' OR d.dev_eui LIKE lower($1)"
+						" ESCAPE '\\' OR d.dev_addr LIKE lower($1) ESCAPE '\\' OR " TAGGED(
+							"d.tags") ")" MINE("t.id") " ORDER BY length(d.name), "
+										   "d.dev_eui LIMIT " CANDIDATES
+										   ") AS c UNION ALL"
+										   " SELECT * FROM (SELECT 'gateway' "
+										   "AS kind, t.id, t.name, '', '', '', "
+										   "'', g.gateway_id, g.name"
+										   " FROM gateway AS g JOIN tenant AS "
+										   "t ON t.id = g.tenant_id"
+										   " WHERE (lower(g.name) LIKE "
+										   "lower($1) ESCAPE '\\' OR "
+										   "g.gateway_id LIKE lower($1) ESCAPE "
+										   "'\\' OR " TAGGED("g.tags") ")" MINE(
+											   "t.id") " ORDER BY "
+												   "length(g.name), "
+												   "g.gateway_id "
+												   "LIMIT " CANDIDATES
+												   ") AS d",
 	.params = "ttt",
 	.cols = "ttttttttt",
 };

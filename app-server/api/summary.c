@@ -7,7 +7,8 @@
 /* $1 tenant ('' all), $2 now. A device is active while its last uplink is younger than 1.5 uplink intervals. */
 static const struct sql_stmt devices = {
 	.name = "as_summary_devices",
-	.text = "SELECT CAST(coalesce(sum(CASE WHEN d.last_seen_at <> 0 AND $2 - d.last_seen_at <= p.uplink_interval * 1500000"
+	.text = "SELECT CAST(coalesce(sum(CASE WHEN d.last_seen_at <> 0 AND $2 - d.last_seen_at <= p.uplink_interval * "
+		"1500000"
 		" THEN 1 ELSE 0 END), 0) AS BIGINT), CAST(coalesce(sum(CASE WHEN d.last_seen_at <> 0"
 		" AND $2 - d.last_seen_at > p.uplink_interval * 1500000 THEN 1 ELSE 0 END), 0) AS BIGINT),"
 		" CAST(coalesce(sum(CASE WHEN d.last_seen_at = 0 THEN 1 ELSE 0 END), 0) AS BIGINT)"

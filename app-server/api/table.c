@@ -1,13 +1,34 @@
 /* Every RPC that is built: its handler and what its id field names. Paths and rights are in routes.c. */
 #include "app-server/api/handlers.h"
 
-#define T(rpc, fn, ...) {"api.TenantService/" rpc, as_##fn, __VA_ARGS__}
-#define U(rpc, fn, ...) {"api.UserService/" rpc, as_##fn, __VA_ARGS__}
-#define A(rpc, fn, ...) {"api.ApplicationService/" rpc, as_##fn, __VA_ARGS__}
-#define P(rpc, fn, ...) {"api.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__}
-#define G(rpc, fn, ...) {"api.GatewayService/" rpc, as_##fn, __VA_ARGS__}
-#define D(rpc, fn, ...) {"api.DeviceService/" rpc, as_##fn, __VA_ARGS__}
-#define I(rpc, fn, ...) {"api.InternalService/" rpc, as_##fn, __VA_ARGS__}
+#define T(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.TenantService/" rpc, as_##fn, __VA_ARGS__                                                         \
+	}
+#define U(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.UserService/" rpc, as_##fn, __VA_ARGS__                                                           \
+	}
+#define A(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.ApplicationService/" rpc, as_##fn, __VA_ARGS__                                                    \
+	}
+#define P(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__                                                  \
+	}
+#define G(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.GatewayService/" rpc, as_##fn, __VA_ARGS__                                                        \
+	}
+#define D(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.DeviceService/" rpc, as_##fn, __VA_ARGS__                                                         \
+	}
+#define I(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.InternalService/" rpc, as_##fn, __VA_ARGS__                                                       \
+	}
 
 const struct as_rpc as_rpcs[] = {
 	T("Create", tenant_create, AS_OBJ_NONE, NULL, NULL, NULL),

@@ -9,10 +9,10 @@
 #include "proto/api/tenant.pb-c.h"
 
 #define FIELDS                                                                                                         \
-	"name description can_have_gateways max_gateway_count max_device_count private_gateways_up "                    \
+	"name description can_have_gateways max_gateway_count max_device_count private_gateways_up "                   \
 	"private_gateways_down tags dev_addr_prefixes"
 #define COLUMNS                                                                                                        \
-	"name, description, can_have_gateways, max_gateway_count, max_device_count, private_gateways_up,"               \
+	"name, description, can_have_gateways, max_gateway_count, max_device_count, private_gateways_up,"              \
 	" private_gateways_down, tags, dev_addr_prefixes"
 
 static const struct sql_stmt insert = {
@@ -89,7 +89,7 @@ static const struct sql_stmt page = {
 	.cols = "tlltlllll",
 };
 #define ITEM                                                                                                           \
-	"id created_at updated_at name can_have_gateways private_gateways_up private_gateways_down max_gateway_count "  \
+	"id created_at updated_at name can_have_gateways private_gateways_up private_gateways_down max_gateway_count " \
 	"max_device_count"
 
 /* "01000000/8" */
@@ -97,7 +97,8 @@ static bool parse_prefix(const char *text, uint32_t *addr, unsigned *bits)
 {
 	struct lw_devaddr a;
 	char *end;
-	if (strlen(text) < 10 || text[8] != '/' || lw_devaddr_parse_n(&a, text, 8) < 0 || text[9] < '0' || text[9] > '9')
+	if (strlen(text) < 10 || text[8] != '/' || lw_devaddr_parse_n(&a, text, 8) < 0 || text[9] < '0' ||
+	    text[9] > '9')
 		return false;
 	unsigned long n = strtoul(text + 9, &end, 10);
 	if (*end || n > 32)

@@ -31,7 +31,8 @@ static const struct sql_stmt select_one = {
 };
 static const struct sql_stmt update = {
 	.name = "as_user_update",
-	.text = "UPDATE account SET is_admin = $2, is_active = $3, email = $4, note = $5, updated_at = $6 WHERE id = $1",
+	.text = "UPDATE account SET is_admin = $2, is_active = $3, email = $4, note = $5, updated_at = $6 WHERE id = "
+		"$1",
 	.params = "tllttl",
 };
 static const struct sql_stmt update_password = {

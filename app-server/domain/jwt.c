@@ -22,7 +22,8 @@ size_t as_jwt_sign(const struct as_claims *claims, struct lw_span secret, char o
 
 	if (claims->exp_s)
 		snprintf(exp, sizeof(exp), ",\"exp\":%lld", (long long)claims->exp_s);
-	int n = snprintf(body, sizeof(body), "{\"aud\":\"" ISSUER "\",\"iss\":\"" ISSUER "\",\"sub\":\"%s\",\"typ\":\"%s\"%s}",
+	int n = snprintf(body, sizeof(body),
+			 "{\"aud\":\"" ISSUER "\",\"iss\":\"" ISSUER "\",\"sub\":\"%s\",\"typ\":\"%s\"%s}",
 			 lw_uuid_print(claims->sub, id), claims->is_key ? "key" : "user", exp);
 	size_t len = lw_base64url_encode(header, sizeof(header) - 1, out);
 	out[len++] = '.';

@@ -7,15 +7,15 @@
 #define NONCE 16
 #define TAG 8
 
-void as_payload_decrypt_up(struct lw_keycache *keys, const struct lw_key *app_s_key, struct lw_devaddr addr, uint32_t f_cnt,
-			   struct lw_span in, uint8_t *out)
+void as_payload_decrypt_up(struct lw_keycache *keys, const struct lw_key *app_s_key, struct lw_devaddr addr,
+			   uint32_t f_cnt, struct lw_span in, uint8_t *out)
 {
 	BUG_ON(in.n > AS_PAYLOAD_MAX);
 	lw_cipher_frm(keys, app_s_key, LW_UP, addr, f_cnt, in.p, in.n, out);
 }
 
-void as_payload_encrypt_down(struct lw_keycache *keys, const struct lw_key *app_s_key, struct lw_devaddr addr, uint32_t first,
-			     unsigned window, struct lw_span in, uint8_t *out)
+void as_payload_encrypt_down(struct lw_keycache *keys, const struct lw_key *app_s_key, struct lw_devaddr addr,
+			     uint32_t first, unsigned window, struct lw_span in, uint8_t *out)
 {
 	BUG_ON(in.n > AS_PAYLOAD_MAX);
 	for (unsigned i = 0; i < window; i++)
@@ -68,7 +68,8 @@ size_t as_payload_seal(struct lw_keycache *keys, const struct lw_key *key, const
 	return NONCE + in.n + TAG;
 }
 
-int as_payload_unseal(struct lw_keycache *keys, const struct lw_key *key, const char *id, struct lw_span sealed, uint8_t *out)
+int as_payload_unseal(struct lw_keycache *keys, const struct lw_key *key, const char *id, struct lw_span sealed,
+		      uint8_t *out)
 {
 	uint8_t tag[LW_AES_BLOCK];
 	if (sealed.n < AS_SEAL_OVERHEAD || sealed.n > AS_PAYLOAD_MAX + AS_SEAL_OVERHEAD)

@@ -9,18 +9,18 @@
 
 /* The roles in which a caller can meet an object (contracts/api.md §4). */
 enum as_actor {
-	AS_ACTOR_GA = 1 << 0,    /* active global administrator */
-	AS_ACTOR_TA = 1 << 1,    /* tenant administrator */
-	AS_ACTOR_TDA = 1 << 2,   /* tenant's device administrator */
-	AS_ACTOR_TGA = 1 << 3,   /* tenant's gateway administrator */
-	AS_ACTOR_TU = 1 << 4,    /* any user of the tenant */
-	AS_ACTOR_SELF = 1 << 5,  /* the user the call is about */
-	AS_ACTOR_AU = 1 << 6,    /* any active user */
-	AS_ACTOR_AK = 1 << 7,    /* administrator API key */
-	AS_ACTOR_AKW = 1 << 8,   /* the same, not read-only */
-	AS_ACTOR_TK = 1 << 9,    /* API key of the tenant */
-	AS_ACTOR_TKW = 1 << 10,  /* the same, not read-only */
-	AS_ACTOR_KEY = 1 << 11,  /* any API key */
+	AS_ACTOR_GA = 1 << 0,   /* active global administrator */
+	AS_ACTOR_TA = 1 << 1,   /* tenant administrator */
+	AS_ACTOR_TDA = 1 << 2,  /* tenant's device administrator */
+	AS_ACTOR_TGA = 1 << 3,  /* tenant's gateway administrator */
+	AS_ACTOR_TU = 1 << 4,   /* any user of the tenant */
+	AS_ACTOR_SELF = 1 << 5, /* the user the call is about */
+	AS_ACTOR_AU = 1 << 6,   /* any active user */
+	AS_ACTOR_AK = 1 << 7,   /* administrator API key */
+	AS_ACTOR_AKW = 1 << 8,  /* the same, not read-only */
+	AS_ACTOR_TK = 1 << 9,   /* API key of the tenant */
+	AS_ACTOR_TKW = 1 << 10, /* the same, not read-only */
+	AS_ACTOR_KEY = 1 << 11, /* any API key */
 };
 
 enum as_action {

@@ -116,7 +116,8 @@ static void on_session(void *arg, int status, const char *message, const Protobu
 		e->done(e, status, message);
 		return;
 	}
-	const Longwave__Ns__V1__Session *s = ((const Longwave__Ns__V1__GetSessionResponse *)(const void *)resp)->session;
+	const Longwave__Ns__V1__Session *s =
+		((const Longwave__Ns__V1__GetSessionResponse *)(const void *)resp)->session;
 	if (!s || s->session_key_id.len > sizeof(e->session_key_id) || lw_devaddr_parse(&e->addr, s->dev_addr) < 0) {
 		send(e, 0);
 		return;

@@ -1,5 +1,5 @@
-/* Downlinks on their way into the network-server's queue: encrypts each for the coming counters of its device's session.
- * The API and the MQTT commands come through here. */
+/* Downlinks on their way into the network-server's queue: encrypts each for the coming counters of its device's
+ * session. The API and the MQTT commands come through here. */
 #pragma once
 
 #include "common/base/bytes.h"

@@ -1,4 +1,5 @@
-/* The identity that the network-server needs, as changes for its Apply. All made in the given arena; texts are borrowed. */
+/* The identity that the network-server needs, as changes for its Apply. All made in the given arena; texts are
+ * borrowed. */
 #pragma once
 
 #include <stdbool.h>

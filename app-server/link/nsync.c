@@ -59,7 +59,8 @@ static const struct sql_stmt intent_remove = {
 };
 static const struct sql_stmt settle_profiles = {
 	.name = "as_settle_profiles",
-	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = i.id"
+	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = "
+		"i.id"
 		" WHERE i.kind = 'device_profile' ORDER BY i.created_at, i.id LIMIT $1",
 	.params = "l",
 	.cols = "ttty",
@@ -108,14 +109,13 @@ static void finish_err(struct as_nsync *s, struct as_nsop *op, int err, const ch
 
 static void finish_all(struct as_nsync *s, struct lw_list *list, const struct sql_outcome *o)
 {
-	LW_LIST_FOREACH(node, tmp, list)
+	LW_LIST_FOREACH (node, tmp, list)
 		finish(s, op_of(node), o);
 }
 
 static void add_keys(struct sql_params *p, struct lw_list *list, const int64_t *now_us)
 {
-	LW_LIST_FOREACH(node, tmp, list)
-	{
+	LW_LIST_FOREACH (node, tmp, list) {
 		sql_put_text(p, op_of(node)->kind);
 		sql_put_text(p, op_of(node)->id);
 		if (now_us)
@@ -353,8 +353,8 @@ static void settle(struct as_nsync *s)
 	s->n_changes = 0;
 	rt_timer_stop(&s->retry);
 	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, KINDS * SETTLE_MAX);
-	s->kinds = LW_ARENA_ARRAY(&s->arena, const char *, KINDS * SETTLE_MAX);
-	s->ids = LW_ARENA_ARRAY(&s->arena, const char *, KINDS * SETTLE_MAX);
+	s->kinds = LW_ARENA_ARRAY(&s->arena, const char *, KINDS *SETTLE_MAX);
+	s->ids = LW_ARENA_ARRAY(&s->arena, const char *, KINDS *SETTLE_MAX);
 	settle_read(s, 0);
 }
 
@@ -397,10 +397,9 @@ static void run_deletes(struct as_nsync *s)
 		after_deletes(s);
 		return;
 	}
-	LW_LIST_FOREACH(node, tmp, &s->deletes)
+	LW_LIST_FOREACH (node, tmp, &s->deletes)
 		s->deletes_open++;
-	LW_LIST_FOREACH(node, tmp, &s->deletes)
-	{
+	LW_LIST_FOREACH (node, tmp, &s->deletes) {
 		struct delete_ctx *d = lw_xcalloc(1, sizeof(*d));
 		d->s = s;
 		d->op = op_of(node);
@@ -417,8 +416,7 @@ static void on_rows(void *arg, const struct sql_result *r)
 	struct lw_list *list = arg;
 	/* Which statement answered is not said: the first one without an answer did, in order of adding. */
 	const struct sql_stmt *stmt = NULL;
-	LW_LIST_FOREACH(node, tmp, list)
-	{
+	LW_LIST_FOREACH (node, tmp, list) {
 		struct as_nsop *op = op_of(node);
 		if (op->row == SIZE_MAX || op->no_return)
 			continue;
@@ -435,16 +433,14 @@ static void on_rows(void *arg, const struct sql_result *r)
 /* Statements in order of their first operation; each takes the rows of all operations that name it. */
 static void add_statements(struct sql_tx *tx, struct lw_list *list)
 {
-	LW_LIST_FOREACH(node, tmp, list)
-	{
+	LW_LIST_FOREACH (node, tmp, list) {
 		struct as_nsop *first = op_of(node);
 		if (first->row != SIZE_MAX)
 			continue;
 		struct sql_params *p =
 			sql_tx_add(tx, first->stmt, first->no_return ? NULL : on_rows, first->no_return ? NULL : list);
 		size_t row = 0;
-		LW_LIST_FOREACH(n2, tmp2, list)
-		{
+		LW_LIST_FOREACH (n2, tmp2, list) {
 			struct as_nsop *op = op_of(n2);
 			if (op->stmt != first->stmt)
 				continue;
@@ -459,13 +455,13 @@ static void add_statements(struct sql_tx *tx, struct lw_list *list)
 static void commit_list(struct as_nsync *s, struct lw_list *list, sql_done_fn *done)
 {
 	struct sql_tx *tx = sql_tx_new(s->as->db);
-	LW_LIST_FOREACH(node, tmp, list)
+	LW_LIST_FOREACH (node, tmp, list)
 		op_of(node)->row = SIZE_MAX;
 	add_statements(tx, list);
 	sql_tx_commit(tx, done, s);
 }
 
-/* The row was gone (deleted through another way): what the network-server was just told must be taken back. */
+/* The row was gone or refused: what the network-server was just told must be taken back. */
 static void lost(struct as_nsync *s, struct as_nsop *op)
 {
 	struct sql_tx *tx = sql_tx_new(s->as->db);
@@ -476,13 +472,12 @@ static void lost(struct as_nsync *s, struct as_nsop *op)
 	sql_tx_commit(tx, NULL, NULL);
 	s->due = true;
 	mark_dirty(s);
-	finish_err(s, op, LW_ERANGE, "does not exist");
+	finish_err(s, op, op->miss ? op->miss : LW_ERANGE, "does not exist");
 }
 
 static void finish_hits(struct as_nsync *s, struct lw_list *list, const struct sql_outcome *o)
 {
-	LW_LIST_FOREACH(node, tmp, list)
-	{
+	LW_LIST_FOREACH (node, tmp, list) {
 		struct as_nsop *op = op_of(node);
 		if (op->hit)
 			finish(s, op, o);
@@ -550,8 +545,7 @@ static void on_applied(void *arg, int status, const char *message, const Protobu
 		run_deletes(s);
 		return;
 	}
-	LW_LIST_FOREACH(node, tmp, &s->puts)
-	{
+	LW_LIST_FOREACH (node, tmp, &s->puts) {
 		const char *error = error_of(resp, i++);
 		if (error[0]) {
 			mark_dirty(s);
@@ -577,7 +571,7 @@ static void on_intents(void *arg, const struct sql_outcome *o)
 	}
 	s->n_changes = 0;
 	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, BATCH_MAX);
-	LW_LIST_FOREACH(node, tmp, &s->puts)
+	LW_LIST_FOREACH (node, tmp, &s->puts)
 		s->changes[s->n_changes++] = op_of(node)->change;
 	apply(s, on_applied);
 }
@@ -589,15 +583,18 @@ static size_t take(struct as_nsync *s)
 	size_t n = 0;
 
 	lw_bmap_init(&keys);
-	LW_LIST_FOREACH(node, tmp, &s->waiting)
-	{
+	LW_LIST_FOREACH (node, tmp, &s->waiting) {
 		struct as_nsop *op = op_of(node);
 		char key[64];
 		if (n == BATCH_MAX)
 			break;
 		int len = snprintf(key, sizeof(key), "%s %s", op->kind, op->id);
+		if (op->exclusive && lw_bmap_find(&keys, lw_span_str(op->exclusive)))
+			continue;
 		if (lw_bmap_put(&keys, lw_span(key, (size_t)len), op))
 			continue;
+		if (op->exclusive)
+			lw_bmap_put(&keys, lw_span_str(op->exclusive), op);
 		lw_list_remove(node);
 		lw_list_push_back(op->change ? &s->puts : &s->deletes, node);
 		n++;

@@ -1,8 +1,8 @@
 /* The way of changes to the network-server, so that both sides agree at last whatever fails in between.
  *
- * A put (create or update): intent rows are committed; the network-server applies the new state; the change is committed
- * together with the removal of the intents. A delete: rows and intents are committed in one transaction, then the
- * network-server hears of it. Every intent left over, also by an earlier process, is settled by pushing what the
+ * A put (create or update): intent rows are committed; the network-server applies the new state; the change is
+ * committed together with the removal of the intents. A delete: rows and intents are committed in one transaction, then
+ * the network-server hears of it. Every intent left over, also by an earlier process, is settled by pushing what the
  * database says then. One cycle runs at a time and takes along everything that waits; operations on one object never
  * share a cycle. */
 #pragma once
@@ -25,10 +25,14 @@ struct as_nsop {
 	const char *id;
 	/* Put: the new state. NULL: a delete. */
 	Longwave__Ns__V1__Change *change;
-	/* Put: a batch statement with RETURNING {b.n} (cols "l"): one row that `bind` appends. No row back: LW_ERANGE.
-	 * INSERT … SELECT … FROM {batch} cannot return b.n: set no_return. */
+	/* Put: a batch statement with RETURNING {b.n} (cols "l"): one row that `bind` appends. No row back: `miss`, or
+	 * LW_ERANGE. INSERT … SELECT … FROM {batch} cannot return b.n: set no_return. */
 	const struct sql_stmt *stmt;
 	bool no_return;
+	int miss;
+	/* Operations with the same text never share a cycle. NULL: kind and id only. An INSERT that is alone in its
+	 * statement for that reason may RETURN 0 instead of b.n. */
+	const char *exclusive;
 	void (*bind)(const struct as_nsop *op, struct sql_params *p);
 	/* Delete: adds its statements, the intents among them. */
 	void (*build)(const struct as_nsop *op, struct sql_tx *tx);

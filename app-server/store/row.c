@@ -240,8 +240,8 @@ static void fill_one(struct lw_arena *arena, ProtobufCMessage *m, const Protobuf
 	}
 }
 
-void as_row_fill(struct lw_arena *arena, ProtobufCMessage *msg, const char *fields, const struct sql_result *r, size_t row,
-		 size_t col)
+void as_row_fill(struct lw_arena *arena, ProtobufCMessage *msg, const char *fields, const struct sql_result *r,
+		 size_t row, size_t col)
 {
 	const char *word;
 	size_t n;

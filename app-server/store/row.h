@@ -11,8 +11,8 @@
 /* Appends the members named in `fields` ("name description tags"), in that order. */
 void as_row_bind(struct sql_params *p, const ProtobufCMessage *msg, const char *fields);
 /* Sets the members named in `fields` from consecutive columns, beginning with `col`. "-" skips a column. */
-void as_row_fill(struct lw_arena *arena, ProtobufCMessage *msg, const char *fields, const struct sql_result *r, size_t row,
-		 size_t col);
+void as_row_fill(struct lw_arena *arena, ProtobufCMessage *msg, const char *fields, const struct sql_result *r,
+		 size_t row, size_t col);
 
 /* A zeroed message in the arena. */
 void *as_msg_new(struct lw_arena *arena, const ProtobufCMessageDescriptor *d);
@@ -24,6 +24,6 @@ int64_t as_timestamp_us(const struct Google__Protobuf__Timestamp *t);
 
 /* Compact JSON object of a map<string,string> member's entries, or array of a repeated string. In the arena. */
 const char *as_strings_to_json(const ProtobufCMessage *msg, const char *field, struct lw_buf *out);
-/* The piece that a JSON object with this pair contains, its opening brace taken as a comma: ,"key":"value". Quotes inside
- * texts are escaped, so it is found exactly where the pair is. */
+/* The piece that a JSON object with this pair contains, its opening brace taken as a comma: ,"key":"value". Quotes
+ * inside texts are escaped, so it is found exactly where the pair is. */
 const char *as_pair_text(struct lw_arena *arena, const char *key, const char *value);

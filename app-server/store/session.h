@@ -14,7 +14,8 @@ extern const struct sql_stmt as_session_forget_others;
 
 /* `key` is NULL unless err is 0; LW_ENOTFOUND: no such session here. */
 typedef void as_session_key_fn(void *arg, int err, const struct lw_key *key);
-void as_session_key(struct as *as, const char *dev_eui, struct lw_span session_key_id, as_session_key_fn *fn, void *arg);
+void as_session_key(struct as *as, const char *dev_eui, struct lw_span session_key_id, as_session_key_fn *fn,
+		    void *arg);
 
 /* Hex of a session key id; out has 65 bytes. "" when it is too long. */
 const char *as_session_id_text(struct lw_span id, char out[65]);

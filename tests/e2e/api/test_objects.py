@@ -1,5 +1,7 @@
 """What objects do beyond the recorded calls: filters, search, order, limits, read-back, deletes."""
 
+import concurrent.futures
+import re
 import time
 
 
@@ -58,6 +60,17 @@ def test_quota(admin, new_eui):
     admin.put(f"/api/tenants/{t}", {"tenant": {"name": "small", "canHaveGateways": False}})
     admin.call("POST", "/api/gateways", gateway(), 400)
     admin.post("/api/devices", device())
+
+
+def test_quota_under_concurrency(admin, new_eui):
+    t = admin.post("/api/tenants", {"tenant": {"name": "small", "maxDeviceCount": 3}})["id"]
+    app = admin.post("/api/applications", {"application": {"name": "A", "tenantId": t}})["id"]
+    p = admin.post("/api/device-profiles", {"deviceProfile": {"name": "p", "tenantId": t, "supportsOtaa": True}})["id"]
+    bodies = [{"device": {"devEui": new_eui(), "name": "d", "applicationId": app, "deviceProfileId": p}} for _ in range(20)]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        got = sorted(pool.map(lambda b: admin.request("POST", "/api/devices", b)[0], bodies))
+    assert got == [200] * 3 + [400] * 17
+    assert admin.get(f"/api/devices?applicationId={app}")["totalCount"] == 3
 
 
 def test_profile_in_use_stays(world, new_eui):
@@ -205,3 +218,21 @@ def test_created_and_updated(world, admin):
     after = admin.get(path)
     assert after["createdAt"] == before["createdAt"] and after["updatedAt"] > before["updatedAt"]
     assert after["application"]["name"] == "B" and after["application"]["tenantId"] == world.tenant
+
+
+def test_garbage_on_every_path(stack, admin):
+    """Malformed bodies, tokens and identifiers on every route: an answer in the form of the API, and the process lives."""
+    doc = stack.rest.get("/api/openapi.json")
+    bad = stack.rest.with_token("x.y.z")
+    n = 0
+    for path, methods in doc["paths"].items():
+        for method in methods:
+            url = re.sub(r"\{[^}]*\}", "%7Bno%20id%00", path)
+            for session, text in ((admin, "{"), (admin, '{"x":1}'), (admin, '[[[['), (bad, "{}"), (stack.rest, "{}")):
+                status, answer = session.request(method.upper(), url, text=text if method != "get" else None)
+                assert status in (200, 400, 401, 403, 404, 501), (method, url, text, status, answer)
+                if status != 200:
+                    assert sorted(answer) == ["code", "details", "message"], (method, url, answer)
+                n += 1
+    assert n > 300
+    assert stack.app.running() and stack.ns.running()

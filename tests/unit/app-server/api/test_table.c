@@ -1,5 +1,5 @@
-/* The table of handlers fits the schema and the routes: every row's RPC exists, its id fields are texts of the request, its
- * right is in the permission table, and a route leads to every unary RPC. */
+/* The table of handlers fits the schema and the routes: every row's RPC exists, its id fields are texts of the request,
+ * its right is in the permission table, and a route leads to every unary RPC. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

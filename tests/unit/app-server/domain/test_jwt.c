@@ -72,7 +72,8 @@ static void test_signed_but_not_ours(void **state)
 	static const char *const bodies[] = {
 		"{}",
 		"[]",
-		"{\"aud\":\"chirpstack\",\"iss\":\"chirpstack\",\"sub\":\"" ID "\",\"typ\":\"user\"}", /* lives for ever */
+		"{\"aud\":\"chirpstack\",\"iss\":\"chirpstack\",\"sub\":\"" ID
+		"\",\"typ\":\"user\"}", /* lives for ever */
 		"{\"aud\":\"x\",\"iss\":\"chirpstack\",\"sub\":\"" ID "\",\"typ\":\"key\"}",
 		"{\"aud\":\"chirpstack\",\"iss\":\"x\",\"sub\":\"" ID "\",\"typ\":\"key\"}",
 		"{\"aud\":\"chirpstack\",\"iss\":\"chirpstack\",\"sub\":\"1\",\"typ\":\"key\"}",
@@ -86,8 +87,9 @@ static void test_signed_but_not_ours(void **state)
 		size_t n = sign_text("{\"typ\":\"JWT\",\"alg\":\"HS256\"}", bodies[i], token);
 		assert_int_equal(as_jwt_verify(token, n, SECRET, 0, &out), LW_EINVAL);
 	}
-	size_t n = sign_text("{\"alg\":\"none\"}",
-			     "{\"aud\":\"chirpstack\",\"iss\":\"chirpstack\",\"sub\":\"" ID "\",\"typ\":\"key\"}", token);
+	size_t n =
+		sign_text("{\"alg\":\"none\"}",
+			  "{\"aud\":\"chirpstack\",\"iss\":\"chirpstack\",\"sub\":\"" ID "\",\"typ\":\"key\"}", token);
 	assert_int_equal(as_jwt_verify(token, n, SECRET, 0, &out), LW_EINVAL);
 }
 

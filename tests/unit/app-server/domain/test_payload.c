@@ -33,8 +33,8 @@ static void test_window(void **state)
 	}
 }
 
-/* An uplink of the recording tests/vectors/lorawan/recorded.tsv would do; the cipher has its own vectors. Here: decrypting
- * is its own inverse and depends on all inputs. */
+/* An uplink of the recording tests/vectors/lorawan/recorded.tsv would do; the cipher has its own vectors. Here:
+ * decrypting is its own inverse and depends on all inputs. */
 static void test_decrypt(void **state)
 {
 	struct lw_keycache *kc = *state;

@@ -39,7 +39,8 @@ static const struct {
 };
 #define CALLERS (sizeof(callers) / sizeof(callers[0]))
 
-/* Who may, on an object of tenant 1. Users are all the same user `me` but for O; the user of the call is not the caller. */
+/* Who may, on an object of tenant 1. Users are all the same user `me` but for O; the user of the call is not the
+ * caller. */
 static const struct {
 	const char *right;
 	const char *who;
@@ -135,7 +136,8 @@ static void test_every_cell(void **state)
 	}
 }
 
-/* No cell of the table that the list above does not mention allows anybody. The rows of one validator stand together. */
+/* No cell of the table that the list above does not mention allows anybody. The rows of one validator stand together.
+ */
 static void test_nothing_else_is_allowed(void **state)
 {
 	const struct as_right *seen = NULL;
@@ -211,8 +213,8 @@ static void test_parse(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_cell),  cmocka_unit_test(test_nothing_else_is_allowed),
-		cmocka_unit_test(test_other_tenant), cmocka_unit_test(test_self),
+		cmocka_unit_test(test_every_cell),          cmocka_unit_test(test_nothing_else_is_allowed),
+		cmocka_unit_test(test_other_tenant),        cmocka_unit_test(test_self),
 		cmocka_unit_test(test_inactive_and_nobody), cmocka_unit_test(test_parse),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

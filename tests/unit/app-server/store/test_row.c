@@ -86,7 +86,9 @@ static const struct sql_stmt select_tags = {
 
 static Api__Device__TagsEntry tag[] = {
 	{.base = PROTOBUF_C_MESSAGE_INIT(&api__device__tags_entry__descriptor), .key = "a", .value = "b"},
-	{.base = PROTOBUF_C_MESSAGE_INIT(&api__device__tags_entry__descriptor), .key = "q\"\\", .value = "\n{}\":,\xc3\xa9"},
+	{.base = PROTOBUF_C_MESSAGE_INIT(&api__device__tags_entry__descriptor),
+	 .key = "q\"\\",
+	 .value = "\n{}\":,\xc3\xa9"},
 	{.base = PROTOBUF_C_MESSAGE_INIT(&api__device__tags_entry__descriptor), .key = "", .value = ""},
 };
 static Api__Device__TagsEntry *tags[] = {&tag[0], &tag[1], &tag[2]};
