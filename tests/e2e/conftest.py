@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests. Binaries: $LONGWAVE_BUILD or build/dev."""
+"""Fixtures of the end-to-end tests. Binaries: $LONGWAVE_BUILD or build/dev. Database: $LONGWAVE_STORE."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import lw  # noqa: E402
+from lw.stack import Stack, World  # noqa: E402
 
 
 @pytest.fixture
@@ -24,3 +25,30 @@ def mosquitto(tmp_path, procs):
     m = lw.start_mosquitto(tmp_path)
     procs.append(m)
     return m
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory):
+    """The whole of Longwave, shared by all tests that break nothing."""
+    s = Stack(tmp_path_factory.mktemp("net"))
+    yield s
+    s.close()
+
+
+@pytest.fixture
+def world(net):
+    w = World(net)
+    yield w
+    w.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the daemons of a failed test said last."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    for stack in (v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Stack)):
+        for name, text in stack.logs():
+            report.sections.append((f"last words of {name}", text))

@@ -1,4 +1,4 @@
-"""An MQTT client that keeps everything it receives, in order."""
+"""An MQTT client that keeps everything it receives, in order, or hands it to on_message (on the client's thread)."""
 
 import threading
 from collections import namedtuple
@@ -9,7 +9,8 @@ Received = namedtuple("Received", "topic payload retain qos")
 
 
 class Mqtt:
-    def __init__(self, port, *filters, client_id=""):
+    def __init__(self, port, *filters, client_id="", on_message=None):
+        self._hand = on_message
         self._ready = threading.Condition()
         self._messages = []
         self._subscribed = 0
@@ -45,6 +46,9 @@ class Mqtt:
             self._ready.notify_all()
 
     def _on_message(self, _client, _user, m):
+        if self._hand:
+            self._hand(Received(m.topic, m.payload, bool(m.retain), m.qos))
+            return
         with self._ready:
             self._messages.append(Received(m.topic, m.payload, bool(m.retain), m.qos))
             self._ready.notify_all()

@@ -8,15 +8,15 @@ from lw.procs import build_dir
 
 
 @functools.lru_cache(None)
-def _pool():
+def pool():
     files = descriptor_pb2.FileDescriptorSet.FromString((build_dir() / "gen" / "descriptor_set.bin").read_bytes())
-    pool = descriptor_pool.DescriptorPool()
+    out = descriptor_pool.DescriptorPool()
     for f in files.file:
-        pool.Add(f)
-    return pool
+        out.Add(f)
+    return out
 
 
 @functools.lru_cache(None)
 def message(full_name):
     """The class of a message: message("gw.UplinkFrame")."""
-    return message_factory.MessageFactory(_pool()).GetPrototype(_pool().FindMessageTypeByName(full_name))
+    return message_factory.MessageFactory(pool()).GetPrototype(pool().FindMessageTypeByName(full_name))

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 START_TIMEOUT = 30
 STOP_TIMEOUT = 20
+DIE_WITH_THE_TESTS = ["setpriv", "--pdeathsig", "KILL"]
 
 
 def build_dir():
@@ -42,14 +43,15 @@ def wait_for(what, timeout=10.0, step=0.01, text="condition"):
 class Process:
     """A child whose output goes to a file."""
 
-    def __init__(self, argv, log, env=None):
-        self.argv, self.log, self.env = [str(a) for a in argv], Path(log), env
+    def __init__(self, argv, log, env=None, cwd=None):
+        self.argv, self.log, self.env, self.cwd = [str(a) for a in argv], Path(log), env, cwd
         self.proc = None
 
     def start(self):
         with open(self.log, "ab") as f:
             self.began = f.tell()
-            self.proc = subprocess.Popen(self.argv, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.env)
+            self.proc = subprocess.Popen(DIE_WITH_THE_TESTS + self.argv, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                         env=self.env, cwd=self.cwd)
         return self
 
     @property
@@ -58,6 +60,10 @@ class Process:
 
     def running(self):
         return self.proc is not None and self.proc.poll() is None
+
+    def rss_kb(self):
+        """Resident memory."""
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[1])
 
     def output(self):
         """What it wrote since it was last started."""

@@ -1,0 +1,267 @@
+"""All of Longwave on loopback: broker, Redis, database, the four daemons; and what a test needs to talk to them.
+
+$LONGWAVE_STORE: sqlite (default) or postgres. Each process can be killed and started again on the same ports."""
+
+import base64
+import itertools
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import lw
+from lw import device as lorawan
+from lw.gateway import Gateway, payload
+from lw.mqtt import Mqtt
+from lw.procs import Daemon, free_port, start_mosquitto, wait_for
+from lw.rest import Rest
+from lw.rpc import Rpc
+from lw.servers import Postgres, Redis
+
+PASSWORD = "an-e2e-password"
+_number = itertools.count(1)
+
+
+def store():
+    name = os.environ.get("LONGWAVE_STORE", "sqlite")
+    assert name in ("sqlite", "postgres"), f"LONGWAVE_STORE={name}"
+    return name
+
+
+class Events:
+    """Everything that applications are told, by device, in order of arrival."""
+
+    def __init__(self, port):
+        self._changed = threading.Condition()
+        self._all = []
+        self._client = Mqtt(port, "application/+/device/+/event/+", on_message=self._on_message)
+
+    def _on_message(self, m):
+        _, app, _, eui, _, kind = m.topic.split("/")
+        with self._changed:
+            self._all.append(SimpleNamespace(app=app, dev_eui=eui, kind=kind, raw=m.payload, retain=m.retain))
+            self._changed.notify_all()
+
+    def of(self, dev_eui, *kinds):
+        with self._changed:
+            return [e for e in self._all if e.dev_eui == dev_eui and (not kinds or e.kind in kinds)]
+
+    def all(self, *kinds):
+        with self._changed:
+            return [e for e in self._all if not kinds or e.kind in kinds]
+
+    def wait(self, dev_eui, kind, n=1, timeout=10):
+        """The n-th event of this kind of a device, decoded."""
+        def found():
+            return len(self.of(dev_eui, kind)) >= n
+
+        with self._changed:
+            if not self._changed.wait_for(found, timeout):
+                raise AssertionError(f"no event {kind} #{n} of {dev_eui} within {timeout} s; there are "
+                                     f"{[(e.kind, e.raw[:300]) for e in self.of(dev_eui)]}")
+        return json.loads(self.of(dev_eui, kind)[n - 1].raw)
+
+    def close(self):
+        self._client.close()
+
+
+class Stack:
+    """`config`: settings per daemon that differ, {"network-server": {"network": {…}}}."""
+
+    def __init__(self, tmp, start=True, **config):
+        self.tmp, self.config, self.parts, self.gateways = Path(tmp), config, [], []
+        self.pg = self.events = None
+        try:
+            self._make()
+            if start:
+                self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self):
+        tmp = self.tmp
+        if store() == "postgres":
+            self.pg = Postgres().start()
+        self.mosquitto = start_mosquitto(tmp)
+        self.parts.append(self.mosquitto)
+        self.redis = Redis(tmp)
+        self.parts.append(self.redis)
+        self.redis.start()
+        self.ns_port, self.http_port, self.grpc_port, self.join_port, self.geo_port = (free_port() for _ in range(5))
+        self.udp = {r: free_port(socket.SOCK_DGRAM) for r in ("eu868", "us915_0")}
+        mqtt, redis = {"server": self.mosquitto.url}, {"url": self.redis.url}
+        self.geo = self._daemon("geo-server", {"bind": f"127.0.0.1:{self.geo_port}"})
+        self.ns = self._daemon("network-server", {
+            "state_dir": str(tmp / "ns-state"), "database": {"dsn": self.dsn("ns")}, "grpc": {"bind": f"127.0.0.1:{self.ns_port}"},
+            "mqtt": mqtt, "redis": redis, "join_server": {"url": f"http://127.0.0.1:{self.join_port}"},
+            "geo": {"address": f"127.0.0.1:{self.geo_port}"}})
+        self.app = self._daemon("app-server", {
+            "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
+            "grpc": {"bind": f"127.0.0.1:{self.grpc_port}"}, "join": {"bind": f"127.0.0.1:{self.join_port}"},
+            "network_server": {"address": f"127.0.0.1:{self.ns_port}"}, "mqtt": mqtt, "redis": redis, "admin_password": PASSWORD})
+        self.bridge = self._daemon("gateway-bridge", {
+            "state_dir": str(tmp / "bridge-state"), "mqtt": mqtt,
+            "listeners": [{"bind": f"127.0.0.1:{p}", "topic_prefix": r} for r, p in self.udp.items()]})
+        self.daemons = [self.geo, self.ns, self.app, self.bridge]
+
+    def _daemon(self, name, config):
+        for key, value in self.config.get(name, {}).items():
+            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+        d = Daemon(name, config, self.tmp)
+        self.parts.append(d)
+        return d
+
+    def start(self):
+        for d in self.daemons:
+            d.start(wait=False)
+        self.wait_healthy(30)
+        self.login()
+        self.events = Events(self.mosquitto.port)
+
+    def login(self):
+        self.rest = Rest(f"http://127.0.0.1:{self.http_port}").login("admin", PASSWORD)
+        self.api = Rpc(self.grpc_port, self.rest.token)
+        self.ns_api = Rpc(self.ns_port)
+
+    def dsn(self, schema):
+        return self.pg.dsn(schema) if self.pg else f"sqlite://{self.tmp}/{schema}.db"
+
+    def healthy(self, d):
+        if not d.running():
+            raise AssertionError(f"{d.name} ended with {d.proc.returncode}:\n{d.output()[-4000:]}")
+        try:
+            return d.health()[0] == 200
+        except OSError:
+            return False
+
+    def wait_healthy(self, timeout=20):
+        for d in self.daemons:
+            wait_for(lambda: self.healthy(d), timeout, text=f"health of {d.name}")
+
+    def restart(self, d, wait=True):
+        """kill -9, and up again."""
+        d.kill()
+        d.start(wait=False)
+        if wait:
+            wait_for(lambda: self.healthy(d), 20, text=f"health of {d.name}")
+
+    def logs(self, lines=40):
+        for p in (*self.parts, *([self.pg] if self.pg else [])):
+            try:
+                text = p.log.read_text(errors="replace")
+            except OSError:
+                continue
+            yield getattr(p, "name", p.log.name), "\n".join(text.splitlines()[-lines:])
+
+    def close(self):
+        for g in self.gateways:
+            g.close()
+        for c in (self.events, getattr(self, "api", None), getattr(self, "ns_api", None)):
+            if c:
+                c.close()
+        for p in reversed(self.parts):
+            p.kill()
+        if self.pg:
+            self.pg.remove()
+
+    # ---- what the tests are about
+
+    def frames(self, **of):
+        """The network-server's frame log: frames(gateway_id=…) or frames(dev_eui=…)."""
+        return list(self.ns_api.call("longwave.ns.v1.NetworkServer/ListFrames", limit=500, **of).frames)
+
+    def wait_frame(self, reason, wanted=lambda f: True, timeout=8, **of):
+        """The frame whose reason has this name."""
+        value = lw.message("longwave.ns.v1.Frame").DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_name[reason].number
+
+        def found():
+            return next((f for f in self.frames(**of) if f.reason == value and wanted(f)), None)
+
+        return wait_for(found, timeout, step=0.05, text=f"a frame with reason {reason} of {of}")
+
+
+class World:
+    """A tenant of its own, an application, profiles by need, gateways and devices that nobody else has."""
+
+    def __init__(self, stack, tags=None):
+        self.stack, self.rest, self.n = stack, stack.rest, next(_number)
+        self.tenant = self.rest.post("/api/tenants", {"tenant": {"name": f"tenant {self.n}", "canHaveGateways": True}})["id"]
+        self.app = self.rest.post("/api/applications", {"application": {
+            "name": f"application {self.n}", "tenantId": self.tenant, "tags": tags or {}}})["id"]
+        self.profiles, self.gateways = {}, []
+
+    def close(self):
+        for g in self.gateways:
+            g.close()
+
+    def profile(self, version="1.0.3", region="EU868", otaa=True, **more):
+        key = json.dumps((version, region, otaa, more))
+        if key not in self.profiles:
+            self.profiles[key] = self.rest.post("/api/device-profiles", {"deviceProfile": {
+                "name": f"profile {len(self.profiles)}", "tenantId": self.tenant, "region": region,
+                "macVersion": "LORAWAN_" + version.replace(".", "_"),
+                "regParamsRevision": "RP002_1_0_3" if version >= "1.0.3" else "A", "adrAlgorithmId": "default",
+                "supportsOtaa": otaa, "uplinkInterval": 60, **more}})["id"]
+        return self.profiles[key]
+
+    def gateway(self, region="eu868", position=(52.0, 4.0, 10.0), register=True):
+        eui = f"00160000{next(_number):08x}"
+        if register:
+            self.rest.post("/api/gateways", {"gateway": {
+                "gatewayId": eui, "name": f"gateway {eui[-4:]}", "tenantId": self.tenant, "statsInterval": 30,
+                "location": dict(zip(("latitude", "longitude", "altitude"), position))}})
+        g = Gateway(eui, self.stack.udp[region], position)
+        self.gateways.append(g)
+        return g
+
+    def device(self, version="1.0.3", region="EU868", otaa=True, profile=None, register=True, tags=None, **profile_members):
+        """A device with keys (OTAA) or a session (ABP); not joined yet."""
+        eui = f"70b3d57e{next(_number):08x}"
+        d = lorawan.Device(eui, version=version, region=region, nwk_key=os.urandom(16), app_key=os.urandom(16))
+        if not register:
+            return d
+        profile = profile or self.profile(version, region, otaa, **profile_members)
+        self.rest.post("/api/devices", {"device": {
+            "devEui": eui, "joinEui": d.join_eui, "name": f"device {eui[-4:]}", "applicationId": self.app, "deviceProfileId": profile,
+            "tags": tags or {}}})
+        if otaa:
+            keys = {"devEui": eui, "nwkKey": d.nwk_key.hex()}
+            if d.is_11:
+                keys["appKey"] = d.app_key.hex()
+            self.rest.post(f"/api/devices/{eui}/keys", {"deviceKeys": keys})
+        else:
+            self.activate(d)
+        return d
+
+    def activate(self, d):
+        """ABP: the same session on both sides."""
+        keys = [os.urandom(16) for _ in range(4)] if d.is_11 else [os.urandom(16)] * 3 + [os.urandom(16)]
+        d.activate(0x01000000 | next(_number), *keys)
+        self.rest.post(f"/api/devices/{d.dev_eui}/activate", {"deviceActivation": {
+            "devEui": d.dev_eui, "devAddr": f"{d.dev_addr:08x}", "fNwkSIntKey": d.f_nwk_s_int.hex(), "sNwkSIntKey": d.s_nwk_s_int.hex(),
+            "nwkSEncKey": d.nwk_s_enc.hex(), "appSKey": d.app_s_key.hex(), "fCntUp": 0, "nFCntDown": 0, "aFCntDown": 0}})
+
+    def join(self, d, *gateways):
+        """Over the air; returns the txpk of the join-accept."""
+        phy = d.join_request()
+        for g in gateways:
+            g.uplink(phy, d.hz, d.datr)
+        txpk = gateways[0].next_txpk(8)
+        d.accept(payload(txpk))
+        return txpk
+
+    def send(self, d, *gateways, **frame):
+        """An uplink heard by these gateways; returns (PHYPayload, rxpk of the first)."""
+        phy = d.uplink(**frame)
+        rx = [g.uplink(phy, d.hz, d.datr, wait=False) for g in gateways]
+        return phy, rx[0]
+
+    def queue(self, d):
+        return self.rest.get(f"/api/devices/{d.dev_eui}/queue")["result"]
+
+    def enqueue(self, d, data, f_port=10, confirmed=False, **more):
+        return self.rest.post(f"/api/devices/{d.dev_eui}/queue", {"queueItem": {
+            "devEui": d.dev_eui, "fPort": f_port, "confirmed": confirmed, "data": base64.b64encode(data).decode(), **more}})["id"]
