@@ -1,0 +1,217 @@
+#include <stdlib.h>
+
+#include "app-server/link/nschange.h"
+#include "app-server/link/nsync_internal.h"
+#include "common/base/bug.h"
+#include "common/base/xmalloc.h"
+#include "common/pb/unpack.h"
+
+#define SETTLE_MAX 1000 /* intents of one kind in one round */
+
+static const struct sql_stmt settle_profiles = {
+	.name = "as_settle_profiles",
+	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = "
+		"i.id"
+		" WHERE i.kind = 'device_profile' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "ttty",
+};
+static const struct sql_stmt settle_gateways = {
+	.name = "as_settle_gateways",
+	.text = "SELECT i.id, g.gateway_id, g.tenant_id, g.latitude, g.longitude, g.altitude, g.stats_interval,"
+		" g.downlink_priority, t.private_gateways_up, t.private_gateways_down FROM ns_intent AS i"
+		" LEFT JOIN gateway AS g ON g.gateway_id = i.id LEFT JOIN tenant AS t ON t.id = g.tenant_id"
+		" WHERE i.kind = 'gateway' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "tttdddllll",
+};
+static const struct sql_stmt settle_devices = {
+	.name = "as_settle_devices",
+	.text = "SELECT i.id, d.dev_eui, d.join_eui, d.tenant_id, d.device_profile_id, d.is_disabled, d.skip_fcnt_check"
+		" FROM ns_intent AS i LEFT JOIN device AS d ON d.dev_eui = i.id"
+		" WHERE i.kind = 'device' ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "l",
+	.cols = "tttttll",
+};
+
+static void settle_failed(struct as_nsync *s, const char *why)
+{
+	RT_LOG_WARN(s->as->log, "changes wait for the network-server", rt_str("detail", why));
+	s->retry_ms = s->retry_ms * 2 > AS_NSYNC_RETRY_MAX_MS ? AS_NSYNC_RETRY_MAX_MS : s->retry_ms * 2;
+	as_nsync_mark_dirty(s);
+	as_nsync_end_cycle(s);
+}
+
+static void on_settle_removed(void *arg, const struct sql_outcome *o)
+{
+	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
+	if (o->err < 0) {
+		settle_failed(s, o->diag.text);
+		return;
+	}
+	if (s->more)
+		as_nsync_settle(s);
+	else
+		as_nsync_end_cycle(s);
+}
+
+static void on_settle_applied(void *arg, int status, const char *message, const ProtobufCMessage *resp)
+{
+	struct as_nsync *s = arg;
+
+	if (s->closing)
+		return;
+	s->call = 0;
+	if (status != GRPC_OK) {
+		settle_failed(s, message);
+		return;
+	}
+	struct sql_tx *tx = sql_tx_new(s->as->db);
+	struct sql_params *p = sql_tx_add(tx, &as_nsync_intent_remove, NULL, NULL);
+	size_t refused = 0;
+	for (size_t i = 0; i < s->n_changes; i++) {
+		const char *error = as_nsync_error(resp, i);
+		if (error[0]) {
+			RT_LOG_WARN(s->as->log, "network-server refuses a change", rt_str("kind", s->kinds[i]),
+				    rt_str("id", s->ids[i]), rt_str("detail", error));
+			refused++;
+			continue;
+		}
+		sql_put_text(p, s->kinds[i]);
+		sql_put_text(p, s->ids[i]);
+	}
+	if (refused) {
+		s->retry_ms = s->retry_ms * 2 > AS_NSYNC_RETRY_MAX_MS ? AS_NSYNC_RETRY_MAX_MS : s->retry_ms * 2;
+		s->more = false; /* else a page full of refused ones would be asked for ever */
+		as_nsync_mark_dirty(s);
+	} else {
+		s->retry_ms = AS_NSYNC_RETRY_MIN_MS;
+	}
+	sql_tx_commit(tx, on_settle_removed, s);
+}
+
+static void settle_add(struct as_nsync *s, const char *kind, const char *id, Longwave__Ns__V1__Change *change)
+{
+	s->kinds[s->n_changes] = kind;
+	s->ids[s->n_changes] = id;
+	s->changes[s->n_changes++] = change;
+}
+
+static const char *keep(struct as_nsync *s, const struct sql_result *r, size_t row, size_t col)
+{
+	return lw_arena_strdup(&s->arena, sql_text(r, row, col));
+}
+
+static Longwave__Ns__V1__Change *profile_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	ProtobufCMessage *p = NULL;
+	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 3), &s->arena, &p);
+	BUG_ON(rc < 0); /* written by us */
+	return as_change_profile(&s->arena, keep(s, r, i, 1), keep(s, r, i, 2), (const void *)p);
+}
+
+static Longwave__Ns__V1__Change *gateway_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	struct as_ns_gateway g = {
+		.gateway_id = keep(s, r, i, 1),
+		.tenant_id = keep(s, r, i, 2),
+		.latitude = sql_f64(r, i, 3),
+		.longitude = sql_f64(r, i, 4),
+		.altitude = sql_f64(r, i, 5),
+		.stats_interval_s = (uint32_t)sql_i64(r, i, 6),
+		.downlink_priority = (uint32_t)sql_i64(r, i, 7),
+		.is_private_up = sql_i64(r, i, 8) != 0,
+		.is_private_down = sql_i64(r, i, 9) != 0,
+	};
+	return as_change_gateway(&s->arena, &g);
+}
+
+static Longwave__Ns__V1__Change *device_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	struct as_ns_device d = {
+		.dev_eui = keep(s, r, i, 1),
+		.join_eui = keep(s, r, i, 2),
+		.tenant_id = keep(s, r, i, 3),
+		.device_profile_id = keep(s, r, i, 4),
+		.is_disabled = sql_i64(r, i, 5) != 0,
+		.skip_fcnt_check = sql_i64(r, i, 6) != 0,
+	};
+	return as_change_device(&s->arena, &d);
+}
+
+/* Puts of a parent go before its children, deletes after them: profiles and gateways are read first; a deleted profile
+ * waits until no device refers to it, so its place does not matter. */
+static const struct {
+	const char *kind;
+	const struct sql_stmt *stmt;
+	Longwave__Ns__V1__Change *(*change)(struct as_nsync *s, const struct sql_result *r, size_t i);
+} kinds[] = {
+	{AS_KIND_PROFILE, &settle_profiles, profile_change},
+	{AS_KIND_GATEWAY, &settle_gateways, gateway_change},
+	{AS_KIND_DEVICE, &settle_devices, device_change},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct settle_read {
+	struct as_nsync *s;
+	size_t kind;
+};
+
+static void settle_read(struct as_nsync *s, size_t kind);
+
+static void on_settle_read(void *arg, const struct sql_outcome *o, const struct sql_result *r)
+{
+	struct settle_read *rd = arg;
+	struct as_nsync *s = rd->s;
+	size_t k = rd->kind;
+	free(rd);
+	if (s->closing)
+		return;
+	if (o->err < 0) {
+		settle_failed(s, o->diag.text);
+		return;
+	}
+	size_t n = sql_rows(r);
+	if (n == SETTLE_MAX)
+		s->more = true;
+	for (size_t i = 0; i < n; i++) {
+		const char *id = keep(s, r, i, 0);
+		settle_add(s, kinds[k].kind, id,
+			   sql_is_null(r, i, 1) ? as_change_delete(&s->arena, kinds[k].kind, id)
+						: kinds[k].change(s, r, i));
+	}
+	if (k + 1 < KINDS) {
+		settle_read(s, k + 1);
+	} else if (s->n_changes == 0) {
+		as_nsync_end_cycle(s);
+	} else {
+		as_nsync_apply(s, on_settle_applied);
+	}
+}
+
+static void settle_read(struct as_nsync *s, size_t kind)
+{
+	struct settle_read *rd = lw_xcalloc(1, sizeof(*rd));
+	rd->s = s;
+	rd->kind = kind;
+	struct sql_query *q = sql_query_new(s->as->db, kinds[kind].stmt);
+	sql_put_i64(sql_query_params(q), SETTLE_MAX);
+	sql_query_send(q, on_settle_read, rd);
+}
+
+void as_nsync_settle(struct as_nsync *s)
+{
+	lw_arena_reset(&s->arena);
+	s->dirty = false;
+	s->due = false;
+	s->more = false;
+	s->n_changes = 0;
+	rt_timer_stop(&s->retry);
+	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, KINDS * SETTLE_MAX);
+	s->kinds = LW_ARENA_ARRAY(&s->arena, const char *, KINDS *SETTLE_MAX);
+	s->ids = LW_ARENA_ARRAY(&s->arena, const char *, KINDS *SETTLE_MAX);
+	settle_read(s, 0);
+}
