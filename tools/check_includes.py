@@ -58,7 +58,7 @@ THIRD = {
     "curl/": ["common/io/"],
 }
 # Headers that only one adapter's own files include may show its library.
-PRIVATE = re.compile(r"^common/(io|runtime)/(.*_(internal|impl)|grpc_h2)\.h$")
+PRIVATE = re.compile(r"^common/(io|runtime)/(.*_(internal|impl)|grpc_h2|(pq|curl)_api)\.h$")
 # Included file: why everything of its daemon may include it in spite of the arrows.
 INTERFACES = {
     "network-server/flow/ports.h": "what the flows ask of store and link, as function tables; includes neither",

@@ -1,7 +1,6 @@
 /* HTTP client: libcurl's multi interface driven by the loop's watchers and one timer. */
 #include "common/io/http_client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "common/base/xmalloc.h"
+#include "common/io/curl_api.h"
 #include "common/runtime/loop.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
@@ -339,6 +339,29 @@ static void refuse(struct request *r, int err)
 	rt_timer_start(&c->refuser, 0);
 }
 
+/* The library is loaded with the first request. */
+static int start_curl(struct http_client *c)
+{
+	if (c->multi)
+		return 0;
+	int err = lw_curl_load(NULL);
+	if (err)
+		return err;
+	/* Counted by curl: every client may do this. */
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		abort();
+	c->multi = curl_multi_init();
+	if (!c->multi)
+		abort(); /* out of memory */
+	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+	curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)c->cfg.max_connections_per_host);
+	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->cfg.max_connections);
+	return 0;
+}
+
 uint64_t http_client_send(struct http_client *c, const struct http_client_request *q, http_client_done_fn *done,
 			  void *arg)
 {
@@ -357,6 +380,11 @@ uint64_t http_client_send(struct http_client *c, const struct http_client_reques
 		return r->id;
 	}
 	uint64_t id = r->id;
+	int err = start_curl(c);
+	if (err) {
+		refuse(r, err);
+		return id;
+	}
 	r->easy = take_easy(c);
 	set_options(r, q);
 	if (r->err || curl_multi_add_handle(c->multi, r->easy) != CURLM_OK)
@@ -410,18 +438,6 @@ struct http_client *http_client_new(struct rt_loop *loop, const struct http_clie
 	lw_list_init(&c->refused);
 	rt_timer_init(&c->timer, loop, "http client", on_timer, c);
 	rt_timer_init(&c->refuser, loop, "http client refusal", on_refuser, c);
-	/* Counted by curl: every client may do this. */
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		abort();
-	c->multi = curl_multi_init();
-	if (!c->multi)
-		abort(); /* out of memory */
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)c->cfg.max_connections_per_host);
-	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->cfg.max_connections);
 	return c;
 }
 
@@ -442,10 +458,12 @@ void http_client_free(struct http_client *c)
 	}
 	while (c->n_idle)
 		curl_easy_cleanup(c->idle[--c->n_idle]);
-	curl_multi_cleanup(c->multi);
+	if (c->multi) {
+		curl_multi_cleanup(c->multi);
+		curl_global_cleanup();
+	}
 	rt_timer_stop(&c->timer);
 	rt_timer_stop(&c->refuser);
 	lw_map_deinit(&c->by_id);
-	curl_global_cleanup();
 	free(c);
 }
