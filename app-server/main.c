@@ -2,10 +2,20 @@
 #include "app-server/api/call.h"
 #include "app-server/api/http.h"
 #include "app-server/as.h"
+#include "app-server/flow/events.h"
+#include "app-server/link/join_server.h"
+#include "app-server/link/live.h"
+#include "app-server/link/mqtt.h"
 #include "app-server/parts.h"
 
 static const struct rt_daemon_part parts[] = {
 	{"base", as_base_init, as_base_deinit},
+	/* Taken down after the network-server's client and the database: their last callbacks still come here. */
+	{"events", as_events_init, as_events_deinit},
+	{"mqtt", as_integration_init, as_integration_deinit},
+	{"event-stream", as_events_start, NULL},
+	{"live", as_live_init, as_live_deinit},
+	{"join-server", as_join_init, as_join_deinit},
 	{"network-server", as_ns_init, as_ns_deinit},
 	{"database", as_database_init, as_database_deinit},
 	{"api", as_api_init, NULL},

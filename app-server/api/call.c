@@ -6,6 +6,7 @@
 
 #include "app-server/api/access.h"
 #include "app-server/api/routes.h"
+#include "app-server/flow/events.h"
 #include "app-server/store/row.h"
 #include "common/base/bug.h"
 #include "common/pb/schema.h"
@@ -89,6 +90,26 @@ static void count(struct as_call *c, int status)
 	rt_metric_observe(m->seconds, (double)(rt_loop_mono_ns(c->as->loop) - c->began_ns) / (double)LW_NS_PER_S);
 }
 
+/* What events say about devices may be different from now on. */
+static void forget_changed(const struct as_call *c)
+{
+	const char *method = strrchr(c->rpc->path, '/') + 1;
+	if (strcmp(method, "Update") != 0 && strcmp(method, "Delete") != 0 && strcmp(method, "Activate") != 0)
+		return;
+	switch (c->rpc->kind) {
+	case AS_OBJ_DEVICE:
+		as_events_forget(c->as, c->object_id);
+		break;
+	case AS_OBJ_TENANT:
+	case AS_OBJ_APPLICATION:
+	case AS_OBJ_DEVICE_PROFILE:
+		as_events_forget(c->as, NULL);
+		break;
+	default:
+		break;
+	}
+}
+
 void as_reply(struct as_call *c, const ProtobufCMessage *msg)
 {
 	count(c, GRPC_OK);
@@ -98,6 +119,7 @@ void as_reply(struct as_call *c, const ProtobufCMessage *msg)
 void as_reply_empty(struct as_call *c)
 {
 	Google__Protobuf__Empty e = GOOGLE__PROTOBUF__EMPTY__INIT;
+	forget_changed(c);
 	as_reply(c, &e.base);
 }
 

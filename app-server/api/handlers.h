@@ -80,7 +80,7 @@ AS_HANDLER(as_gateways_summary);
 AS_HANDLER(as_region_list);
 AS_HANDLER(as_region_get);
 
-/* Streams: link/live.c. */
+/* Streams: api/stream.c. */
 AS_HANDLER(as_stream_gateway_frames);
 AS_HANDLER(as_stream_device_frames);
 AS_HANDLER(as_stream_device_events);

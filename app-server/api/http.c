@@ -6,6 +6,7 @@
 #include "app-server/api/rest.h"
 #include "app-server/api/routes.h"
 #include "app-server/as.h"
+#include "app-server/link/live.h"
 #include "common/base/xmalloc.h"
 #include "common/io/grpc_web.h"
 #include "common/io/http_server.h"
@@ -52,7 +53,7 @@ static void serve(struct http_request *r, void *arg)
 	struct as_http *h = arg;
 	const char *path = http_request_path(r);
 
-	if (preflight(h, r) || grpc_web_serve(h->as->methods, r))
+	if (preflight(h, r) || grpc_web_serve(h->as->methods, r) || as_live_serve(h->as, r))
 		return;
 	if (strcmp(path, "/api/openapi.json") == 0 && strcmp(http_request_method(r), "GET") == 0)
 		http_respond(r, 200, "application/json", h->openapi.p, h->openapi.n, NULL, 0);

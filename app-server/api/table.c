@@ -105,5 +105,8 @@ const struct as_rpc as_rpcs[] = {
 	I("GetGatewaysSummary", gateways_summary, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
 	I("ListRegions", region_list, AS_OBJ_NONE, NULL, NULL, NULL),
 	I("GetRegion", region_get, AS_OBJ_NONE, NULL, NULL, NULL),
+	I("StreamGatewayFrames", stream_gateway_frames, AS_OBJ_GATEWAY, "gateway_id", NULL, "GatewayAccess:Read"),
+	I("StreamDeviceFrames", stream_device_frames, AS_OBJ_DEVICE, "dev_eui", NULL, "DeviceAccess:Read"),
+	I("StreamDeviceEvents", stream_device_events, AS_OBJ_DEVICE, "dev_eui", NULL, "DeviceAccess:Read"),
 };
 const size_t as_rpcs_count = sizeof(as_rpcs) / sizeof(as_rpcs[0]);

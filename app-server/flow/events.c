@@ -1,0 +1,419 @@
+#include "app-server/flow/events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app-server/flow/commands.h"
+#include "app-server/flow/event_internal.h"
+#include "app-server/link/mqtt.h"
+#include "common/base/bug.h"
+#include "common/base/xmalloc.h"
+#include "common/pb/unpack.h"
+
+#define MAX_EVENT (4u << 20)
+#define POOL_MAX 256
+#define START_POLL_MS 50
+#define PUBLISH_RETRY_MS 50
+
+struct ticket {
+	struct lw_list node;
+	uint64_t no;
+	unsigned events;
+	bool is_done, is_safe;
+	struct as_positions upto;
+};
+
+static const char *const drop_names[AS_DROPS] = {
+	[AS_DROP_NONE] = "none",
+	[AS_DROP_MALFORMED] = "malformed",
+	[AS_DROP_UNKNOWN_DEVICE] = "unknown_device",
+	[AS_DROP_NOT_REENCRYPTED] = "not_reencrypted",
+};
+
+/* ---- contexts ---- */
+
+static struct as_event_ctx *ctx_new(struct as_events *e)
+{
+	struct lw_list *node = lw_list_pop_front(&e->pool);
+	struct as_event_ctx *c;
+	if (node) {
+		c = LW_CONTAINER_OF(node, struct as_event_ctx, node);
+		e->n_pool--;
+	} else {
+		c = lw_xmalloc(sizeof(*c));
+	}
+	memset(c, 0, offsetof(struct as_event_ctx, arena));
+	lw_arena_init(&c->arena, c->mem, sizeof(c->mem), MAX_EVENT);
+	lw_list_init(&c->node);
+	c->owner = e;
+	return c;
+}
+
+static void ctx_free(struct as_event_ctx *c)
+{
+	struct as_events *e = c->owner;
+	as_device_unref(c->dev);
+	lw_arena_deinit(&c->arena);
+	if (e->n_pool >= POOL_MAX) {
+		free(c);
+		return;
+	}
+	lw_list_push_front(&e->pool, &c->node);
+	e->n_pool++;
+}
+
+/* ---- in ---- */
+
+static size_t in_flight(const struct as_events *e)
+{
+	return (size_t)(e->next_no - e->head_no);
+}
+
+static void hold_or_go(struct as_events *e)
+{
+	if (in_flight(e) >= AS_EVENTS_HIGH || e->unacked >= AS_EVENTS_UNACKED_HIGH)
+		as_event_stream_pause(e->stream, true);
+	else if (in_flight(e) <= AS_EVENTS_LOW && e->unacked <= AS_EVENTS_UNACKED_HIGH / 2)
+		as_event_stream_pause(e->stream, false);
+}
+
+static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev)
+{
+	if (ev->seq <= as_positions_get(&e->taken, ev->origin)) {
+		rt_metric_inc(e->repeated);
+		return;
+	}
+	if (!as_positions_note(&e->taken, ev->origin, ev->seq)) {
+		rt_metric_inc(e->unreadable);
+		return;
+	}
+	BUG_ON(in_flight(e) >= AS_EVENTS_RING);
+	struct as_event_ctx *c = ctx_new(e);
+	ProtobufCMessage *copy = NULL;
+	/* The message belongs to the stream; one pass over its bytes makes it ours. */
+	lw_buf_reset(&e->scratch);
+	int rc = lw_pb_pack(&ev->base, &e->scratch);
+	if (rc == 0)
+		rc = lw_pb_unpack(ev->base.descriptor, lw_buf_span(&e->scratch), &c->arena, &copy);
+	if (rc < 0) {
+		rt_metric_inc(e->unreadable);
+		RT_LOG_WARN(e->as->log, "an event of the network-server cannot be read", rt_u64("seq", ev->seq), rt_err(rc));
+		ctx_free(c);
+		return;
+	}
+	c->ev = (const Longwave__Ns__V1__Event *)copy;
+	c->no = e->next_no++;
+	c->epoch = e->epoch;
+	e->ring[c->no % AS_EVENTS_RING].state = AS_SLOT_FLOW;
+	e->ring[c->no % AS_EVENTS_RING].c = c;
+	rt_metric_inc(e->taken_total);
+	rt_flow_enter(e->flow, &c->flow);
+}
+
+static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch)
+{
+	struct as_events *e = arg;
+	for (size_t i = 0; i < batch->n_events; i++) {
+		/* Flow control works between messages; a message of unusual size is read again later. */
+		if (in_flight(e) >= AS_EVENTS_RING - 1) {
+			RT_LOG_WARN(e->as->log, "a batch of events was too large, it is asked for again");
+			as_event_stream_start(e->stream, e->as->ns, &e->safe);
+			break;
+		}
+		take(e, batch->events[i]);
+	}
+	hold_or_go(e);
+}
+
+/* ---- out ---- */
+
+static void say_position(struct as_events *e)
+{
+	if (e->unsaid == 0)
+		return;
+	if (!e->as->integration) {
+		e->safe = e->published;
+		e->unsaid = 0;
+		e->ack_due = true;
+		return;
+	}
+	struct ticket *t = lw_xcalloc(1, sizeof(*t));
+	t->no = e->next_ticket++;
+	t->events = e->unsaid;
+	t->upto = e->published;
+	if (as_integration_publish_position(e->as->integration, &e->published, t->no) < 0) {
+		free(t); /* the broker went: all begins again from what it has */
+		return;
+	}
+	lw_list_push_back(&e->tickets, &t->node);
+	e->unacked += e->unsaid;
+	e->unsaid = 0;
+}
+
+/* In the order of publishing, as brokers have to do it; one that does not is waited for. */
+static void on_position_done(void *arg, uint64_t no, int err)
+{
+	struct as_events *e = arg;
+	LW_LIST_FOREACH (node, tmp, &e->tickets) {
+		struct ticket *t = LW_CONTAINER_OF(node, struct ticket, node);
+		if (t->no == no) {
+			t->is_done = true;
+			/* A refusal (no right to the topic) must not stop the events: a restart may then repeat some. */
+			t->is_safe = err == 0 || err == LW_EAUTH;
+			break;
+		}
+	}
+	while (!lw_list_empty(&e->tickets)) {
+		struct ticket *t = LW_CONTAINER_OF(e->tickets.next, struct ticket, node);
+		if (!t->is_done)
+			break;
+		e->unacked -= t->events;
+		if (t->is_safe) {
+			as_positions_join(&e->safe, &t->upto);
+			e->ack_due = true;
+		}
+		lw_list_remove(&t->node);
+		free(t);
+	}
+	hold_or_go(e);
+}
+
+/* True when the context's turn is over. */
+static bool publish_one(struct as_events *e, struct as_event_ctx *c)
+{
+	if (!c->out.name || !e->as->integration)
+		return true;
+	int rc = as_integration_publish(e->as->integration, &c->out, &c->dev->text);
+	if (rc == LW_EUNAVAILABLE) {
+		if (!rt_timer_armed(&e->publish_timer))
+			rt_timer_start(&e->publish_timer, PUBLISH_RETRY_MS);
+		return false;
+	}
+	if (rc < 0)
+		RT_LOG_ERROR(e->as->log, "an event cannot be published", rt_str("event", c->out.name),
+			     rt_eui("dev_eui", c->dev_eui), rt_err(rc));
+	return true;
+}
+
+void as_events_advance(struct as_events *e)
+{
+	while (e->head_no < e->next_no) {
+		size_t at = e->head_no % AS_EVENTS_RING;
+		enum as_slot_state state = e->ring[at].state;
+		struct as_event_ctx *c = e->ring[at].c;
+		bool current = c->epoch == e->epoch;
+		if (state == AS_SLOT_FLOW || (current && state == AS_SLOT_READY && !publish_one(e, c)))
+			break;
+		if (current) {
+			as_positions_note(&e->published, c->ev->origin, c->ev->seq);
+			e->unsaid++;
+		}
+		e->ring[at].state = AS_SLOT_EMPTY;
+		e->head_no++;
+		c->passed = true;
+		if (state == AS_SLOT_READY)
+			rt_flow_resume(&c->flow, RT_FLOW_DONE);
+		else
+			ctx_free(c);
+		if (e->unsaid >= AS_POSITION_EVERY)
+			say_position(e);
+	}
+	e->advance_due = false;
+}
+
+static void on_end(void *owner, struct rt_flow_ctx *f, enum rt_flow_rc rc)
+{
+	struct as_events *e = owner;
+	struct as_event_ctx *c = as_event_ctx_of(f);
+	if (rc == RT_FLOW_DROP && !c->passed)
+		rt_metric_inc_at(e->dropped, f->drop_reason < AS_DROPS ? f->drop_reason : AS_DROP_NONE);
+	if (c->passed) {
+		ctx_free(c);
+		return;
+	}
+	/* Dropped: its place in the order is passed when its turn comes. */
+	e->ring[c->no % AS_EVENTS_RING].state = AS_SLOT_DROPPED;
+	e->advance_due = true;
+}
+
+static void on_tick(void *arg)
+{
+	struct as_events *e = arg;
+	if (e->advance_due)
+		as_events_advance(e);
+	say_position(e);
+	if (e->ack_due) {
+		e->ack_due = false;
+		as_event_stream_ack(e->stream);
+	}
+	hold_or_go(e);
+}
+
+static void on_publish_timer(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	as_events_advance(arg);
+}
+
+/* ---- life ---- */
+
+static void go(struct as_events *e)
+{
+	e->taken = e->published;
+	e->going = true;
+	as_event_stream_start(e->stream, e->as->ns, &e->safe);
+}
+
+static void on_start_timer(struct rt_timer *t, void *arg)
+{
+	struct as_events *e = arg;
+	if (!e->as->ready || !e->as->ns || (e->as->integration && !e->broker_up))
+		return;
+	rt_timer_stop(t);
+	as_commands_start(e->commands);
+	if (!e->going)
+		go(e);
+}
+
+static void on_broker_up(void *arg, const struct as_positions *has)
+{
+	struct as_events *e = arg;
+	as_positions_join(&e->safe, has);
+	e->published = e->safe;
+	e->broker_up = true;
+	rt_timer_start_every(&e->start_timer, START_POLL_MS);
+}
+
+static void on_broker_down(void *arg)
+{
+	struct as_events *e = arg;
+	struct lw_list *node;
+	e->broker_up = false;
+	e->going = false;
+	e->epoch++;
+	e->unsaid = 0;
+	rt_timer_stop(&e->start_timer);
+	as_event_stream_stop(e->stream);
+	while ((node = lw_list_pop_front(&e->tickets)))
+		free(LW_CONTAINER_OF(node, struct ticket, node));
+	e->unacked = 0;
+	e->advance_due = true;
+}
+
+static void on_command(void *arg, const struct mqtt_message *m)
+{
+	as_commands_take(((struct as_events *)arg)->commands, m);
+}
+
+static void on_before_ack(void *arg)
+{
+	as_commands_commit(((struct as_events *)arg)->commands);
+}
+
+int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	(void)env;
+	struct as_events *e = lw_xcalloc(1, sizeof(*e));
+	as->events = e;
+	e->as = as;
+	lw_list_init(&e->tickets);
+	lw_list_init(&e->waiting);
+	lw_list_init(&e->again);
+	lw_list_init(&e->pool);
+	lw_buf_init(&e->scratch, MAX_EVENT);
+	rt_timer_init(&e->start_timer, as->loop, "events start", on_start_timer, e);
+	rt_timer_init(&e->fetch_timer, as->loop, "events devices", as_events_fetch_again, e);
+	rt_timer_init(&e->again_timer, as->loop, "events reencrypt", as_events_try_again, e);
+	rt_timer_init(&e->publish_timer, as->loop, "events publish", on_publish_timer, e);
+	e->taken_total = rt_counter(as->metrics, "events_total", "Events of the network-server taken in");
+	e->repeated = rt_counter(as->metrics, "events_repeated_total", "Events that came again and were skipped");
+	e->unreadable = rt_counter(as->metrics, "events_unreadable_total", "Events that could not be read");
+	e->no_key = rt_counter(as->metrics, "events_without_key_total", "Uplinks delivered encrypted: AppSKey not known here");
+	e->dropped = rt_counter_vec(as->metrics, "events_dropped_total", "Events dropped", "reason", drop_names, AS_DROPS);
+	e->devices = as_devices_new(as);
+	e->rows = as_rows_new(as);
+	struct as_event_stream_opts so = {.loop = as->loop,
+					  .log = as->log,
+					  .rng = &as->rng,
+					  .consumer = as->conf->mqtt_client_id,
+					  .batch = on_batch,
+					  .arg = e};
+	e->stream = as_event_stream_new(&so);
+	struct rt_flow_opts fo = {.name = "event",
+				  .steps = as_event_steps,
+				  .n_steps = as_event_steps_count,
+				  .owner = e,
+				  .on_end = on_end,
+				  .max_in_flight = AS_EVENTS_RING};
+	e->flow = rt_flow_new(as->loop, &fo);
+	rt_flow_register_metrics(e->flow, as->metrics);
+	e->tick = rt_loop_on_tick(as->loop, RT_TICK_COMMIT - 1, "events position", on_tick, e);
+	int rc = as_commands_new(as, &e->commands, diag);
+	if (rc < 0)
+		as_events_deinit(as);
+	return rc;
+}
+
+int as_events_start(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	struct as_integration_listener l = {.up = on_broker_up,
+					    .down = on_broker_down,
+					    .position_done = on_position_done,
+					    .command = on_command,
+					    .before_ack = on_before_ack,
+					    .arg = as->events};
+	(void)env;
+	if (!as->integration) {
+		rt_timer_start_every(&as->events->start_timer, START_POLL_MS);
+		return 0;
+	}
+	int rc = as_commands_replay(as->events->commands);
+	if (rc < 0) {
+		lw_diag_set(diag, "state_dir: %s", lw_err_text(rc));
+		return rc;
+	}
+	as_integration_listen(as->integration, &l);
+	return 0;
+}
+
+void as_events_deinit(void *owner)
+{
+	struct as *as = owner;
+	struct as_events *e = as->events;
+	struct lw_list *node;
+	if (!e)
+		return;
+	rt_timer_stop(&e->start_timer);
+	rt_timer_stop(&e->fetch_timer);
+	rt_timer_stop(&e->again_timer);
+	rt_timer_stop(&e->publish_timer);
+	rt_tick_remove(e->tick);
+	as_event_stream_free(e->stream);
+	as_commands_free(e->commands);
+	rt_metrics_remove_flow(as->metrics, e->flow);
+	rt_flow_free(e->flow);
+	for (; e->head_no < e->next_no; e->head_no++)
+		ctx_free(e->ring[e->head_no % AS_EVENTS_RING].c);
+	while ((node = lw_list_pop_front(&e->pool)))
+		free(LW_CONTAINER_OF(node, struct as_event_ctx, node));
+	while ((node = lw_list_pop_front(&e->tickets)))
+		free(LW_CONTAINER_OF(node, struct ticket, node));
+	as_rows_free(e->rows);
+	as_devices_free(e->devices);
+	lw_buf_deinit(&e->scratch);
+	free(e);
+	as->events = NULL;
+}
+
+struct as_devices *as_events_devices(struct as_events *e)
+{
+	return e->devices;
+}
+
+void as_events_forget(struct as *as, const char *dev_eui)
+{
+	if (as->events)
+		as_devices_forget(as->events->devices, dev_eui);
+}

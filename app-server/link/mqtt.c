@@ -1,0 +1,293 @@
+#include "app-server/link/mqtt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "app-server/as.h"
+#include "app-server/link/mqtt_topic.h"
+#include "common/base/hex.h"
+#include "common/base/xmalloc.h"
+#include "common/pb/pbjson.h"
+#include "common/pb/unpack.h"
+
+#define MAX_EVENT (1u << 20)
+#define POLL_MS 20
+#define FENCE_TIMEOUT_MS 5000
+#define FENCE_LEN 16
+
+struct ticket {
+	struct as_integration *m;
+	uint64_t no;
+};
+
+enum state { AWAY, READING, UP };
+
+struct as_integration {
+	struct as *as;
+	struct mqtt *mqtt;
+	struct as_integration_listener l;
+	struct rt_health *health;
+	enum state state;
+	struct as_topic event_topic, command_topic;
+	char position_topic[160];
+	char fence_topic[160];
+	char fence[2 * FENCE_LEN + 1]; /* of this connection */
+	bool fence_sent;
+	int waited_ms;
+	struct as_positions has; /* as the broker says */
+	struct rt_timer timer;
+	struct lw_buf buf;
+	struct rt_metric *published, *refused, *bytes;
+};
+
+static void go_up(struct as_integration *m)
+{
+	rt_timer_stop(&m->timer);
+	mqtt_unsubscribe(m->mqtt, m->position_topic);
+	mqtt_unsubscribe(m->mqtt, m->fence_topic);
+	m->state = UP;
+	rt_health_set(m->health, true, NULL);
+	if (m->l.up)
+		m->l.up(m->l.arg, &m->has);
+}
+
+static void on_poll(struct rt_timer *t, void *arg)
+{
+	struct as_integration *m = arg;
+	(void)t;
+	m->waited_ms += POLL_MS;
+	if (!m->fence_sent && mqtt_subscribed(m->mqtt))
+		m->fence_sent = mqtt_publish(m->mqtt, m->fence_topic, m->fence, 2 * (size_t)FENCE_LEN, 1, false, NULL,
+					     NULL) == 0;
+	if (m->waited_ms < FENCE_TIMEOUT_MS)
+		return;
+	RT_LOG_WARN(m->as->log,
+		    "the broker does not give back our own messages: events may be repeated after a restart",
+		    rt_str("topic", m->position_topic));
+	go_up(m);
+}
+
+static void on_connect(void *arg, bool session_present)
+{
+	struct as_integration *m = arg;
+	uint8_t nonce[FENCE_LEN];
+	(void)session_present;
+	lw_rng_fill(&m->as->rng, nonce, sizeof(nonce));
+	lw_hex_encode(nonce, sizeof(nonce), m->fence);
+	m->fence_sent = false;
+	m->waited_ms = 0;
+	m->has = (struct as_positions){0};
+	m->state = READING;
+	rt_timer_start_every(&m->timer, POLL_MS);
+}
+
+static void subscribe_own(struct as_integration *m)
+{
+	int rc = mqtt_subscribe(m->mqtt, m->position_topic, 1);
+	if (rc == 0)
+		rc = mqtt_subscribe(m->mqtt, m->fence_topic, 1);
+	if (rc < 0)
+		RT_LOG_ERROR(m->as->log, "cannot subscribe to our own position", rt_err(rc));
+}
+
+static void on_disconnect(void *arg, int err, const char *text)
+{
+	struct as_integration *m = arg;
+	(void)err;
+	rt_timer_stop(&m->timer);
+	rt_health_set(m->health, false, text);
+	bool was_up = m->state == UP;
+	m->state = AWAY;
+	if (!was_up)
+		return;
+	subscribe_own(m); /* for the next connection */
+	if (m->l.down)
+		m->l.down(m->l.arg);
+}
+
+static void on_message(void *arg, const struct mqtt_message *msg)
+{
+	struct as_integration *m = arg;
+	if (strcmp(msg->topic, m->position_topic) == 0) {
+		if (m->state == READING && as_positions_parse(&m->has, msg->payload) < 0)
+			RT_LOG_WARN(m->as->log, "the retained position cannot be read", rt_str("topic", msg->topic));
+	} else if (strcmp(msg->topic, m->fence_topic) == 0) {
+		if (m->state == READING && lw_span_eq_str(msg->payload, m->fence))
+			go_up(m);
+	} else if (m->l.command) {
+		m->l.command(m->l.arg, msg);
+	}
+}
+
+static void on_before_ack(void *arg)
+{
+	struct as_integration *m = arg;
+	if (m->l.before_ack)
+		m->l.before_ack(m->l.arg);
+}
+
+static int parse_topics(struct as_integration *m, struct lw_diag *diag)
+{
+	const struct as_conf *c = m->as->conf;
+	int rc = as_topic_parse(&m->event_topic, c->event_topic, "event", diag);
+	if (rc < 0) {
+		lw_diag_prefix(diag, "mqtt.event_topic");
+		return rc;
+	}
+	rc = as_topic_parse(&m->command_topic, c->command_topic, "command", diag);
+	if (rc < 0)
+		lw_diag_prefix(diag, "mqtt.command_topic");
+	return rc;
+}
+
+static int connect_broker(struct as_integration *m, struct lw_diag *diag)
+{
+	const struct as_conf *c = m->as->conf;
+	char filter[AS_TOPIC_MAX];
+	struct mqtt_opts o = {.server = c->mqtt_server,
+			      .client_id = c->mqtt_client_id,
+			      .username = c->mqtt_username,
+			      .password = c->mqtt_password,
+			      .ca_file = c->mqtt_ca,
+			      .cert_file = c->mqtt_cert,
+			      .key_file = c->mqtt_key,
+			      .on_message = on_message,
+			      .before_ack = on_before_ack,
+			      .on_connect = on_connect,
+			      .on_disconnect = on_disconnect,
+			      .arg = m};
+	if (as_topic_filter(&m->command_topic, "$share/longwave/", filter, sizeof(filter)) < 0) {
+		lw_diag_set(diag, "mqtt.command_topic is too long");
+		return LW_EINVAL;
+	}
+	m->mqtt = mqtt_new(m->as->loop, m->as->log, &o, diag);
+	if (!m->mqtt)
+		return LW_EINVAL;
+	subscribe_own(m);
+	return mqtt_subscribe(m->mqtt, filter, 1);
+}
+
+int as_integration_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
+{
+	struct as *as = owner;
+	const struct as_conf *c = as->conf;
+	(void)env;
+	if (!c->mqtt_server[0])
+		return 0;
+	struct as_integration *m = lw_xcalloc(1, sizeof(*m));
+	as->integration = m;
+	m->as = as;
+	lw_buf_init(&m->buf, MAX_EVENT);
+	rt_timer_init(&m->timer, as->loop, "mqtt position", on_poll, m);
+	m->health = rt_health_add(as->run, "mqtt");
+	m->published = rt_counter(as->metrics, "mqtt_events_total", "Events published");
+	m->refused = rt_counter(as->metrics, "mqtt_events_refused_total", "Events that the broker refused");
+	m->bytes = rt_counter(as->metrics, "mqtt_event_bytes_total", "Bytes of events published");
+	int rc = c->mqtt_client_id[0] ? 0 : LW_EINVAL;
+	if (rc < 0)
+		lw_diag_set(diag, "mqtt.client_id is empty");
+	int n = snprintf(m->position_topic, sizeof(m->position_topic), "longwave/app-server/%s/position",
+			 c->mqtt_client_id);
+	snprintf(m->fence_topic, sizeof(m->fence_topic), "longwave/app-server/%s/fence", c->mqtt_client_id);
+	if (rc == 0 && ((size_t)n >= sizeof(m->position_topic) || strpbrk(c->mqtt_client_id, "+#/"))) {
+		lw_diag_set(diag, "mqtt.client_id is too long or contains one of + # /");
+		rc = LW_EINVAL;
+	}
+	if (rc == 0)
+		rc = parse_topics(m, diag);
+	if (rc == 0)
+		rc = connect_broker(m, diag);
+	if (rc < 0)
+		as_integration_deinit(as);
+	return rc;
+}
+
+void as_integration_deinit(void *owner)
+{
+	struct as *as = owner;
+	struct as_integration *m = as->integration;
+	if (!m)
+		return;
+	rt_timer_stop(&m->timer);
+	m->l = (struct as_integration_listener){0};
+	mqtt_free(m->mqtt);
+	lw_buf_deinit(&m->buf);
+	free(m);
+	as->integration = NULL;
+}
+
+void as_integration_listen(struct as_integration *m, const struct as_integration_listener *l)
+{
+	m->l = *l;
+}
+
+static void on_event_done(void *arg, int err)
+{
+	struct as_integration *m = arg;
+	/* Not allowed to publish: an operator's mistake that a repetition does not mend. */
+	if (err == LW_EAUTH) {
+		rt_metric_inc(m->refused);
+		RT_LOG_ERROR(m->as->log, "the broker refuses an event", rt_err(err));
+	}
+}
+
+int as_integration_publish(struct as_integration *m, const struct as_event *e, const struct as_event_device *dev)
+{
+	char topic[AS_TOPIC_MAX];
+	if (m->state != UP)
+		return LW_EUNAVAILABLE;
+	int rc = as_topic_print(&m->event_topic, dev->application_id, dev->dev_eui, e->name, topic, sizeof(topic));
+	if (rc < 0)
+		return rc;
+	lw_buf_reset(&m->buf);
+	if (m->as->conf->mqtt_marshaler == 0)
+		rc = lw_pbjson_encode(m->as->schema, e->msg, LW_PBJSON_EVENT, &m->buf);
+	else
+		rc = lw_pb_pack(e->msg, &m->buf);
+	if (rc < 0)
+		return rc;
+	rc = mqtt_publish(m->mqtt, topic, m->buf.p, m->buf.n, 1, false, on_event_done, m);
+	if (rc == 0) {
+		rt_metric_inc(m->published);
+		rt_metric_add(m->bytes, m->buf.n);
+	}
+	return rc == LW_EFULL ? LW_EUNAVAILABLE : rc;
+}
+
+static void on_position_done(void *arg, int err)
+{
+	struct ticket *t = arg;
+	struct as_integration *m = t->m;
+	uint64_t no = t->no;
+	free(t);
+	if (m->l.position_done)
+		m->l.position_done(m->l.arg, no, err);
+}
+
+int as_integration_publish_position(struct as_integration *m, const struct as_positions *p, uint64_t ticket)
+{
+	if (m->state != UP)
+		return LW_EUNAVAILABLE;
+	struct ticket *t = lw_xmalloc(sizeof(*t));
+	*t = (struct ticket){m, ticket};
+	lw_buf_reset(&m->buf);
+	as_positions_print(p, &m->buf);
+	int rc = mqtt_publish(m->mqtt, m->position_topic, m->buf.p, m->buf.n, 1, true, on_position_done, t);
+	if (rc < 0)
+		free(t);
+	return rc;
+}
+
+void as_integration_pause(struct as_integration *m, bool paused)
+{
+	if (paused)
+		mqtt_pause(m->mqtt);
+	else
+		mqtt_resume(m->mqtt);
+}
+
+bool as_integration_command_topic(const struct as_integration *m, const char *topic, struct lw_span *application_id,
+				  struct lw_span *dev_eui, struct lw_span *command)
+{
+	return as_topic_match(&m->command_topic, topic, application_id, dev_eui, command);
+}
