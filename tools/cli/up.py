@@ -95,7 +95,7 @@ def write_configs(state, p, bind, listeners, ui_dir):
         "network-server.yaml": metrics("network-server") + mqtt + redis + f"state_dir: {state}/network-server\n"
                                f"database:\n  dsn: sqlite://{state}/ns.db\ngrpc:\n  bind: 127.0.0.1:{p['ns']}\n"
                                f"join_server:\n  url: http://127.0.0.1:{p['join']}\ngeo:\n  address: 127.0.0.1:{p['geo']}\n",
-        "app-server.yaml": metrics("app-server") + mqtt + redis + f"database:\n  dsn: sqlite://{state}/app.db\n"
+        "app-server.yaml": metrics("app-server") + mqtt + redis + f"state_dir: {state}/app-server\ndatabase:\n  dsn: sqlite://{state}/app.db\n"
                            f"http:\n  bind: {bind}:{p['http']}\ngrpc:\n  bind: {bind}:{p['grpc']}\n"
                            f"join:\n  bind: 127.0.0.1:{p['join']}\nnetwork_server:\n  address: 127.0.0.1:{p['ns']}\n"
                            + (f"ui:\n  dir: {ui_dir}\n" if ui_dir else ""),
