@@ -36,7 +36,8 @@ class Events:
     def __init__(self, port):
         self._changed = threading.Condition()
         self._all = []
-        self._client = Mqtt(port, "application/+/device/+/event/+", on_message=self._on_message)
+        # With a name, so that the broker keeps for it what comes while the connection is away.
+        self._client = Mqtt(port, "application/+/device/+/event/+", client_id="e2e-application", on_message=self._on_message)
 
     def _on_message(self, m):
         _, app, _, eui, _, kind = m.topic.split("/")
@@ -62,6 +63,9 @@ class Events:
                 raise AssertionError(f"no event {kind} #{n} of {dev_eui} within {timeout} s; there are "
                                      f"{[(e.kind, e.raw[:300]) for e in self.of(dev_eui)]}")
         return json.loads(self.of(dev_eui, kind)[n - 1].raw)
+
+    def reconnected(self):
+        self._client.wait_subscribed()
 
     def close(self):
         self._client.close()
@@ -99,7 +103,7 @@ class Stack:
             "mqtt": mqtt, "redis": redis, "join_server": {"url": f"http://127.0.0.1:{self.join_port}"},
             "geo": {"address": f"127.0.0.1:{self.geo_port}"}})
         self.app = self._daemon("app-server", {
-            "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
+            "state_dir": str(tmp / "app-state"), "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
             "grpc": {"bind": f"127.0.0.1:{self.grpc_port}"}, "join": {"bind": f"127.0.0.1:{self.join_port}"},
             "network_server": {"address": f"127.0.0.1:{self.ns_port}"}, "mqtt": mqtt, "redis": redis, "admin_password": PASSWORD})
         self.bridge = self._daemon("gateway-bridge", {
