@@ -67,7 +67,7 @@ class Stack:
             "mqtt": {"server": self.mqtt.url}, "join_server": {"url": f"http://127.0.0.1:{self.join_port}"},
             "redis": {"url": self.redis.url}, "geo": {"address": ""}})
         self.app = self._daemon("app-server", {
-            "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
+            "state_dir": str(tmp / "as-state"), "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
             "grpc": {"bind": f"127.0.0.1:{self.grpc_port}"}, "join": {"bind": f"127.0.0.1:{self.join_port}"},
             "network_server": {"address": f"127.0.0.1:{self.ns_port}"}, "mqtt": {"server": self.mqtt.url},
             "redis": {"url": self.redis.url}, "admin_password": PASSWORD})

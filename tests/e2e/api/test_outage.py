@@ -7,7 +7,7 @@ from api.client import Rest
 def app_server(tmp_path, procs, dsn, **more):
     port = lw.free_port()
     d = lw.Daemon("app-server", {
-        "database": {"dsn": dsn}, "http": {"bind": f"127.0.0.1:{port}"}, "grpc": {"bind": "127.0.0.1:0"}, "join": {"bind": ""},
+        "state_dir": str(tmp_path / "as-state"), "database": {"dsn": dsn}, "http": {"bind": f"127.0.0.1:{port}"}, "grpc": {"bind": "127.0.0.1:0"}, "join": {"bind": ""},
         "network_server": {"address": f"127.0.0.1:{lw.free_port()}"}, "mqtt": {"server": f"tcp://127.0.0.1:{lw.free_port()}"},
         "redis": {"url": f"redis://127.0.0.1:{lw.free_port()}"}, **more}, tmp_path)
     procs.append(d)
