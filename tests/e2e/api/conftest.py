@@ -19,7 +19,7 @@ class Postgres:
 
     def __init__(self, tmp):
         self.bin = max(__import__("glob").glob("/usr/lib/postgresql/*/bin"))
-        self.dir, self.port = tmp / "pg", lw.free_port()
+        self.dir = tmp / "pg"
         self.dir.mkdir()
         self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
         if self.as_user:
@@ -27,8 +27,15 @@ class Postgres:
             for parent in list(self.dir.parents)[:3]:
                 parent.chmod(0o755)
         self._run("initdb", "-D", self.dir / "data", "-U", "lw", "-A", "trust", "-E", "UTF8", "--no-sync")
-        self._run("pg_ctl", "-D", self.dir / "data", "-w", "-l", self.dir / "log", "-o",
-                  f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c fsync=off", "start")
+        for attempt in range(3):
+            self.port = lw.free_port()
+            try:
+                self._run("pg_ctl", "-D", self.dir / "data", "-w", "-l", self.dir / "log", "-o",
+                          f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c fsync=off", "start")
+                return
+            except subprocess.CalledProcessError:  # the port was taken meanwhile
+                if attempt == 2:
+                    raise AssertionError((self.dir / "log").read_text()) from None
 
     def _run(self, program, *args):
         subprocess.run([*self.as_user, f"{self.bin}/{program}", *map(str, args)], check=True, capture_output=True, cwd=self.dir)
