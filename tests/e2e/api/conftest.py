@@ -60,6 +60,13 @@ class Redis(lw.procs.Process):
 class Stack:
     def __init__(self, tmp):
         self.tmp, self.parts = tmp, []
+        try:
+            self._start(tmp)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(self, tmp):
         self.pg = Postgres(tmp) if os.environ.get("LONGWAVE_TEST_DB") == "postgres" else None
         if self.pg:
             self.parts.append(self.pg)

@@ -34,7 +34,14 @@ def ns_call(s, method, request, answer):
     with grpc.insecure_channel(f"127.0.0.1:{s.ns_port}") as c:
         stub = c.unary_unary(f"/longwave.ns.v1.NetworkServer/{method}", request_serializer=lambda m: m.SerializeToString(),
                              response_deserializer=message(answer).FromString)
-        return stub(request, timeout=10)
+        end = time.monotonic() + 20
+        while True:
+            try:
+                return stub(request, timeout=10)
+            except grpc.RpcError as e:  # it was just started again
+                if e.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
 
 def ns_knows(s, eui):
