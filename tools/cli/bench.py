@@ -1,7 +1,7 @@
 """./longwave bench: what one machine carries, with everything on it: simulator, broker, stores, four daemons.
 
 Method. Release build; a private stack as `./longwave up` starts it (SQLite, QoS 1, journal, synced as by default).
-Devices are activated by personalisation and send 8 bytes every devices/rate seconds; each uplink is heard by two gateways
+Devices are activated by personalisation and send 8 bytes every devices/rate seconds; each uplink is heard by two of 100 gateways
 whose datagrams arrive within 50 ms of each other. An uplink counts when its JSON event reaches a subscriber of the
 application's topic. The rate is raised in steps; sustained is the highest step at which at least 99.5 % arrive, none twice,
 and the 99th percentile beyond the deduplication window stays under a second. CPU is user + system time of each process over
@@ -72,10 +72,11 @@ def step(sim, base, rate, seconds, pids):
 
 def print_step(r):
     lat, w = r.get("latency_ms", {}), r.get("window_ms", 200)
-    total = sum(r["cpu_us"].values())
+    total, n_up = sum(r["cpu_us"].values()), max(1, r["delivered"])
     print(f"  {r['rate']:6d}/s  delivered {r['delivered']:7d} of {r['accepted']:7d} accepted  twice {r['duplicates']}  missing {r['missing']}"
           f"  beyond the window p50 {lat.get('p50', 0) - w:6.1f} ms p99 {lat.get('p99', 0) - w:7.1f} ms  CPU {total:5.0f} us/uplink"
-          f"  {'sustained' if r['sustained'] else 'NOT sustained'}", flush=True)
+          f"  {'sustained' if r['sustained'] else 'NOT sustained'}")
+    print("            CPU, % of a core: " + "  ".join(f"{n} {v * n_up / r['seconds'] / 1e4:.0f}" for n, v in r["cpu_us"].items()), flush=True)
 
 
 def main(_verb, args):
@@ -117,7 +118,7 @@ def main(_verb, args):
         time.sleep(3)
         idle = {n: rss_mb(pids[n]) for n in daemons}
         print("\nidle RSS, MB: " + "  ".join(f"{n} {v:.1f}" for n, v in idle.items()) + f"  together {sum(idle.values()):.1f}")
-        base = ["--gateways", "2", "--copies", "2", "--devices", str(opt.devices), "--abp", "--seed", "3", "--server",
+        base = ["--gateways", "100", "--copies", "2", "--devices", str(opt.devices), "--abp", "--seed", "3", "--server",
                 f"127.0.0.1:{ports['udp']}"]
         api = Api("127.0.0.1", ports["http"])
         api.login("admin", password)
@@ -127,10 +128,11 @@ def main(_verb, args):
         server = f"tcp://127.0.0.1:{ports['mqtt']}"
         top = ceiling(str(out / "bin" / "longwave-broker-ceiling"), server, 1, EVENT_BYTES, 5)
         print(f"broker's ceiling, QoS 1, {EVENT_BYTES} bytes, 1 publisher, 1 subscriber: {top:.0f} messages/s\n")
-        best, results = None, []
+        best, results, f_cnt = None, [], 0
         for rate in map(int, opt.rates.split(",")):
-            r = step(sim, [*base, "--mqtt", server], rate, opt.seconds, pids)
+            r = step(sim, [*base, "--mqtt", server, "--f-cnt", str(f_cnt)], rate, opt.seconds, pids)
             results.append(r)
+            f_cnt += rate * opt.seconds // opt.devices + 10
             print_step(r)
             if r["sustained"]:
                 best = r

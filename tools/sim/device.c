@@ -56,6 +56,7 @@ void sim_device_init(struct sim_device *d, const struct sim_options *o, uint32_t
 		}
 		d->devaddr = (struct lw_devaddr){(uint32_t)(0x00010000u + n + ((o->seed & 0x3f) << 19)) & 0x01ffffffu};
 		d->joined = d->ever_joined = true;
+		d->f_cnt_up = d->sent_base = o->f_cnt;
 	}
 }
 
@@ -269,6 +270,7 @@ static enum sim_verdict hear_join_accept(struct sim_device *d, const struct sim_
 	d->rekey_pending = v11;
 	d->f_cnt_up = d->n_f_cnt_down = d->a_f_cnt_down = 0;
 	d->n_sent = 0;
+	d->sent_base = 0;
 	d->n_answers = 0;
 	d->ack_due = false;
 	d->listening = d->joining = false;

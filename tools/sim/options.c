@@ -30,6 +30,7 @@ static const struct row ROWS[] = {
 	ROW("devices", K_U32, devices, "number of devices (10)"),
 	ROW("first-device", K_U32, first_device, "number of the first device (0)"),
 	ROW("first-gateway", K_U32, first_gateway, "number of the first gateway (0)"),
+	ROW("f-cnt", K_U32, f_cnt, "ABP: counter of the first uplink, to go on where an earlier run ended (0)"),
 	ROW("abp", K_FLAG, abp, "devices are activated already (OTAA otherwise)"),
 	ROW("rate", K_F64, rate, "uplinks per second, all devices together (1)"),
 	ROW("join-spread", K_U32, join_spread_s, "seconds within which the devices switch on (5)"),

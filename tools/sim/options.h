@@ -17,6 +17,7 @@ struct sim_options {
 	uint32_t devices;
 	uint32_t first_device; /* number of the first one: several simulators can share a network */
 	uint32_t first_gateway;
+	uint32_t f_cnt;
 	bool abp;
 	enum lw_mac_version version;
 	double rate;            /* uplinks per second over all devices */
