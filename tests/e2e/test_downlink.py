@@ -10,6 +10,16 @@ import lw
 from lw.gateway import payload
 
 
+def joined(world, gw, version="1.0.3"):
+    d = world.device(version)
+    world.join(d, gw)
+    if d.is_11:  # RekeyInd and its answer are done
+        world.send(d, gw, data=b"first")
+        d.downlink(payload(gw.next_txpk()))
+        world.stack.events.wait(d.dev_eui, "up")
+    return d
+
+
 def by_rest(world, d, data, f_port, confirmed):
     return world.enqueue(d, data, f_port, confirmed)
 
@@ -36,8 +46,7 @@ WAYS = pytest.mark.parametrize("enqueue", [by_rest, by_grpc, by_mqtt])
 @pytest.mark.parametrize("version", ["1.0.3", "1.1.0"])
 def test_downlink_in_rx1(world, enqueue, version):
     gw = world.gateway()
-    d = world.device(version)
-    world.join(d, gw)
+    d = joined(world, gw, version)
     item = enqueue(world, d, b"turn left", 11, False)
     d.tx_channel, d.dr = 2, 3
     _, rx = world.send(d, gw, data=b"?")
@@ -55,8 +64,7 @@ def test_downlink_in_rx1(world, enqueue, version):
 
 def test_queue_in_order_with_fpending(world):
     gw = world.gateway()
-    d = world.device()
-    world.join(d, gw)
+    d = joined(world, gw)
     for n in range(3):
         world.enqueue(d, b"item %d" % n)
     for n in range(3):
@@ -68,7 +76,7 @@ def test_queue_in_order_with_fpending(world):
 def test_refused_rx1_goes_to_rx2(world):
     """The gateway says no to RX1: RX2, with its own frequency and rate, no new counter."""
     gw = world.gateway()
-    d = world.device(otaa=False)
+    d = joined(world, gw)
     world.enqueue(d, b"either way")
     gw.refuse = lambda txpk: "COLLISION_PACKET" if txpk["freq"] != 869.525 else None
     _, rx = world.send(d, gw, data=b"?")
@@ -85,7 +93,7 @@ def test_refused_rx1_goes_to_rx2(world):
 def test_refused_altogether(world):
     """Every window refused: a log event, the item stays, its counter is given back and used with the next uplink."""
     gw = world.gateway()
-    d = world.device(otaa=False)
+    d = joined(world, gw)
     item = world.enqueue(d, b"patience")
     gw.refuse = lambda txpk: "TOO_LATE"
     world.send(d, gw, data=b"?")
@@ -102,7 +110,7 @@ def test_refused_altogether(world):
 
 def test_refused_by_one_gateway_sent_by_the_other(world):
     good, bad = world.gateway(), world.gateway()
-    d = world.device(otaa=False)
+    d = joined(world, good)
     world.enqueue(d, b"detour")
     bad.refuse = lambda txpk: "TOO_LATE"
     phy = d.uplink(b"?")
@@ -116,8 +124,7 @@ def test_refused_by_one_gateway_sent_by_the_other(world):
 def test_confirmed_downlink(world, version):
     """Acknowledged: ack event true. Not acknowledged by the next uplink: false, once its time is over."""
     gw = world.gateway()
-    d = world.device(version)
-    world.join(d, gw)
+    d = joined(world, gw, version)
     item = world.enqueue(d, b"confirm this", confirmed=True)
     world.send(d, gw, data=b"?")
     down = d.downlink(payload(gw.next_txpk()))
@@ -147,7 +154,7 @@ def test_confirmed_both_ways(world):
     """One frame each way carries data and acknowledges."""
     gw = world.gateway()
     for version in ("1.0.3", "1.1.0"):
-        d = world.device(version, otaa=False)
+        d = joined(world, gw, version)
         item = world.enqueue(d, b"ping", confirmed=True)
         world.send(d, gw, data=b"a", confirmed=True)
         down = d.downlink(payload(gw.next_txpk()))
@@ -161,7 +168,7 @@ def test_confirmed_both_ways(world):
 
 def test_too_large_is_reported(world):
     gw = world.gateway()
-    d = world.device(otaa=False)
+    d = joined(world, gw)
     world.enqueue(d, bytes(100))
     world.enqueue(d, b"small")
     d.dr = 0  # RX1 at SF12 carries 51 octets
@@ -173,7 +180,7 @@ def test_too_large_is_reported(world):
 
 def test_expired_item(world):
     gw = world.gateway()
-    d = world.device(otaa=False)
+    d = joined(world, gw)
     item = world.enqueue(d, b"yesterday", expiresAt="2024-01-01T00:00:00Z")
     world.send(d, gw, data=b"?")
     log = world.stack.events.wait(d.dev_eui, "log")

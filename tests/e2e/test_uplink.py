@@ -59,6 +59,7 @@ def test_join_again(world):
     d = world.device()
     world.join(d, gw)
     world.send(d, gw, data=b"one")
+    world.stack.events.wait(d.dev_eui, "up")
     key = d.app_s_key
     world.join(d, gw)
     assert d.app_s_key != key
@@ -86,7 +87,8 @@ def test_us915_sub_band_0(world, version):
     txpk = gw.next_txpk()
     hz, datr = d.plan.rx1(903500000, 3)
     assert (round(txpk["freq"] * 1e6), txpk["datr"]) == (hz, datr) and txpk["tmst"] == (rx["tmst"] + 1_000_000) % 2**32
-    assert d.downlink(payload(txpk)).data == b"down"
+    down = d.downlink(payload(txpk))
+    assert down.data == b"down", down
 
 
 def test_heard_by_three_gateways(world):
@@ -146,7 +148,8 @@ def test_mac_commands_of_the_device(world):
 def test_confirmed_uplink_is_acknowledged_again_when_repeated(world):
     gw = world.gateway()
     for version in ("1.0.3", "1.1.0"):
-        d = world.device(version, otaa=False)
+        d = world.device(version)
+        world.join(d, gw)
         phy, _ = world.send(d, gw, data=b"sure?", confirmed=True)
         first = d.downlink(payload(gw.next_txpk()))
         assert first.ack and first.f_port == -1

@@ -73,19 +73,24 @@ class Downlink:
     f_port: int  # -1: none
     data: bytes
     fopts: bytes
-    commands: dict = field(default_factory=dict)  # CID -> content, of FOpts or port 0
+    commands: dict = field(default_factory=dict)  # CID -> content of the last one, of FOpts or port 0
 
 
 DOWN_SIZE = {RESET_IND: 1, LINK_CHECK: 2, 0x03: 4, 0x04: 1, 0x05: 4, DEV_STATUS: 0, 0x07: 5, 0x08: 1, 0x09: 1, 0x0A: 4, REKEY: 1, 0x0C: 1,
              DEVICE_TIME: 5, 0x0E: 2, 0x0F: 1, DEVICE_MODE: 1}
 
 
+# What a willing device answers to the network's requests; DevStatusAns: external power, margin 0.
+ANSWERS = {0x03: b"\x07", 0x04: b"", 0x05: b"\x07", DEV_STATUS: b"\0\0", 0x07: b"\x03", 0x08: b"", 0x09: b"", 0x0A: b"\x03", 0x0C: b""}
+
+
 def commands(octets):
-    out = {}
+    """[(CID, content)]"""
+    out = []
     while octets:
         n = DOWN_SIZE[octets[0]]
         assert len(octets) > n, f"cut MAC command 0x{octets[0]:02x}"
-        out[octets[0]] = octets[1:1 + n]
+        out.append((octets[0], octets[1:1 + n]))
         octets = octets[1 + n:]
     return out
 
@@ -183,6 +188,7 @@ class Device:
         self.last_up_conf = 0
         self.channels = dict(self.plan.channels)
         self.rekey = False
+        self.answers = b""  # MAC answers for the next uplink
         self.rx1_offset, self.rx2_dr, self.rx_delay = 0, self.plan.rx2_dr, 1
         self.active = True
 
@@ -212,6 +218,8 @@ class Device:
         if not repeat:
             f_cnt = self.f_cnt_up
             self.f_cnt_up += 1
+        if not repeat:
+            fopts, self.answers = self.answers + fopts, b""
         if self.is_11 and self.rekey:
             fopts = bytes([REKEY, 1]) + fopts
         ack, conf = self.ack_down is not None, (self.ack_down or 0) & 0xFFFF
@@ -227,6 +235,13 @@ class Device:
             self.ack_down = None
             self.last_up = f_cnt
         return m + self._mic_up(m, f_cnt, conf)
+
+    def _obey(self, cmds):
+        for cid, content in cmds:
+            if cid == 0x07:  # NewChannelReq
+                self.channels[content[0]] = int.from_bytes(content[1:4], "little") * 100
+            if cid in ANSWERS:
+                self.answers += bytes([cid]) + ANSWERS[cid]
 
     def _counter(self, low, application):
         key = "a" if self.is_11 and application else "n"
@@ -259,7 +274,9 @@ class Device:
             fopts = self._crypt_fopts(DOWN, f_cnt, f_port > 0, fopts)
         data = self._crypt(self.nwk_s_enc if f_port == 0 else self.app_s_key, DOWN, f_cnt, rest[1:]) if rest else b""
         d = Downlink(mtype == CONF_DOWN, bool(fctrl & 0x80), ack, bool(fctrl & 0x10), f_cnt, f_port, data, fopts)
-        d.commands = commands(fopts) | (commands(data) if f_port == 0 else {})
+        cmds = commands(fopts) + (commands(data) if f_port == 0 else [])
+        d.commands = dict(cmds)
+        self._obey(cmds)
         if REKEY in d.commands:
             self.rekey = False
         if d.confirmed:

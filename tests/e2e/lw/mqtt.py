@@ -15,7 +15,7 @@ class Mqtt:
         self._messages = []
         self._subscribed = 0
         self._connected = False
-        self._client = paho.Client(client_id=client_id, clean_session=True)
+        self._client = paho.Client(client_id=client_id, clean_session=not client_id)
         self._client.max_inflight_messages_set(0)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

@@ -114,6 +114,7 @@ class Mosquitto(Process):
         conf = self.dir / "mosquitto.conf"
         conf.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
                         f"persistence_location {self.dir}/\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+                        "queue_qos0_messages true\n"
                         + ("user root\n" if os.geteuid() == 0 else ""))
         program = next((p for p in ("/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto") if os.path.exists(p)), "mosquitto")
         super().__init__([program, "-c", conf], self.dir / "log")

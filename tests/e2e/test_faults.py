@@ -1,0 +1,114 @@
+"""kill -9 under traffic: nothing that the bridge had is lost, nothing comes twice, no counter is used twice, nobody joins again."""
+
+import time
+
+import pytest
+
+import lw
+from lw.stack import Stack, World
+from lw.traffic import Traffic
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    s = Stack(tmp_path_factory.mktemp("faults"))
+    yield s
+    s.close()
+
+
+@pytest.fixture
+def traffic(stack):
+    stack.wait_healthy()
+    w = World(stack)
+    t = Traffic(w)
+    t.start()
+    t.more(12)
+    yield t
+    t.stop()
+    w.close()
+
+
+@pytest.mark.parametrize("name", ["ns", "app", "geo"])
+@pytest.mark.parametrize("again", [1, 2])
+def test_kill_a_server(stack, traffic, name, again):
+    d = getattr(stack, name)
+    traffic.more(10 * again)
+    d.kill()
+    traffic.more(30)
+    d.start(wait=False)
+    lw.wait_for(lambda: stack.healthy(d), 20, text=f"health of {name}")
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle()
+    # The bridge was there all the time.
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
+
+
+def test_kill_ns_and_app_at_once(stack, traffic):
+    stack.app.kill()
+    stack.ns.kill()
+    traffic.more(20)
+    stack.app.start(wait=False)
+    stack.ns.start(wait=False)
+    stack.wait_healthy()
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle()
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
+
+
+def test_flush_redis(stack, traffic):
+    for _ in range(4):
+        assert stack.redis.command("FLUSHALL") == b"+OK\r\n"
+        traffic.more(15)
+    traffic.stop()
+    traffic.settle()
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
+
+
+def test_kill_redis(stack, traffic):
+    stack.redis.kill()
+    traffic.more(25)
+    stack.redis.start()
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle()
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
+
+
+def test_kill_the_bridge(stack, traffic):
+    """Only what was sent while it was away is missing."""
+
+    killed = time.monotonic()
+    stack.bridge.kill()
+    traffic.more(20)
+    before = [g.pulled for g in traffic.gateways]
+    stack.bridge.start()
+    back = time.monotonic()
+    for g, n in zip(traffic.gateways, before):
+        g.wait_pulled(after=n)
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle()
+    taken = {id(u) for u in traffic.acknowledged()}
+    missing = [u for u in traffic.sent if id(u) not in taken]
+    assert missing and all(killed - 0.1 < u.at < back for u in missing), [(u.at - killed, back - killed) for u in missing]
+    traffic.check()
+
+
+def test_broker_away(stack, traffic):
+    """The bridge keeps what it cannot publish; the application hears everything once the broker is back."""
+    stack.mosquitto.stop()
+    traffic.more(20)
+    stack.mosquitto.start()
+    stack.wait_healthy()
+    stack.events.reconnected()
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle(30)
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
