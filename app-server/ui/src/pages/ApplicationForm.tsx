@@ -1,0 +1,104 @@
+/* Add an application, change one, delete one. */
+import { Button, Skeleton, Textarea, TextInput } from '@mantine/core';
+import { useForm } from '@mantine/form';
+import { IconTrash } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { api, ok, type Schemas } from '../api/client';
+import { changed, q } from '../api/queries';
+import { tenantRights } from '../lib/rights';
+import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Page } from '../ui/Page';
+
+type Application = Schemas['api.Application'];
+interface Values extends Record<string, unknown> {
+  name: string;
+  description: string;
+  tags: Pairs;
+}
+
+const newRoute = getRouteApi('/shell/t/$tenantId/applications/new');
+const editRoute = getRouteApi('/shell/applications/$applicationId');
+
+function Fields({ tenantId, application, done }: { tenantId: string; application?: Application; done: (id: string) => void | Promise<void> }) {
+  const { t } = useTranslation();
+  const form = useForm<Values>({ initialValues: { name: application?.name ?? '', description: application?.description ?? '', tags: toPairs(application?.tags) } });
+  const { submit, saving, alert } = useSave({
+    form,
+    save: async (v: Values) => {
+      const body = { application: { ...application, ...v, tenantId, tags: fromPairs(v.tags) } };
+      if (!application) return (await ok(api.POST('/api/applications', { body }))).id;
+      await ok(api.PUT('/api/applications/{id}', { params: { path: { id: application.id } }, body }));
+      return application.id;
+    },
+    done: async (id) => {
+      await changed('application');
+      saved(t('common.saved'));
+      await done(id);
+    },
+  });
+  return (
+    <form className="form" onSubmit={submit} noValidate>
+      {alert}
+      <fieldset>
+        <legend>{t('applications.one')}</legend>
+        <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
+        <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
+        <PairsField label={t('common.tags')} description={t('applications.tagsHelp')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
+      </fieldset>
+      <FormActions saving={saving} label={application ? t('common.save') : t('applications.add')} cancel={!application && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/applications" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />
+    </form>
+  );
+}
+
+export function ApplicationNew() {
+  const { t } = useTranslation();
+  const { tenantId } = newRoute.useParams();
+  const navigate = useNavigate();
+  return (
+    <Page crumbs={[{ label: t('nav.applications'), link: { to: '/t/$tenantId/applications', params: { tenantId } } }]} title={t('applications.add')}>
+      <Fields tenantId={tenantId} done={(applicationId) => navigate({ to: '/applications/$applicationId', params: { applicationId } })} />
+    </Page>
+  );
+}
+
+export function ApplicationConfig() {
+  const { t } = useTranslation();
+  const { applicationId } = editRoute.useParams();
+  const navigate = useNavigate();
+  const [doomed, setDoomed] = useState(false);
+  const { data } = useQuery(q.application(applicationId));
+  const devices = useQuery(q.devices(applicationId, {}));
+  const a = data?.application;
+  const rights = tenantRights(useQuery(q.profile()).data, a?.tenantId);
+  if (!a) return <Skeleton h={300} />;
+  const count = devices.data?.totalCount;
+  return (
+    <div className="stack">
+      <Fields key={data.updatedAt} tenantId={a.tenantId} application={a} done={() => undefined} />
+      {rights.devices && (
+        <div>
+          <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} disabled={count === undefined} onClick={() => setDoomed(true)}>
+            {t('applications.delete')}
+          </Button>
+        </div>
+      )}
+      <DeleteDialog
+        opened={doomed}
+        close={() => setDoomed(false)}
+        name={a.name}
+        title={t('applications.delete')}
+        text={t('applications.deleteText', { name: a.name })}
+        takes={count ? t('applications.takes', { count }) : undefined}
+        action={() => ok(api.DELETE('/api/applications/{id}', { params: { path: { id: applicationId } } }))}
+        done={async () => {
+          saved(t('common.deleted'));
+          await navigate({ to: '/t/$tenantId/applications', params: { tenantId: a.tenantId } });
+          await changed('application', 'device');
+        }}
+      />
+    </div>
+  );
+}

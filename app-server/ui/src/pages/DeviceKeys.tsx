@@ -1,0 +1,133 @@
+/* Root keys: hidden until asked for; what the fields mean follows the LoRaWAN version of the profile. */
+import { ActionIcon, Button, Group, Modal, PasswordInput, Skeleton, Stack, Text, Tooltip } from '@mantine/core';
+import { useForm } from '@mantine/form';
+import { IconDice3, IconKey } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { api, ok, type Schemas } from '../api/client';
+import { changed, q } from '../api/queries';
+import { bytesToHex, parseHex } from '../lib/format';
+import { Empty, Facts } from '../ui/bits';
+import { DeleteDialog, saved, Secret, useSave } from '../ui/form';
+import { Failure } from '../ui/Page';
+import { useDevice } from './Device';
+
+type Keys = Schemas['api.DeviceKeys'];
+interface Values extends Record<string, unknown> {
+  nwkKey: string;
+  appKey: string;
+  genAppKey: string;
+}
+const route = getRouteApi('/shell/devices/$devEui/keys');
+const unset = (key: string | undefined) => (key && !/^0*$/.test(key) ? key : '');
+
+export function DeviceKeys() {
+  const { t } = useTranslation();
+  const { devEui } = route.useParams();
+  const { profile } = useDevice(devEui);
+  const keys = useQuery(q.deviceKeys(devEui));
+  const [editing, setEditing] = useState(false);
+  const [dialog, setDialog] = useState<'keys' | 'nonces'>();
+  const is11 = profile?.macVersion === 'LORAWAN_1_1_0';
+  const k = keys.data?.deviceKeys ?? undefined;
+  if (keys.error) return <Failure error={keys.error} retry={() => void keys.refetch()} />;
+  if (keys.isPending || !profile) return <Skeleton h={180} maw={720} />;
+  const nwkLabel = is11 ? 'NwkKey' : 'AppKey';
+  return (
+    <div className="stack" style={{ maxWidth: 720 }}>
+      <section className="card">
+        {k ? (
+          <>
+            <h2>{t('keys.root')}</h2>
+            <Facts
+              items={[
+                [nwkLabel, <Secret key="n" label={nwkLabel} value={unset(k.nwkKey)} />],
+                [is11 ? 'AppKey' : '', is11 ? <Secret key="a" label="AppKey" value={unset(k.appKey)} /> : ''],
+                [is11 ? '' : 'GenAppKey', is11 ? '' : <Secret key="g" label="GenAppKey" value={unset(k.genAppKey)} />],
+              ]}
+            />
+            <Group gap={8} p={16} pt={0}>
+              <Button size="xs" variant="default" onClick={() => setEditing(true)}>{t('keys.change')}</Button>
+              <Tooltip label={t('keys.flushHelp')}>
+                <Button size="xs" variant="default" onClick={() => setDialog('nonces')}>{t('keys.flush')}</Button>
+              </Tooltip>
+              <Button size="xs" variant="default" c="var(--lw-bad)" onClick={() => setDialog('keys')}>{t('keys.delete')}</Button>
+            </Group>
+          </>
+        ) : (
+          <Empty icon={<IconKey size={32} stroke={1.4} aria-hidden />} title={t('keys.none')} text={t('keys.noneText', { key: nwkLabel })} action={<Button onClick={() => setEditing(true)}>{t('keys.add')}</Button>} />
+        )}
+      </section>
+      {editing && <KeysDialog devEui={devEui} keys={k} is11={is11} close={() => setEditing(false)} />}
+      <DeleteDialog
+        opened={dialog === 'keys'}
+        close={() => setDialog(undefined)}
+        name={devEui}
+        title={t('keys.delete')}
+        text={t('keys.deleteText')}
+        action={() => ok(api.DELETE('/api/devices/{devEui}/keys', { params: { path: { devEui } } }))}
+        done={async () => {
+          saved(t('common.deleted'));
+          await changed('device');
+        }}
+      />
+      <DeleteDialog
+        opened={dialog === 'nonces'}
+        close={() => setDialog(undefined)}
+        name={devEui}
+        title={t('keys.flush')}
+        text={t('keys.flushHelp')}
+        action={() => ok(api.DELETE('/api/devices/{devEui}/dev-nonces', { params: { path: { devEui } } }))}
+        done={() => saved(t('common.deleted'))}
+      />
+    </div>
+  );
+}
+
+function KeysDialog({ devEui, keys, is11, close }: { devEui: string; keys: Keys | undefined; is11: boolean; close: () => void }) {
+  const { t } = useTranslation();
+  const form = useForm<Values>({ initialValues: { nwkKey: unset(keys?.nwkKey), appKey: unset(keys?.appKey), genAppKey: unset(keys?.genAppKey) } });
+  const { submit, saving, alert } = useSave({
+    form,
+    save: async (v: Values) => {
+      const plain = (x: string) => parseHex(x, 32) ?? x;
+      const path = { devEui };
+      const body = { deviceKeys: { devEui, nwkKey: plain(v.nwkKey), appKey: plain(v.appKey), genAppKey: plain(v.genAppKey) } };
+      if (keys) await ok(api.PUT('/api/devices/{devEui}/keys', { params: { path }, body }));
+      else await ok(api.POST('/api/devices/{devEui}/keys', { params: { path }, body }));
+    },
+    done: async () => {
+      await changed('device');
+      saved(t('common.saved'));
+      close();
+    },
+  });
+  const field = (name: 'nwkKey' | 'appKey' | 'genAppKey', label: string, help?: string) => (
+    <Group gap={6} align="flex-end" wrap="nowrap">
+      <PasswordInput style={{ flex: 1 }} label={label} description={help} autoComplete="off" spellCheck={false} visibilityToggleButtonProps={{ 'aria-label': `${t('common.show')} ${label}` }} {...form.getInputProps(name)} />
+      <Tooltip label={t('keys.generate')}>
+        <ActionIcon variant="default" size={34} aria-label={`${t('keys.generate')}: ${label}`} onClick={() => form.setFieldValue(name, bytesToHex(crypto.getRandomValues(new Uint8Array(16))))} mb={form.errors[name] ? 20 : 0}>
+          <IconDice3 size={17} />
+        </ActionIcon>
+      </Tooltip>
+    </Group>
+  );
+  return (
+    <Modal opened onClose={close} title={keys ? t('keys.change') : t('keys.add')} size="lg" closeButtonProps={{ 'aria-label': t('common.close') }}>
+      <form onSubmit={submit} noValidate>
+        <Stack gap={14}>
+          {alert}
+          <Text size="sm" c="dimmed">{t('keys.format')}</Text>
+          {field('nwkKey', is11 ? 'NwkKey' : 'AppKey')}
+          {is11 ? field('appKey', 'AppKey') : field('genAppKey', 'GenAppKey', t('keys.genHelp'))}
+          <Group justify="flex-end" gap={8}>
+            <Button variant="default" onClick={close}>{t('common.cancel')}</Button>
+            <Button type="submit" loading={saving}>{t('common.save')}</Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
