@@ -46,6 +46,7 @@ static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto
 	m->st.received++;
 	if (!m->o.on_message)
 		return;
+	m->handed = true;
 	struct mqtt_message out = {
 		.topic = msg->topic,
 		.payload = lw_span(msg->payload, (size_t)msg->payloadlen),
@@ -109,14 +110,20 @@ static void update_watch(struct mqtt *m)
 		rt_watch_set(m->watch, (reads(m) ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
 }
 
+static void settle(struct mqtt *m)
+{
+	m->handed = false;
+	if (m->o.before_ack)
+		m->o.before_ack(m->o.arg);
+}
+
 static void write_all(struct mqtt *m)
 {
 	bool cork = m->queued_packets + m->unacked > 1;
 	if (m->unacked) {
 		/* Acknowledgements are among what is written now. */
 		m->unacked = 0;
-		if (m->o.before_ack)
-			m->o.before_ack(m->o.arg);
+		settle(m);
 	}
 	m->ack_now = false;
 	rt_timer_stop(&m->ack);
@@ -150,6 +157,9 @@ static void flush(struct mqtt *m)
 {
 	if (m->state < HANDSHAKE || m->lost)
 		return;
+	/* Of QoS 0 alone: no acknowledgement will come by. */
+	if (m->handed && !m->unacked)
+		settle(m);
 	size_t before;
 	do {
 		mqtt_give_waiting(m);

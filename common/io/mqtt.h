@@ -30,7 +30,8 @@ struct mqtt_message {
 
 /* Strings are borrowed for the call. Runs inside the read loop: keep it short, enter a flow or append to a journal. */
 typedef void mqtt_message_fn(void *arg, const struct mqtt_message *m);
-/* Messages were handed over since the last call and their acknowledgements are about to be written. */
+/* Messages were handed over since the last call, and their acknowledgements are about to be written (those of QoS 0
+ * have none: then it runs in the same loop turn). */
 typedef void mqtt_before_ack_fn(void *arg);
 typedef void mqtt_connect_fn(void *arg, bool session_present);
 /* `err` negative code; retries go on. */

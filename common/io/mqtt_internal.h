@@ -57,6 +57,7 @@ struct mqtt {
 	size_t queued_packets; /* of ours, without acknowledgements, since the last flush */
 	size_t unacked;        /* QoS 1 messages handed over since the last flush */
 	bool ack_now;
+	bool handed; /* messages of any QoS were handed over since before_ack ran last */
 
 	bool blocked; /* the socket takes no more; waiting for RT_WRITE */
 	bool paused;

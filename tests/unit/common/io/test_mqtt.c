@@ -298,6 +298,26 @@ static void a_burst_beyond_the_window_is_all_done(void **state)
 	mqtt_free(m);
 }
 
+/* What before_ack does is due for messages without acknowledgements, too. */
+static void qos_0_alone_is_settled(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "settles");
+	struct mqtt *m = client(r, &o);
+	mqtt_subscribe(m, "z", 1);
+	await_up(r, m);
+	r->want_done = 1;
+	assert_int_equal(mqtt_publish(m, "z", "x", 1, 0, false, on_done, r), 0);
+	for (int i = 0; i < 5000 && r->at_before_ack < 1; i++) {
+		bool never = false;
+		rt_loop_run_until(r->loop, &never, 2);
+	}
+	assert_int_equal(r->received, 1);
+	assert_int_equal(r->at_before_ack, 1);
+	assert_int_equal(r->before_acks, 1);
+	mqtt_free(m);
+}
+
 static void publishing_inside_a_callback(void **state)
 {
 	struct rig *r = *state;
@@ -696,6 +716,7 @@ int main(void)
 		T(messages_travel_v5),
 		T(messages_travel_v311),
 		T(a_burst_beyond_the_window_is_all_done),
+		T(qos_0_alone_is_settled),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),
 		T(lost_connection_fails_what_was_pending),
