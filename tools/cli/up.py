@@ -196,6 +196,7 @@ def main(_verb, args):
         install("build", "run")
         out = build.cmake("release", *[f"longwave-{d}" for d in build.DAEMONS], "longwave-sim", "lw-openapi")
     ui_dir = None if opt.no_ui else build.ui(out)
+    os.umask(0o077)  # databases and configurations hold keys
     for folder in ("mosquitto", "redis", "log", "gateway-bridge", "network-server", "app-server"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
