@@ -117,7 +117,8 @@ static bool is_repeat(const struct ns_up *owner, const struct ns_up *u)
 	do {
 		const Gw__UplinkRxInfo *a = k->frame->rx_info;
 		const Gw__UplinkRxInfo *b = u->frame->rx_info;
-		if (lw_gateway_id_eq(k->gateway_id, u->gateway_id) && a->uplink_id == b->uplink_id &&
+		/* Without a reception: itself a repeat of one that is compared anyway. */
+		if (a != NULL && lw_gateway_id_eq(k->gateway_id, u->gateway_id) && a->uplink_id == b->uplink_id &&
 		    a->antenna == b->antenna && a->board == b->board && a->rssi == b->rssi &&
 		    lw_span_eq(lw_span(a->context.data, a->context.len), lw_span(b->context.data, b->context.len)))
 			return true;
