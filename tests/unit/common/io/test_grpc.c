@@ -443,7 +443,7 @@ static void test_many(void **state)
 	struct result *r = lw_xcalloc(N, sizeof(*r));
 	int left = N;
 	for (int i = 0; i < N; i++) {
-		char text[16];
+		char text[32];
 		snprintf(text, sizeof(text), "call %d", i);
 		r[i].countdown = &left;
 		call(f, i % 2 ? "/t.T/Echo" : "/t.T/Later", text, 15000, &r[i]);
@@ -453,7 +453,7 @@ static void test_many(void **state)
 		rt_loop_run_until(f->loop, &never, 1);
 	assert_int_equal(left, 0);
 	for (int i = 0; i < N; i++) {
-		char text[16];
+		char text[32];
 		snprintf(text, sizeof(text), "call %d", i);
 		assert_int_equal(r[i].status, GRPC_OK);
 		assert_string_equal(r[i].text, text);
@@ -591,7 +591,7 @@ static void test_bidi(void **state)
 	struct stream_result r = {0};
 	open_stream(f, "/t.T/Bidi", &r);
 	for (int i = 0; i < 100; i++) {
-		char text[16];
+		char text[32];
 		snprintf(text, sizeof(text), "%08d", i);
 		stream_send(r.s, text);
 	}
