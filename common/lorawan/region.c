@@ -7,9 +7,18 @@
 #include "common/lorawan/region/tables.h"
 
 static const struct lw_region *const regions[] = {
-	&lw_region_eu868,
-	&lw_region_us915,
+	&lw_region_eu868,       &lw_region_us915,       &lw_region_cn779,       &lw_region_eu433,
+	&lw_region_au915,       &lw_region_cn470,       &lw_region_as923,       &lw_region_as923_2,
+	&lw_region_as923_3,     &lw_region_as923_4,     &lw_region_kr920,       &lw_region_in865,
+	&lw_region_ru864,       &lw_region_ism2400,     &lw_region_cn470_20a_0, &lw_region_cn470_20a_1,
+	&lw_region_cn470_20a_2, &lw_region_cn470_20a_3, &lw_region_cn470_20a_4, &lw_region_cn470_20a_5,
+	&lw_region_cn470_20a_6, &lw_region_cn470_20a_7, &lw_region_cn470_20b_0, &lw_region_cn470_20b_1,
+	&lw_region_cn470_26a,   &lw_region_cn470_26b,
 };
+
+/* The rates that RP002-1.0.5 adds to a channel of 125 kHz: SF6 and SF5. */
+#define SF6_SF5 (3U << 12)
+#define LAST_125KHZ_DR 5U
 
 const struct lw_region *lw_region_by_id(enum lw_region_id id)
 {
@@ -42,6 +51,19 @@ const struct lw_region *lw_region_by_name(const char *name)
 		if (same_name(regions[i]->name, name))
 			return regions[i];
 	return NULL;
+}
+
+static bool has_versions(const struct lw_versions *v, enum lw_mac_version mac, enum lw_reg_params rp)
+{
+	return (v->mac_versions >> mac & 1) && (v->reg_params >> rp & 1);
+}
+
+const struct lw_region *lw_region_revision(const struct lw_region *r, enum lw_mac_version mac, enum lw_reg_params rp)
+{
+	for (size_t i = 0; i < r->n_variants; i++)
+		if (has_versions(&r->variants[i].versions, mac, rp))
+			return r->variants[i].region;
+	return r;
 }
 
 static bool same_modulation(const struct lw_modulation *a, const struct lw_modulation *b)
@@ -151,6 +173,81 @@ int lw_region_tx_power_db(const struct lw_region *r, unsigned index, int *db)
 	return 0;
 }
 
+void lw_region_tx_power(const struct lw_region *r, enum lw_mac_version mac, enum lw_reg_params rp,
+			struct lw_tx_power *out)
+{
+	for (size_t i = 0; i < r->n_tx_powers; i++) {
+		if (has_versions(&r->tx_powers[i].versions, mac, rp)) {
+			*out = r->tx_powers[i].power;
+			return;
+		}
+	}
+	*out = (struct lw_tx_power){.max_index = r->max_tx_power_index, .eirp_cdbm = r->device_eirp_cdbm};
+	for (int i = 0; i <= r->max_tx_power_index; i++)
+		out->db[i] = (int8_t)(i * r->tx_power_step_db);
+}
+
+bool lw_region_tx_param_setup(const struct lw_region *r, enum lw_mac_version mac, enum lw_reg_params rp)
+{
+	for (size_t i = 0; i < r->n_no_tx_param; i++)
+		if (has_versions(&r->no_tx_param[i], mac, rp))
+			return false;
+	return r->tx_param_setup && mac >= LW_MAC_1_0_2;
+}
+
+void lw_region_boot_dwell(const struct lw_region *r, enum lw_mac_version mac, enum lw_reg_params rp, bool *up,
+			  bool *down)
+{
+	*up = false;
+	*down = false;
+	for (size_t i = 0; i < r->n_boot_dwell; i++) {
+		if (has_versions(&r->boot_dwell[i].versions, mac, rp)) {
+			*up = r->boot_dwell[i].up;
+			*down = r->boot_dwell[i].down;
+			return;
+		}
+	}
+}
+
+const struct lw_join_channel *lw_region_join_channel(const struct lw_region *r, uint32_t hz)
+{
+	for (size_t i = 0; i < r->n_join_channels; i++)
+		if (r->join_channels[i].hz == hz)
+			return &r->join_channels[i];
+	return NULL;
+}
+
+/* The rates first..last. */
+static uint16_t rates_of(unsigned first, unsigned last)
+{
+	return (uint16_t)((2U << last) - (1U << first));
+}
+
+uint16_t lw_region_dr_range(const struct lw_region *r, unsigned min_dr, unsigned max_dr)
+{
+	if (min_dr >= LW_DR_COUNT || max_dr >= LW_DR_COUNT)
+		return 0;
+	if (min_dr <= max_dr)
+		return rates_of(min_dr, max_dr);
+	if (r->dr_range_codes && max_dr == 0 && min_dr <= LAST_125KHZ_DR + 1)
+		return (uint16_t)(rates_of(min_dr - 1, LAST_125KHZ_DR) | SF6_SF5);
+	return 0;
+}
+
+int lw_region_dr_range_code(const struct lw_region *r, uint16_t rates, uint8_t *min_dr, uint8_t *max_dr)
+{
+	for (unsigned max = 0; max < LW_DR_COUNT; max++) {
+		for (unsigned min = 0; rates != 0 && min < LW_DR_COUNT; min++) {
+			if (lw_region_dr_range(r, min, max) == rates) {
+				*min_dr = (uint8_t)min;
+				*max_dr = (uint8_t)max;
+				return 0;
+			}
+		}
+	}
+	return LW_EUNSUPPORTED;
+}
+
 int lw_max_eirp_dbm(unsigned index)
 {
 	static const int8_t dbm[16] = {8, 10, 12, 13, 14, 16, 18, 20, 21, 24, 26, 27, 29, 30, 33, 36};
@@ -198,12 +295,16 @@ int lw_plan_channel(const struct lw_plan *p, unsigned index, struct lw_channel *
 	return LW_ENOTFOUND;
 }
 
-int lw_plan_add(struct lw_plan *p, uint32_t hz, uint8_t min_dr, uint8_t max_dr)
+int lw_plan_add_rates(struct lw_plan *p, uint32_t hz, uint16_t rates)
 {
+	uint8_t min_dr;
+	uint8_t max_dr;
 	if (!p->region->user_channels)
 		return LW_EUNSUPPORTED;
-	if (!lw_region_freq_ok(p->region, hz) || min_dr > max_dr || !lw_region_dr(p->region, LW_UP, min_dr) ||
-	    !lw_region_dr(p->region, LW_UP, max_dr))
+	if (!lw_region_freq_ok(p->region, hz) || lw_region_dr_range_code(p->region, rates, &min_dr, &max_dr) < 0)
+		return LW_EINVAL;
+	/* The sets that are no range hold only rates that every plan with such sets has. */
+	if (min_dr <= max_dr && (!lw_region_dr(p->region, LW_UP, min_dr) || !lw_region_dr(p->region, LW_UP, max_dr)))
 		return LW_EINVAL;
 	for (unsigned i = 0; i < p->n; i++) {
 		struct lw_channel c;
@@ -217,6 +318,15 @@ int lw_plan_add(struct lw_plan *p, uint32_t hz, uint8_t min_dr, uint8_t max_dr)
 	unsigned index = p->n++;
 	(void)lw_plan_enable(p, index, true);
 	return (int)index;
+}
+
+int lw_plan_add(struct lw_plan *p, uint32_t hz, uint8_t min_dr, uint8_t max_dr)
+{
+	if (!p->region->user_channels)
+		return LW_EUNSUPPORTED;
+	if (min_dr > max_dr || max_dr >= LW_DR_COUNT)
+		return LW_EINVAL;
+	return lw_plan_add_rates(p, hz, rates_of(min_dr, max_dr));
 }
 
 int lw_plan_enable(struct lw_plan *p, unsigned index, bool on)
@@ -248,7 +358,7 @@ int lw_plan_channel_index(const struct lw_plan *p, uint32_t hz, unsigned dr)
 		struct lw_channel c;
 		if (lw_plan_channel(p, i, &c) < 0 || c.hz != hz)
 			continue;
-		if (dr >= c.min_dr && dr <= c.max_dr)
+		if (dr < LW_DR_COUNT && (lw_region_dr_range(p->region, c.min_dr, c.max_dr) >> dr & 1))
 			return (int)i;
 		if (same_hz < 0)
 			same_hz = (int)i;
@@ -265,8 +375,26 @@ int lw_plan_rx1_hz(const struct lw_plan *p, uint32_t uplink_hz, unsigned uplink_
 	int index = lw_plan_channel_index(p, uplink_hz, uplink_dr);
 	if (index < 0)
 		return index;
-	const struct lw_channel_run *down = &p->region->down[0];
-	*out_hz = down->first_hz + (uint32_t)index % down->count * down->step_hz;
+	unsigned count = 0;
+	for (size_t i = 0; i < p->region->n_down; i++)
+		count += p->region->down[i].count;
+	unsigned channel = (unsigned)index % count;
+	for (size_t i = 0; i < p->region->n_down; i++) {
+		const struct lw_channel_run *run = &p->region->down[i];
+		if (channel < run->first + (unsigned)run->count) {
+			*out_hz = run->first_hz + (channel - run->first) * run->step_hz;
+			return 0;
+		}
+	}
+	return LW_ENOTFOUND;
+}
+
+int lw_plan_join_rx1_hz(const struct lw_plan *p, uint32_t uplink_hz, unsigned uplink_dr, uint32_t *out_hz)
+{
+	const struct lw_join_channel *join = lw_region_join_channel(p->region, uplink_hz);
+	if (!join)
+		return lw_plan_rx1_hz(p, uplink_hz, uplink_dr, out_hz);
+	*out_hz = join->rx1_hz;
 	return 0;
 }
 

@@ -5,12 +5,11 @@ static const struct lw_channel_run up[] = {
 	{.first = 0, .count = 3, .min_dr = 0, .max_dr = 5, .first_hz = 868100000, .step_hz = 200000},
 };
 
-/* Only 1.0.4 knows revisions with LR-FHSS and SF5/SF6; the other versions keep the first table whatever the revision. */
-#define OLD (MAC(1_0_0) | MAC(1_0_1) | MAC(1_0_2) | MAC(1_0_3) | MAC(1_1_0))
-
+/* Only 1.0.4 knows revisions with LR-FHSS and SF5/SF6; the other versions keep the first table whatever the revision.
+ */
 static const struct lw_payload_row payload[] = {
-	{OLD, RP_ALL, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250}},
-	{OLD, RP_ALL, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 230, 230}},
+	{MAC_NOT_1_0_4, RP_ALL, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250}},
+	{MAC_NOT_1_0_4, RP_ALL, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 230, 230}},
 	{MAC(1_0_4), RP_002_BEFORE_2, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250}},
 	{MAC(1_0_4), RP_002_BEFORE_2, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 230, 230}},
 	{MAC(1_0_4), RP_002_2_TO_4, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250, 58, 123, 58, 123}},
@@ -28,6 +27,12 @@ static const struct lw_downlink_power downlink_power[] = {
 static const struct lw_sub_band sub_bands[] = {
 	{863000000, 865000000, 1, 1615}, {865000000, 868000000, 10, 1615},  {868000000, 868600000, 10, 1615},
 	{868700000, 869200000, 1, 1615}, {869400000, 869650000, 100, 2915}, {869700000, 870000000, 10, 1615},
+};
+
+/* Until 1.0.2 A there were six powers. */
+static const struct lw_tx_power_row tx_powers[] = {
+	{{MAC(1_0_0) | MAC(1_0_1), RP_ALL}, {5, 1600, {0, -2, -4, -6, -8, -10}}},
+	{{MAC(1_0_2), RP(A)}, {5, 1600, {0, -2, -4, -6, -8, -10}}},
 };
 
 const struct lw_region lw_region_eu868 =
@@ -48,6 +53,8 @@ const struct lw_region lw_region_eu868 =
 		.user_channels = true,
 		.user_min_dr = 0,
 		.user_max_dr = 5,
+		.dr_range_codes = true,
+		.mask_control = LW_MASK_16,
 		.rx1_rule = LW_RX1_SAME_FREQUENCY,
 		.max_rx1_dr_offset = 5,
 		.rx1_dr =
@@ -76,6 +83,7 @@ const struct lw_region lw_region_eu868 =
 		.max_tx_power_index = 7,
 		.tx_power_step_db = -2,
 		.device_eirp_cdbm = 1600,
+		TABLE(tx_powers, tx_powers),
 		.downlink_power = downlink_power,
 		.n_downlink_power = COUNT_OF(downlink_power),
 		.sub_bands = sub_bands,

@@ -10,11 +10,9 @@ static const struct lw_channel_run down[] = {
 	{.first = 0, .count = 8, .min_dr = 8, .max_dr = 13, .first_hz = 923300000, .step_hz = 600000},
 };
 
-#define OLD (MAC(1_0_0) | MAC(1_0_1) | MAC(1_0_2) | MAC(1_0_3) | MAC(1_1_0))
-
 static const struct lw_payload_row payload_down[] = {
-	{OLD, RP_ALL, ANY, DIRECT, {[8] = 61, 137, 250, 250, 250, 250}},
-	{OLD, RP_ALL, ANY, REPEATER, {[8] = 41, 117, 230, 230, 230, 230}},
+	{MAC_NOT_1_0_4, RP_ALL, ANY, DIRECT, {[8] = 61, 137, 250, 250, 250, 250}},
+	{MAC_NOT_1_0_4, RP_ALL, ANY, REPEATER, {[8] = 41, 117, 230, 230, 230, 230}},
 	{MAC(1_0_4), RP_002_BEFORE_2 | RP_002_2_TO_4, ANY, DIRECT, {[8] = 61, 137, 250, 250, 250, 250}},
 	{MAC(1_0_4), RP_002_BEFORE_2, ANY, REPEATER, {[8] = 41, 117, 230, 230, 230, 230}},
 	{MAC(1_0_4), RP_002_2_TO_4, ANY, REPEATER, {[8] = 61, 137, 230, 230, 230, 230}},
@@ -23,7 +21,6 @@ static const struct lw_payload_row payload_down[] = {
 };
 
 #define MID (MAC(1_0_2) | MAC(1_0_3) | MAC(1_1_0))
-#define RP_002_FROM_2 (RP_002_2_TO_4 | RP(002_1_0_5))
 
 static const struct lw_payload_row payload_up[] = {
 	{MAC(1_0_0), RP_ALL, ANY, ANY, {19, 61, 137, 250, 250}},
@@ -43,6 +40,11 @@ static const struct lw_downlink_power downlink_power[] = {
 static const struct lw_sub_band sub_bands[] = {
 	{902300000, 914900000, 1000, 2315},
 	{923300000, 927500000, 1000, 2815},
+};
+
+/* Until 1.0.2 there were eleven powers. */
+static const struct lw_tx_power_row tx_powers[] = {
+	{{MAC(1_0_0) | MAC(1_0_1) | MAC(1_0_2), RP_ALL}, {10, 3000, {0, -2, -4, -6, -8, -10, -12, -14, -16, -18, -20}}},
 };
 
 const struct lw_region lw_region_us915 =
@@ -68,6 +70,7 @@ const struct lw_region lw_region_us915 =
 		.n_down = COUNT_OF(down),
 		.first_user_channel = 72,
 		.user_channels = false,
+		.mask_control = LW_MASK_64_8,
 		.rx1_rule = LW_RX1_INDEX_MODULO,
 		.max_rx1_dr_offset = 3,
 		.rx1_dr =
@@ -98,6 +101,7 @@ const struct lw_region lw_region_us915 =
 		.max_tx_power_index = 14,
 		.tx_power_step_db = -2,
 		.device_eirp_cdbm = 3000,
+		TABLE(tx_powers, tx_powers),
 		.downlink_power = downlink_power,
 		.n_downlink_power = COUNT_OF(downlink_power),
 		.sub_bands = sub_bands,

@@ -1,0 +1,53 @@
+/* CN779-787 (RP001 and RP002 to 1.0.5), as const tables. */
+#include "common/lorawan/region/tables.h"
+
+static const struct lw_channel_run up[] = {
+	{.first = 0, .count = 3, .min_dr = 0, .max_dr = 5, .first_hz = 779500000, .step_hz = 200000},
+};
+
+static const struct lw_payload_row payload_down[] = {
+	{MAC_NOT_1_0_4, RP_ALL, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250}},
+	{MAC_NOT_1_0_4 & ~MAC(1_1_0), RP_ALL, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 250, 230}},
+	{MAC(1_1_0), RP_ALL, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 230, 230}},
+	{MAC(1_0_4), RP_ALL, ANY, DIRECT, {59, 59, 59, 123, 250, 250, 250, 250}},
+	{MAC(1_0_4), RP_ALL, ANY, REPEATER, {59, 59, 59, 123, 230, 230, 230, 230}},
+};
+
+static const struct lw_downlink_power downlink_power[] = {
+	{0, UINT32_MAX, 12},
+};
+
+static const struct lw_sub_band sub_bands[] = {
+	{779000000, 787000000, 10, 1215},
+};
+
+const struct lw_region lw_region_cn779 = {
+	.id = LW_REGION_CN779,
+	.name = "CN779",
+	.min_hz = 779000000,
+	.max_hz = 787000000,
+	.step_hz = 100,
+	.up_dr = {SF12_TO_SF7, LORA(7, 250), FSK(50000)},
+	.down_dr = {SF12_TO_SF7, LORA(7, 250), FSK(50000)},
+	TABLE(up, up),
+	.first_user_channel = 3,
+	.user_channels = true,
+	.user_max_dr = 5,
+	.mask_control = LW_MASK_16,
+	.rx1_rule = LW_RX1_SAME_FREQUENCY,
+	.max_rx1_dr_offset = 5,
+	.rx1_dr = {RX1_DR0_TO_DR5, RX1_DR6_DR7, RX1_NO_DR8_TO_DR11, RX1_NO_SF6_SF5, RX1_NO_DR14_DR15},
+	.rx2_hz = 786000000,
+	.rx2_dr = 0,
+	TABLE(payload_down, payload_down),
+	.max_tx_power_index = 5,
+	.tx_power_step_db = -2,
+	.device_eirp_cdbm = 1215,
+	TABLE(downlink_power, downlink_power),
+	TABLE(sub_bands, sub_bands),
+	.ping_slot = {.base_hz = 785000000, .count = 1, .dr = 3},
+	.beacon = {.base_hz = 785000000, .count = 1, .dr = 3},
+	.cflist_type = LW_CFLIST_FREQUENCIES,
+	.adr_max_dr = 5,
+	TIMING,
+};
