@@ -222,6 +222,8 @@ class Device:
             fopts, self.answers = self.answers + fopts, b""
         if self.is_11 and self.rekey:
             fopts = bytes([REKEY, 1]) + fopts
+        if commands_on_port_0:  # then nothing goes into FOpts
+            commands_on_port_0, fopts = fopts + commands_on_port_0, b""
         ack, conf = self.ack_down is not None, (self.ack_down or 0) & 0xFFFF
         fctrl = (adr << 7) | (ack << 5) | len(fopts)
         if self.is_11 and fopts:

@@ -253,9 +253,10 @@ class World:
         phy = d.join_request()
         for g in gateways:
             g.uplink(phy, d.hz, d.datr)
-        txpk = gateways[0].next_txpk(8)
-        d.accept(payload(txpk))
-        return txpk
+        # Any of them may be asked to answer.
+        offers = wait_for(lambda: [o for g in gateways for o in g.offers()], 8, text="a join-accept")
+        d.accept(payload(offers[-1][0]))
+        return offers[-1][0]
 
     def send(self, d, *gateways, **frame):
         """An uplink heard by these gateways; returns (PHYPayload, rxpk of the first)."""
