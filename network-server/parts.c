@@ -125,6 +125,13 @@ static void on_events(void *arg, const struct ns_stored_event *v, size_t n)
 		ns_event_stream_push(ns->events, v, n);
 }
 
+static void on_gap(void *arg, bool open)
+{
+	struct ns *ns = arg;
+	if (ns->events)
+		ns_event_stream_hold(ns->events, open);
+}
+
 static void on_db_state(void *arg, bool up, const char *detail)
 {
 	struct ns *ns = arg;
@@ -238,10 +245,13 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->health_mqtt = rt_health_add(env->run, "mqtt");
 	ns->health_redis = rt_health_add(env->run, "redis");
 	int err = sql_open(&ns->db, env->loop, &sql, diag);
-	if (!err)
-		err = redis_open(&ns->redis, env->loop, &redis, diag);
 	if (err)
 		return err;
+	err = redis_open(&ns->redis, env->loop, &redis, diag);
+	if (err) {
+		sql_free(ns->db);
+		return err;
+	}
 	struct ns_store_opts o = {.loop = env->loop,
 				  .log = env->log,
 				  .db = ns->db,
@@ -250,19 +260,31 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 				  .rng = &ns->rng,
 				  .on_ready = on_store_ready,
 				  .on_events = on_events,
+				  .on_gap = on_gap,
 				  .arg = ns};
 	ns->store = ns_store_new(&o);
 	ns->frame_log = ns_frame_log_new(ns->redis, ns->conf->frame_log_device, ns->conf->frame_log_gateway);
 	return 0;
 }
 
+/* Every question to the database is answered now, while those who asked are still there. The first part that is taken
+ * down calls it. */
+static void close_database(struct ns *ns)
+{
+	if (!ns->db)
+		return;
+	ns_store_flush(ns->store);
+	sql_free(ns->db);
+	ns->db = NULL;
+}
+
 void ns_deinit_store(void *owner)
 {
 	struct ns *ns = owner;
+	close_database(ns);
 	ns_frame_log_free(ns->frame_log);
 	ns_store_free(ns->store);
 	redis_free(ns->redis);
-	sql_free(ns->db);
 }
 
 static struct ns_join_client *new_join_client(struct ns *ns)
@@ -329,11 +351,13 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 void ns_deinit_flows(void *owner)
 {
 	struct ns *ns = owner;
+	close_database(ns);
+	/* They answer what is under way, for which the flows must be there. */
+	ns_geo_client_free(ns->geo);
+	ns_join_client_free(ns->join);
 	ns_flows_free(ns->flows);
 	ns_gw_mqtt_free(ns->mqtt);
 	ns->mqtt = NULL;
-	ns_geo_client_free(ns->geo);
-	ns_join_client_free(ns->join);
 }
 
 int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
@@ -364,6 +388,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 void ns_deinit_api(void *owner)
 {
 	struct ns *ns = owner;
+	close_database(ns);
 	ns_event_stream_free(ns->events);
 	ns->events = NULL;
 	ns_api_free(ns->api);

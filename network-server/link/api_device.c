@@ -30,7 +30,7 @@ void ns_api_reply_empty(struct grpc_call *c)
 
 /* ---- Apply ---- */
 
-static void on_applied(void *arg, int err, char *const *errors, size_t n)
+static void on_applied(void *arg, int err, const char *const *errors, size_t n)
 {
 	struct grpc_call *c = arg;
 	Longwave__Ns__V1__ApplyResponse resp = LONGWAVE__NS__V1__APPLY_RESPONSE__INIT;
@@ -40,7 +40,7 @@ static void on_applied(void *arg, int err, char *const *errors, size_t n)
 	}
 	resp.errors = LW_ARENA_ARRAY(grpc_call_arena(c), char *, n ? n : 1);
 	for (size_t i = 0; resp.errors && i < n; i++)
-		resp.errors[resp.n_errors++] = errors[i];
+		resp.errors[resp.n_errors++] = (char *)(uintptr_t)errors[i]; /* only read */
 	grpc_call_reply(c, &resp.base);
 }
 
@@ -146,7 +146,7 @@ static const struct ns_region_config *region_for(const struct ns_api *a, const c
 		const struct ns_region_config *rc = a->o.regions[i];
 		if (id[0]                    ? strcmp(rc->id, id) == 0
 		    : p->region_config_id[0] ? strcmp(rc->id, p->region_config_id) == 0
-					     : rc->region == p->region)
+					     : lw_region_base(rc->region) == p->region)
 			return rc;
 	}
 	return NULL;
@@ -264,7 +264,7 @@ void ns_api_list_regions(struct grpc_call *c, const ProtobufCMessage *req, void 
 		struct lw_plan plan;
 		longwave__ns__v1__region_config__init(out);
 		out->id = lw_arena_strdup(arena, rc->id);
-		out->region = (Common__Region)rc->region;
+		out->region = (Common__Region)lw_region_base(rc->region);
 		out->description = lw_arena_strdup(arena, rc->description);
 		out->topic_prefix = lw_arena_strdup(arena, rc->topic_prefix);
 		ns_region_config_plan(rc, &plan);

@@ -3,17 +3,20 @@
 #include <string.h>
 
 #include "common/base/xmalloc.h"
+#include "common/runtime/loop.h"
 #include "network-server/link/api_impl.h"
 #include "network-server/link/frame_log.h"
 
 #define DEFAULT_LIMIT 50
 #define MAX_LIMIT 1000
+#define LIST_MS 5000 /* Redis away: then there is no end of the history */
 
 struct frame_call {
 	struct grpc_call *call;
 	const Longwave__Ns__V1__StreamFramesRequest *req;
 	struct ns_frame_follow *follow;
 	bool list;
+	struct rt_timer timer;
 	Longwave__Ns__V1__ListFramesResponse answer;
 	size_t cap;
 };
@@ -53,6 +56,7 @@ static void on_frame(void *arg, Longwave__Ns__V1__Frame *frame)
 
 static void end(struct frame_call *f)
 {
+	rt_timer_stop(&f->timer);
 	ns_frame_log_unfollow(f->follow);
 	for (size_t i = 0; i < f->answer.n_frames; i++)
 		longwave__ns__v1__frame__free_unpacked(f->answer.frames[i], NULL);
@@ -79,6 +83,14 @@ static void on_cancel(struct grpc_call *c)
 
 static const struct grpc_call_events EVENTS = {.cancel = on_cancel};
 
+static void on_list_timeout(struct rt_timer *t, void *arg)
+{
+	struct frame_call *f = arg;
+	(void)t;
+	grpc_call_finish(f->call, GRPC_UNAVAILABLE, "the frame log does not answer");
+	end(f);
+}
+
 static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage *msg, bool list)
 {
 	const Longwave__Ns__V1__StreamFramesRequest *req = (const Longwave__Ns__V1__StreamFramesRequest *)msg;
@@ -98,7 +110,12 @@ static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage 
 		lw_gateway_id_print(gw, key);
 	else
 		lw_dev_eui_print(dev, key);
+	if (list && !ns_frame_log_is_up(a->o.frame_log)) {
+		grpc_call_finish(c, GRPC_UNAVAILABLE, "the frame log is away");
+		return;
+	}
 	struct frame_call *f = lw_xcalloc(1, sizeof(*f));
+	rt_timer_init(&f->timer, a->o.loop, "list_frames", on_list_timeout, f);
 	f->call = c;
 	f->req = req;
 	f->list = list;
@@ -114,6 +131,8 @@ static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage 
 		end(f);
 		return;
 	}
+	if (list)
+		rt_timer_start(&f->timer, LIST_MS);
 	grpc_call_set_user(c, f);
 	grpc_call_set_events(c, &EVENTS);
 }

@@ -12,6 +12,7 @@
 #define MEMORY_MAX (16u << 20) /* bytes of events that wait in memory */
 #define READ_LIMIT 500
 #define BATCH 256
+#define BATCH_BYTES (256u << 10)
 #define CONSUMER_MAX 64
 #define RETRY_MS 500
 
@@ -44,7 +45,9 @@ struct ns_event_stream {
 	enum mode mode;
 	bool read_under_way;
 	bool overflow;          /* memory was full while reading: read again */
-	struct stream *streams; /* the first is served */
+	bool held;              /* the store is not certain what is in the outbox */
+	struct stream *streams; /* in the order of their coming */
+	struct stream *served;  /* NULL: nobody */
 	struct pending *first, *last;
 	size_t bytes;
 	uint64_t sent; /* seq of the last event handed to the stream */
@@ -76,41 +79,50 @@ static struct pending *pop(struct ns_event_stream *s)
 	return p;
 }
 
-static int send_batch(struct ns_event_stream *s, Longwave__Ns__V1__Event **v, size_t n, uint64_t last)
+static bool ready(const struct ns_event_stream *s)
 {
-	Longwave__Ns__V1__EventBatch batch = LONGWAVE__NS__V1__EVENT_BATCH__INIT;
-	batch.events = v;
-	batch.n_events = n;
-	int err = grpc_call_send(s->streams->call, &batch.base);
-	if (!err) {
-		s->sent = last;
-		rt_metric_add(s->n_sent, n);
-	}
-	return err;
+	return s->served && !s->held && grpc_call_writable(s->served->call);
 }
 
-/* Sends a run of packed events; those that were sent before are skipped. Returns how many of v were dealt with. */
+/* Collects from v what makes a message; events that were sent before are passed over. Returns how many of v. */
+static size_t collect(const struct ns_event_stream *s, const struct ns_stored_event *v, size_t n,
+		      Longwave__Ns__V1__EventBatch *batch, uint64_t *last)
+{
+	size_t i = 0, bytes = 0;
+	*last = s->sent;
+	for (; i < n && batch->n_events < BATCH && bytes < BATCH_BYTES; i++) {
+		if (v[i].seq <= *last)
+			continue;
+		Longwave__Ns__V1__Event *e = longwave__ns__v1__event__unpack(NULL, v[i].packed.n, v[i].packed.p);
+		*last = v[i].seq;
+		if (!e) {
+			RT_LOG_ERROR(s->log, "an event of the outbox cannot be read", rt_u64("seq", v[i].seq));
+			continue;
+		}
+		batch->events[batch->n_events++] = e;
+		bytes += v[i].packed.n;
+	}
+	return i;
+}
+
+/* Sends a run of packed events. Returns how many of v were dealt with. */
 static size_t send_run(struct ns_event_stream *s, const struct ns_stored_event *v, size_t n)
 {
 	Longwave__Ns__V1__Event *events[BATCH];
 	size_t i = 0;
-	while (i < n && s->streams && grpc_call_writable(s->streams->call)) {
-		size_t k = 0;
-		uint64_t last = s->sent;
-		for (; i < n && k < BATCH; i++) {
-			if (v[i].seq <= last)
-				continue;
-			events[k] = longwave__ns__v1__event__unpack(NULL, v[i].packed.n, v[i].packed.p);
-			if (!events[k])
-				continue;
-			last = v[i].seq;
-			k++;
-		}
-		int err = k ? send_batch(s, events, k, last) : 0;
-		for (size_t e = 0; e < k; e++)
+	while (i < n && ready(s)) {
+		Longwave__Ns__V1__EventBatch batch = LONGWAVE__NS__V1__EVENT_BATCH__INIT;
+		uint64_t last;
+		batch.events = events;
+		size_t k = collect(s, v + i, n - i, &batch, &last);
+		int err = batch.n_events ? grpc_call_send(s->served->call, &batch.base) : 0;
+		for (size_t e = 0; e < batch.n_events; e++)
 			longwave__ns__v1__event__free_unpacked(events[e], NULL);
 		if (err)
-			return i - k;
+			return i;
+		rt_metric_add(s->n_sent, batch.n_events);
+		s->sent = last;
+		i += k;
 	}
 	return i;
 }
@@ -152,13 +164,13 @@ static void read_on(struct ns_event_stream *s)
 /* Moves on as far as the peer takes it. */
 static void pump(struct ns_event_stream *s)
 {
-	if (!s->streams || !s->streams->opened || !grpc_call_writable(s->streams->call))
+	if (!ready(s))
 		return;
 	if (s->mode == BEHIND) {
 		read_on(s);
 		return;
 	}
-	while (s->mode == LIVE && s->first && grpc_call_writable(s->streams->call)) {
+	while (s->mode == LIVE && s->first && ready(s)) {
 		struct ns_stored_event v[BATCH];
 		size_t n = 0;
 		for (struct pending *p = s->first; p && n < BATCH; p = p->next)
@@ -200,27 +212,36 @@ void ns_event_stream_push(struct ns_event_stream *s, const struct ns_stored_even
 	}
 }
 
+void ns_event_stream_hold(struct ns_event_stream *s, bool hold)
+{
+	s->held = hold;
+	if (s->mode == IDLE)
+		return;
+	/* An answer under way may have been read too early. */
+	drop_memory(s);
+	s->mode = BEHIND;
+	pump(s);
+}
+
 /* ---- streams ---- */
 
-static void serve_first(struct ns_event_stream *s)
+static void serve_next(struct ns_event_stream *s)
 {
 	drop_memory(s);
 	s->mode = IDLE;
-	if (!s->streams || !s->streams->opened)
+	for (s->served = s->streams; s->served && !s->served->opened;)
+		s->served = s->served->next;
+	if (!s->served)
 		return;
-	s->sent = s->streams->from > s->acked ? s->streams->from : s->acked;
-	RT_LOG_INFO(s->log, "application server hears events", rt_str("consumer", s->streams->consumer));
-	if (s->read_under_way) {
-		s->mode = BEHIND; /* that answer is for another one */
-		return;
-	}
-	read_on(s);
+	s->sent = s->served->from > s->acked ? s->served->from : s->acked;
+	RT_LOG_INFO(s->log, "application server hears events", rt_str("consumer", s->served->consumer));
+	s->mode = BEHIND; /* an answer under way was meant for another one */
+	pump(s);
 }
 
 static void remove_stream(struct stream *st)
 {
 	struct ns_event_stream *s = st->owner;
-	bool was_first = s->streams == st;
 	for (struct stream **at = &s->streams; *at; at = &(*at)->next) {
 		if (*at == st) {
 			*at = st->next;
@@ -228,9 +249,10 @@ static void remove_stream(struct stream *st)
 		}
 	}
 	grpc_call_set_user(st->call, NULL);
+	bool was_served = s->served == st;
 	free(st);
-	if (was_first)
-		serve_first(s);
+	if (was_served)
+		serve_next(s);
 }
 
 static uint64_t position_of(const struct ns_event_stream *s, const Longwave__Ns__V1__Ack *ack)
@@ -241,6 +263,47 @@ static uint64_t position_of(const struct ns_event_stream *s, const Longwave__Ns_
 	return 0;
 }
 
+static void acknowledge(struct ns_event_stream *s, uint64_t seq)
+{
+	if (seq <= s->acked)
+		return;
+	s->acked = seq;
+	ns_store_ack_outbox(s->store, seq);
+	rt_metric_inc(s->n_acked);
+}
+
+/* The peer of an older stream has gone without our hearing of it. */
+static void replace_older(struct stream *st)
+{
+	struct ns_event_stream *s = st->owner;
+	for (struct stream *old = s->streams; old; old = old->next) {
+		if (old == st || !old->opened || !st->consumer[0] || strcmp(old->consumer, st->consumer) != 0)
+			continue;
+		struct grpc_call *c = old->call;
+		RT_LOG_INFO(s->log, "event stream replaced by a newer one", rt_str("consumer", st->consumer));
+		remove_stream(old);
+		grpc_call_finish(c, GRPC_ABORTED, "a newer stream of the same consumer was opened");
+		return;
+	}
+}
+
+static void open_stream(struct stream *st, const Longwave__Ns__V1__Ack *ack, uint64_t seq)
+{
+	struct ns_event_stream *s = st->owner;
+	strncpy(st->consumer, ack->consumer, sizeof(st->consumer) - 1);
+	replace_older(st);
+	if (seq > ns_store_last_seq(s->store)) {
+		RT_LOG_WARN(s->log, "application server names a position that no event has had; all are offered",
+			    rt_str("consumer", st->consumer), rt_u64("seq", seq));
+		seq = 0;
+	}
+	acknowledge(s, seq);
+	st->opened = true;
+	st->from = seq;
+	if (!s->served)
+		serve_next(s);
+}
+
 static void on_ack(struct grpc_call *c, const ProtobufCMessage *msg)
 {
 	struct stream *st = grpc_call_user(c);
@@ -249,20 +312,14 @@ static void on_ack(struct grpc_call *c, const ProtobufCMessage *msg)
 		return;
 	struct ns_event_stream *s = st->owner;
 	uint64_t seq = position_of(s, ack);
-	if (seq > s->acked) {
-		s->acked = seq;
-		ns_store_ack_outbox(s->store, seq);
-		rt_metric_inc(s->n_acked);
-	}
-	if (st->opened) {
-		pump(s);
+	if (!st->opened) {
+		open_stream(st, ack, seq);
 		return;
 	}
-	st->opened = true;
-	st->from = seq;
-	strncpy(st->consumer, ack->consumer, sizeof(st->consumer) - 1);
-	if (s->streams == st)
-		serve_first(s);
+	/* Only what was handed out can be safe with anyone. */
+	if (s->served == st && seq <= s->sent)
+		acknowledge(s, seq);
+	pump(s);
 }
 
 static void on_half_close(struct grpc_call *c)
@@ -276,7 +333,7 @@ static void on_half_close(struct grpc_call *c)
 static void on_writable(struct grpc_call *c)
 {
 	struct stream *st = grpc_call_user(c);
-	if (st && st->owner->streams == st)
+	if (st && st->owner->served == st)
 		pump(st->owner);
 }
 
@@ -308,6 +365,8 @@ void ns_event_stream_handle(struct grpc_call *c, const ProtobufCMessage *req, vo
 
 void ns_event_stream_drain(struct ns_event_stream *s)
 {
+	s->served = NULL;
+	s->mode = IDLE;
 	while (s->streams) {
 		struct grpc_call *c = s->streams->call;
 		struct stream *st = s->streams;
@@ -317,7 +376,6 @@ void ns_event_stream_drain(struct ns_event_stream *s)
 		grpc_call_finish(c, GRPC_UNAVAILABLE, "this replica stops");
 	}
 	drop_memory(s);
-	s->mode = IDLE;
 }
 
 /* The store may have been away when it was asked. */

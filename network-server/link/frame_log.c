@@ -42,6 +42,11 @@ void ns_frame_log_free(struct ns_frame_log *l)
 	free(l);
 }
 
+bool ns_frame_log_is_up(const struct ns_frame_log *l)
+{
+	return !l->redis || redis_is_up(l->redis);
+}
+
 static void device_key(const char *dev_eui, char out[64])
 {
 	snprintf(out, 64, "lw:ns:device:%.16s:frames", dev_eui);
@@ -55,7 +60,7 @@ static void gateway_key(const char *gateway_id, char out[64])
 void ns_frame_log_put(struct ns_frame_log *l, const Longwave__Ns__V1__Frame *frame)
 {
 	char key[64];
-	if (!l->redis || !l->per_device || !redis_is_up(l->redis))
+	if (!l->redis || (!l->per_device && !l->per_gateway) || !redis_is_up(l->redis))
 		return;
 	size_t n = longwave__ns__v1__frame__get_packed_size(frame);
 	lw_buf_reset(&l->buf);
@@ -64,7 +69,7 @@ void ns_frame_log_put(struct ns_frame_log *l, const Longwave__Ns__V1__Frame *fra
 		return;
 	lw_buf_commit(&l->buf, longwave__ns__v1__frame__pack(frame, p));
 	struct redis_field field = {.name = lw_span("f", 1), .value = lw_buf_span(&l->buf)};
-	if (frame->dev_eui[0]) {
+	if (frame->dev_eui[0] && l->per_device) {
 		device_key(frame->dev_eui, key);
 		redis_xadd(l->redis, NULL, NULL, key, l->per_device, 1, &field);
 	}

@@ -2,6 +2,7 @@
  * one per gateway; live readers follow them. May be lost; never holds a key or a payload in the clear. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,8 @@ struct ns_frame_follow;
 /* redis may be NULL: then nothing is kept. per_device and per_gateway: about how many frames; 0: none. */
 struct ns_frame_log *ns_frame_log_new(struct redis *redis, size_t per_device, size_t per_gateway);
 void ns_frame_log_free(struct ns_frame_log *l);
+/* True also when there is no log at all, which following it tells. */
+bool ns_frame_log_is_up(const struct ns_frame_log *l);
 void ns_frame_log_put(struct ns_frame_log *l, const Longwave__Ns__V1__Frame *frame);
 
 /* A frame as stored, with its id; valid during the call. */

@@ -14,8 +14,11 @@
 #include "common/runtime/metrics.h"
 
 #define MAX_PAYLOAD (256u * 1024u)
-#define RETRY_MS 500 /* pause before a reception is offered again */
-#define HEAD 10      /* of a journal record: kind, length of the region's id, time of reception */
+#define RETRY_MIN_MS 500 /* pause before receptions are offered again; doubles until one succeeds */
+#define RETRY_MAX_MS 8000
+#define DONE_MS 50                /* how late a done mark may be in the journal */
+#define JSON_GATEWAYS_MAX 100000u /* remembered; the others get protobuf */
+#define HEAD 10                   /* of a journal record: kind, length of the region's id, time of reception */
 
 /* A message that the flows had no room for. */
 struct deferred {
@@ -32,10 +35,11 @@ struct ns_gw_mqtt {
 	struct lw_map kept;          /* journal position → a copy, until the reception has had its effect */
 	struct deferred *retries;    /* the store was away: offered again */
 	struct rt_timer retry_timer;
+	uint32_t retry_ms;
 	struct deferred *first, *last;
 	bool paused;  /* no room */
 	bool stopped; /* draining */
-	struct rt_tick *tick;
+	struct rt_timer done_timer;
 	struct rt_metric *received, *unknown_topic, *sent, *failed;
 };
 
@@ -49,23 +53,28 @@ struct topic {
 	struct lw_gateway_id gateway;
 };
 
+/* What follows a region's prefix in a topic; NULL when the topic is not under it. */
+static const char *below(const struct ns_region_config *rc, const char *text)
+{
+	size_t n = strlen(rc->topic_prefix);
+	if (strncmp(rc->topic_prefix, text, n) != 0 || (n && text[n] != '/'))
+		return NULL;
+	text += n ? n + 1 : 0;
+	return strncmp(text, "gateway/", 8) == 0 ? text + 8 : NULL;
+}
+
 /* <prefix>/gateway/<16 hex>/event/<kind> */
 static bool parse_topic(const struct ns_gw_mqtt *g, const char *text, struct topic *out)
 {
-	const char *gateway = strstr(text, "gateway/");
-	if (!gateway || (gateway != text && gateway[-1] != '/'))
-		return false;
-	size_t n_prefix = gateway == text ? 0 : (size_t)(gateway - text) - 1;
-	const char *id = gateway + strlen("gateway/");
-	if (strlen(id) < 24 || lw_gateway_id_parse_n(&out->gateway, id, 16) || strncmp(id + 16, "/event/", 7) != 0)
-		return false;
-	out->region = NULL;
-	for (size_t i = 0; i < g->o.n_regions; i++) {
-		const struct ns_region_config *rc = g->o.regions[i];
-		if (strlen(rc->topic_prefix) == n_prefix && strncmp(rc->topic_prefix, text, n_prefix) == 0)
-			out->region = rc;
+	const char *id = NULL;
+	for (size_t i = 0; !id && i < g->o.n_regions; i++) {
+		out->region = g->o.regions[i];
+		id = below(out->region, text);
 	}
-	for (size_t k = 0; out->region && k < sizeof(KINDS) / sizeof(KINDS[0]); k++) {
+	if (!id || strnlen(id, 24) < 24 || lw_gateway_id_parse_n(&out->gateway, id, 16) ||
+	    strncmp(id + 16, "/event/", 7) != 0)
+		return false;
+	for (size_t k = 0; k < sizeof(KINDS) / sizeof(KINDS[0]); k++) {
 		if (strcmp(id + 23, KINDS[k]) == 0) {
 			out->kind = (enum ns_gw_event)k;
 			return true;
@@ -108,7 +117,8 @@ static void offer(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
 	}
 }
 
-/* Frames and acknowledgements must survive this process; statistics come again. */
+/* Frames must survive this process. Acknowledgements need not: what they answer is in memory only, and an item without
+ * one goes again. Statistics come again. */
 static uint64_t journal(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
 {
 	size_t n_id = strlen(m->region->id);
@@ -131,6 +141,22 @@ static uint64_t journal(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
 	return err ? 0 : position;
 }
 
+/* Commands go out in the encoding in which a gateway speaks. */
+static void note_encoding(struct ns_gw_mqtt *g, struct lw_gateway_id gateway, struct lw_span payload)
+{
+	static const char name[] = "gatewayId"; /* a member of every JSON message */
+	uint64_t id = lw_gateway_id_u64(gateway);
+	size_t at = 0;
+	while (at < payload.n && strchr(" \t\r\n", payload.p[at]) && payload.p[at])
+		at++;
+	bool json =
+		at < payload.n && payload.p[at] == '{' && memmem(payload.p, payload.n, name, sizeof(name) - 1) != NULL;
+	if (json && lw_map_count(&g->json_gateways) < JSON_GATEWAYS_MAX)
+		lw_map_put(&g->json_gateways, id, g);
+	else if (!json && lw_map_count(&g->json_gateways))
+		lw_map_remove(&g->json_gateways, id);
+}
+
 static void on_message(void *arg, const struct mqtt_message *msg)
 {
 	struct ns_gw_mqtt *g = arg;
@@ -140,17 +166,12 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 		return;
 	}
 	rt_metric_inc_at(g->received, topic.kind);
-	bool json = memmem(msg->payload.p, msg->payload.n, "gatewayId", 9) != NULL;
-	uint64_t id = lw_gateway_id_u64(topic.gateway);
-	if (json)
-		lw_map_put(&g->json_gateways, id, g);
-	else if (lw_map_count(&g->json_gateways))
-		lw_map_remove(&g->json_gateways, id);
+	note_encoding(g, topic.gateway, msg->payload);
 	struct ns_gw_message m = {.kind = topic.kind,
 				  .region = topic.region,
 				  .payload = msg->payload,
 				  .received_at_ns = rt_loop_now_ns(g->o.loop)};
-	if (m.kind != NS_GW_STATS)
+	if (m.kind == NS_GW_UP)
 		m.journal_position = journal(g, &m);
 	keep(g, &m);
 	offer(g, &m);
@@ -164,10 +185,12 @@ static void before_ack(void *arg)
 		RT_LOG_ERROR(g->o.log, "inbox journal cannot be written", rt_err(err));
 }
 
-/* Done marks of the tick; nothing to write, nothing happens. */
-static void on_tick(void *arg)
+/* Done marks that no reception has taken along. One that is lost costs a repeated reception after a restart, which the
+ * session's counter tells. */
+static void on_done_timer(struct rt_timer *t, void *arg)
 {
 	struct ns_gw_mqtt *g = arg;
+	(void)t;
 	journal_commit(g->journal);
 }
 
@@ -180,11 +203,11 @@ static int on_replay(void *arg, uint64_t position, struct lw_span record)
 		for (size_t i = 0; i < g->o.n_regions; i++)
 			if (strlen(g->o.regions[i]->id) == n_id && !memcmp(g->o.regions[i]->id, record.p + HEAD, n_id))
 				region = g->o.regions[i];
-	if (!region) { /* a region that is no longer served */
+	if (!region || record.p[0] != NS_GW_UP) { /* a region that is no longer served */
 		journal_done(g->journal, position);
 		return 0;
 	}
-	struct ns_gw_message m = {.kind = (enum ns_gw_event)record.p[0],
+	struct ns_gw_message m = {.kind = NS_GW_UP,
 				  .region = region,
 				  .payload = lw_span(record.p + HEAD + n_id, record.n - HEAD - n_id),
 				  .journal_position = position,
@@ -256,6 +279,9 @@ void ns_gw_mqtt_done(struct ns_gw_mqtt *g, uint64_t position)
 		return;
 	journal_done(g->journal, position);
 	free(lw_map_remove(&g->kept, position));
+	g->retry_ms = RETRY_MIN_MS;
+	if (!rt_timer_armed(&g->done_timer))
+		rt_timer_start(&g->done_timer, DONE_MS);
 }
 
 void ns_gw_mqtt_retry(struct ns_gw_mqtt *g, uint64_t position)
@@ -263,10 +289,16 @@ void ns_gw_mqtt_retry(struct ns_gw_mqtt *g, uint64_t position)
 	struct deferred *d = position ? lw_map_remove(&g->kept, position) : NULL;
 	if (!d)
 		return;
+	if (g->stopped) {
+		free(d);
+		return;
+	}
 	d->next = g->retries;
 	g->retries = d;
-	if (!rt_timer_armed(&g->retry_timer))
-		rt_timer_start(&g->retry_timer, RETRY_MS);
+	if (rt_timer_armed(&g->retry_timer))
+		return;
+	rt_timer_start(&g->retry_timer, g->retry_ms);
+	g->retry_ms = g->retry_ms < RETRY_MAX_MS / 2 ? 2 * g->retry_ms : RETRY_MAX_MS;
 }
 
 static void on_retry_timer(struct rt_timer *t, void *arg)
@@ -339,6 +371,8 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	lw_map_init(&g->json_gateways);
 	lw_map_init(&g->kept);
 	rt_timer_init(&g->retry_timer, o->loop, "inbox_retry", on_retry_timer, g);
+	rt_timer_init(&g->done_timer, o->loop, "inbox_done", on_done_timer, g);
+	g->retry_ms = RETRY_MIN_MS;
 	int err = journal_open(&g->journal, &jo, diag);
 	if (err) {
 		free(g);
@@ -353,7 +387,6 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	g->sent = rt_counter(o->metrics, "gateway_commands_total", "Downlink commands handed to the broker");
 	g->failed = rt_counter(o->metrics, "gateway_command_failures_total",
 			       "Downlink commands that the broker did not take");
-	g->tick = rt_loop_on_tick(o->loop, RT_TICK_OUTPUT, "journal", on_tick, g);
 	journal_replay(g->journal, on_replay, g);
 	g->paused = g->first != NULL;
 	err = connect_broker(g, diag);
@@ -367,6 +400,7 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 void ns_gw_mqtt_pause(struct ns_gw_mqtt *g)
 {
 	g->stopped = true;
+	rt_timer_stop(&g->retry_timer); /* the journal has them */
 	mqtt_pause(g->mqtt);
 }
 
@@ -384,9 +418,9 @@ void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
 	if (!g)
 		return;
 	mqtt_free(g->mqtt);
-	rt_tick_remove(g->tick);
 	journal_close(g->journal);
 	rt_timer_stop(&g->retry_timer);
+	rt_timer_stop(&g->done_timer);
 	size_t it = 0;
 	uint64_t position;
 	void *value;

@@ -71,18 +71,28 @@ struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave
 		lw_bmap_put(&s->profiles, lw_span_str(body->id), row);
 	}
 	profile_from_body(body, &row->profile);
+	row->deleted = false;
 	return row;
 }
 
-/* The caller has made sure that no device has it: rows are pointed at by cached devices. */
-void ns_catalog_delete_profile(struct ns_store *s, const char *id)
+/* The row stays: cached devices and answers under way may point at it. */
+bool ns_catalog_delete_profile(struct ns_store *s, const char *id)
 {
-	free(lw_bmap_remove(&s->profiles, lw_span_str(id)));
+	struct ns_profile_row *row = ns_catalog_profile(s, id);
+	if (row)
+		row->deleted = true;
+	return row != NULL;
+}
+
+struct ns_profile_row *ns_catalog_profile(const struct ns_store *s, const char *id)
+{
+	struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(id));
+	return row && !row->deleted ? row : NULL;
 }
 
 const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const char *id)
 {
-	struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(id));
+	struct ns_profile_row *row = ns_catalog_profile(s, id);
 	return row ? &row->profile : NULL;
 }
 
@@ -188,7 +198,9 @@ void ns_catalog_flush_seen(struct ns_store *s)
 		}
 		sql_put_i64(p, ns_i64(key));
 		sql_put_i64(p, row->gateway.last_seen_ns / LW_NS_PER_US);
-		if (row->body_dirty) {
+		/* While an Apply is under way the body here is older than what it writes. */
+		bool body = row->body_dirty && !s->n_applying;
+		if (body) {
 			size_t n = longwave__ns__v1__gateway__get_packed_size(row->body);
 			uint8_t *bytes = lw_xmalloc(n ? n : 1);
 			longwave__ns__v1__gateway__pack(row->body, bytes);
@@ -197,7 +209,8 @@ void ns_catalog_flush_seen(struct ns_store *s)
 		} else {
 			sql_put_null(p);
 		}
-		row->dirty = row->body_dirty = false;
+		row->body_dirty = row->body_dirty && !body;
+		row->dirty = row->body_dirty;
 	}
 	if (tx)
 		sql_tx_commit(tx, NULL, NULL);
@@ -214,8 +227,7 @@ static void on_gateways(void *arg, const struct sql_outcome *outcome, const stru
 		ns_catalog_put_gateway(s, g, sql_i64(r, i, 1) * LW_NS_PER_US);
 		longwave__ns__v1__gateway__free_unpacked(g, NULL);
 	}
-	s->ready = outcome->err == 0;
-	s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+	ns_store_loaded(s, outcome);
 }
 
 static void on_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
@@ -230,7 +242,7 @@ static void on_profiles(void *arg, const struct sql_outcome *outcome, const stru
 		longwave__ns__v1__device_profile__free_unpacked(p, NULL);
 	}
 	if (outcome->err)
-		s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+		ns_store_loaded(s, outcome);
 	else
 		sql_query_send(sql_query_new(s->db, &LOAD_GATEWAYS), on_gateways, s);
 }

@@ -101,16 +101,19 @@ static void refresh_cache(struct flight *f, size_t i)
 	struct ns_store *s = f->s;
 	const struct ns_change *c = f->v[i];
 	struct ns_cached *entry = lw_map_find(&s->devices, lw_dev_eui_u64(c->dev_eui));
-	if (!entry) {
-		s->generation++;
-		if (c->op == NS_SESSION_PUT)
-			ns_cache_forget_addr(s, c->session->devaddr);
-		return;
-	}
 	bool put = c->op == NS_SESSION_PUT;
 	struct lw_devaddr addr = put ? c->session->devaddr : (struct lw_devaddr){0};
-	if (!put || !entry->has_session || !lw_devaddr_eq(entry->devaddr, addr))
-		s->generation++;
+	ns_cache_note(s, c->dev_eui);
+	if (put && (!entry || !entry->has_session || !lw_devaddr_eq(entry->devaddr, addr)))
+		ns_cache_note_addr(s, addr);
+	if (!entry) {
+		if (put)
+			ns_cache_forget_addr(s, addr);
+		return;
+	}
+	/* Read again after this commit was made: then it is newer than the commit itself. */
+	if (entry->version > c->version + 1)
+		return;
 	ns_cache_set_session(s, entry, c->version + 1, addr, put ? lw_buf_span(&f->blobs[i]) : lw_span(NULL, 0));
 }
 
@@ -122,8 +125,13 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 	for (size_t i = 0; i < f->n; i++) {
 		struct ns_change *c = f->v[i];
 		c->err = outcome->err ? LW_EUNAVAILABLE : 0;
-		if (outcome->err && f->writer[i] && outcome->unknown)
+		if (outcome->err && f->writer[i] && outcome->unknown) {
 			ns_cache_drop(s, c->dev_eui);
+			if (c->op == NS_SESSION_PUT) {
+				ns_cache_note_addr(s, c->session->devaddr);
+				ns_cache_forget_addr(s, c->session->devaddr);
+			}
+		}
 		if (outcome->err || !f->writer[i])
 			continue;
 		if (f->written[i]) {
@@ -134,6 +142,8 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 			ns_cache_drop(s, c->dev_eui);
 		}
 	}
+	if (outcome->err && outcome->unknown && outcome->err != LW_ECANCELLED && f->n_events)
+		ns_outbox_fence(s, f->events[0].seq);
 	if (!outcome->err && f->n_events) {
 		struct ns_stored_event *v = lw_xcalloc(f->n_events, sizeof(*v));
 		size_t n = 0;

@@ -57,6 +57,16 @@ static void link_addr(struct ns_store *s, struct ns_cached *c)
 	lw_map_put(&s->by_addr, c->devaddr.v, c);
 }
 
+void ns_cached_free(struct ns_cached *c)
+{
+	if (!c)
+		return;
+	if (c->blob)
+		lw_wipe(c->blob, c->blob_len);
+	free(c->blob);
+	free(c);
+}
+
 static void forget(struct ns_store *s, struct ns_cached *c)
 {
 	/* The chain would not be complete without it. */
@@ -64,10 +74,7 @@ static void forget(struct ns_store *s, struct ns_cached *c)
 		ns_cache_forget_addr(s, c->devaddr);
 	unlink_age(s, c);
 	lw_map_remove(&s->devices, lw_dev_eui_u64(c->dev_eui));
-	if (c->blob)
-		lw_wipe(c->blob, c->blob_len);
-	free(c->blob);
-	free(c);
+	ns_cached_free(c);
 }
 
 void ns_cache_forget_addr(struct ns_store *s, struct lw_devaddr devaddr)
@@ -83,9 +90,76 @@ void ns_cache_forget_addr(struct ns_store *s, struct lw_devaddr devaddr)
 void ns_cache_drop(struct ns_store *s, struct lw_dev_eui dev_eui)
 {
 	struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(dev_eui));
-	s->generation++;
+	ns_cache_note(s, dev_eui);
 	if (c)
 		forget(s, c);
+}
+
+/* ---- what changes while the database is asked ---- */
+
+#define CHANGED_MAX 100000
+
+static void note(struct ns_store *s, struct lw_map *map, uint64_t key)
+{
+	if (!s->n_asking)
+		return;
+	s->generation++;
+	if (lw_map_count(map) >= CHANGED_MAX) {
+		lw_map_clear(map);
+		s->floor = s->generation;
+		return;
+	}
+	lw_map_put(map, key, (void *)(uintptr_t)s->generation); /* a number, not a place */
+}
+
+static bool changed_since(const struct ns_store *s, const struct lw_map *map, uint64_t key, uint64_t generation)
+{
+	return s->floor > generation || (uintptr_t)lw_map_find(map, key) > generation;
+}
+
+void ns_cache_note(struct ns_store *s, struct lw_dev_eui dev_eui)
+{
+	note(s, &s->changed, lw_dev_eui_u64(dev_eui));
+}
+
+void ns_cache_note_addr(struct ns_store *s, struct lw_devaddr devaddr)
+{
+	note(s, &s->changed_addr, devaddr.v);
+}
+
+bool ns_cache_changed_since(const struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t generation)
+{
+	return changed_since(s, &s->changed, lw_dev_eui_u64(dev_eui), generation);
+}
+
+bool ns_cache_addr_changed_since(const struct ns_store *s, struct lw_devaddr devaddr, uint64_t generation)
+{
+	return changed_since(s, &s->changed_addr, devaddr.v, generation);
+}
+
+uint64_t ns_cache_ask(struct ns_store *s)
+{
+	s->n_asking++;
+	return s->generation;
+}
+
+void ns_cache_answered(struct ns_store *s)
+{
+	if (--s->n_asking)
+		return;
+	lw_map_clear(&s->changed);
+	lw_map_clear(&s->changed_addr);
+}
+
+static void set_blob(struct ns_cached *c, struct lw_span blob)
+{
+	uint8_t *p = blob.p ? lw_xmemdup(blob.p, blob.n) : NULL;
+	if (c->blob)
+		lw_wipe(c->blob, c->blob_len);
+	free(c->blob);
+	c->blob = p;
+	c->blob_len = p ? (uint32_t)blob.n : 0;
+	c->has_session = p != NULL;
 }
 
 void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t version, struct lw_devaddr devaddr,
@@ -94,48 +168,67 @@ void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t vers
 	bool moves = c->has_session != (blob.p != NULL) || !lw_devaddr_eq(c->devaddr, devaddr);
 	if (moves)
 		unlink_addr(s, c);
-	if (c->blob && blob.n > c->blob_len) {
-		lw_wipe(c->blob, c->blob_len);
-		free(c->blob);
-		c->blob = NULL;
-	}
-	if (blob.p && !c->blob)
-		c->blob = lw_xmalloc(blob.n ? blob.n : 1);
-	if (blob.p)
+	/* The usual case: a session of the same length. */
+	if (c->has_session && blob.p && blob.n == c->blob_len)
 		memcpy(c->blob, blob.p, blob.n);
-	c->blob_len = (uint32_t)blob.n;
-	c->has_session = blob.p != NULL;
+	else
+		set_blob(c, blob);
 	c->version = version;
 	c->devaddr = devaddr;
 	if (moves)
 		link_addr(s, c);
 }
 
-struct ns_cached *ns_cache_put(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,
-			       struct lw_devaddr devaddr, struct lw_span blob)
+struct ns_cached *ns_cached_new(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,
+				struct lw_devaddr devaddr, struct lw_span blob)
 {
 	struct lw_dev_eui eui;
+	/* A deleted profile has no devices, but a row may have been read before. */
 	struct ns_profile_row *profile = lw_bmap_find(&s->profiles, lw_span_str(body->device_profile_id));
 	if (!profile || lw_dev_eui_parse(&eui, body->dev_eui))
 		return NULL;
-	struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(eui));
-	if (!c) {
-		if (lw_map_count(&s->devices) >= s->o.max_cached && s->oldest)
-			forget(s, s->oldest);
-		c = lw_xcalloc(1, sizeof(*c));
-		c->dev_eui = eui;
-		lw_map_put(&s->devices, lw_dev_eui_u64(eui), c);
-		link_newest(s, c);
-	}
+	struct ns_cached *c = lw_xcalloc(1, sizeof(*c));
+	c->dev_eui = eui;
 	c->profile = profile;
 	c->is_disabled = body->is_disabled;
 	c->skip_f_cnt_check = body->skip_fcnt_check;
+	c->may_have_queue = true;
+	c->queue_stamp = ++s->queue_stamp;
 	if (lw_join_eui_parse(&c->join_eui, body->join_eui))
 		memset(&c->join_eui, 0, sizeof(c->join_eui));
 	if (lw_uuid_parse(&c->tenant_id, body->tenant_id))
 		memset(&c->tenant_id, 0, sizeof(c->tenant_id));
-	ns_cache_set_session(s, c, version, devaddr, blob);
+	set_blob(c, blob);
+	c->version = version;
+	c->devaddr = devaddr;
 	return c;
+}
+
+void ns_cache_insert(struct ns_store *s, struct ns_cached *c)
+{
+	struct ns_cached *old = lw_map_find(&s->devices, lw_dev_eui_u64(c->dev_eui));
+	if (old)
+		forget(s, old);
+	while (s->oldest && lw_map_count(&s->devices) >= s->o.max_cached)
+		forget(s, s->oldest);
+	lw_map_put(&s->devices, lw_dev_eui_u64(c->dev_eui), c);
+	link_newest(s, c);
+	link_addr(s, c);
+}
+
+void ns_cache_enqueued(struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t version)
+{
+	struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(dev_eui));
+	ns_cache_note(s, dev_eui);
+	if (!c)
+		return;
+	if (version != c->version + 1) { /* someone else wrote too */
+		forget(s, c);
+		return;
+	}
+	c->version = version;
+	c->may_have_queue = true;
+	c->queue_stamp = ++s->queue_stamp;
 }
 
 struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *arena)
@@ -150,6 +243,7 @@ struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *aren
 	d->skip_f_cnt_check = c->skip_f_cnt_check;
 	d->profile = c->profile->profile;
 	d->version = c->version;
+	d->may_have_queue = c->may_have_queue;
 	d->has_session = c->has_session && ns_session_decode(lw_span(c->blob, c->blob_len), &d->session) == 0;
 	return d;
 }
@@ -160,4 +254,6 @@ void ns_cache_deinit(struct ns_store *s)
 		forget(s, s->oldest);
 	lw_map_deinit(&s->devices);
 	lw_map_deinit(&s->by_addr);
+	lw_map_deinit(&s->changed);
+	lw_map_deinit(&s->changed_addr);
 }

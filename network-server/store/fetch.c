@@ -4,19 +4,21 @@
 #include "common/base/xmalloc.h"
 #include "network-server/store/store_impl.h"
 
+#define COLUMNS                                                                                                        \
+	"d.dev_addr, d.body, d.version, d.state, EXISTS (SELECT 1 FROM queue_item AS q WHERE q.dev_eui = d.dev_eui)"
+
 static const struct sql_stmt BY_ADDR = {
 	.name = "devices_by_addr",
-	.text = "SELECT d.dev_addr, d.body, d.version, d.state FROM {batch} JOIN device AS d ON d.dev_addr = "
-		"b.dev_addr",
+	.text = "SELECT " COLUMNS " FROM {batch} JOIN device AS d ON d.dev_addr = b.dev_addr",
 	.batch = "dev_addr:l",
-	.cols = "lyly",
+	.cols = "lylyb",
 };
 
 static const struct sql_stmt BY_EUI = {
 	.name = "devices_by_eui",
-	.text = "SELECT d.dev_addr, d.body, d.version, d.state FROM {batch} JOIN device AS d ON d.dev_eui = b.dev_eui",
+	.text = "SELECT " COLUMNS " FROM {batch} JOIN device AS d ON d.dev_eui = b.dev_eui",
 	.batch = "dev_eui:l",
-	.cols = "lyly",
+	.cols = "lylyb",
 };
 
 struct flight {
@@ -67,29 +69,74 @@ static bool from_memory(struct ns_store *s, struct ns_fetch *req)
 	return true;
 }
 
-static struct ns_cached *take_row(struct ns_store *s, const struct sql_result *r, size_t row)
+/* One row of an answer. */
+struct row {
+	struct ns_cached *c; /* the row, or what memory knows better; NULL: cannot be used */
+	bool is_ours;        /* not in the cache */
+	struct lw_dev_eui dev_eui;
+	uint32_t addr; /* as the database has it */
+	bool has_addr;
+};
+
+static void read_row(struct ns_store *s, const struct sql_result *r, size_t i, struct row *out)
 {
-	struct lw_span packed = sql_span(r, row, 1);
+	struct lw_span packed = sql_span(r, i, 1);
 	Longwave__Ns__V1__Device *body = longwave__ns__v1__device__unpack(NULL, packed.n, packed.p);
-	struct lw_dev_eui eui;
+	bool none = sql_is_null(r, i, 3) || sql_is_null(r, i, 0);
+	*out = (struct row){.addr = (uint32_t)sql_i64(r, i, 0), .has_addr = !sql_is_null(r, i, 0)};
 	if (!body)
-		return NULL;
-	struct ns_cached *c =
-		lw_dev_eui_parse(&eui, body->dev_eui) ? NULL : lw_map_find(&s->devices, lw_dev_eui_u64(eui));
-	uint64_t version = (uint64_t)sql_i64(r, row, 2);
-	/* A commit that came back meanwhile knows better. */
-	if (!c || c->version < version) {
-		struct lw_devaddr addr = {(uint32_t)sql_i64(r, row, 0)};
-		bool none = sql_is_null(r, row, 3) || sql_is_null(r, row, 0);
-		c = ns_cache_put(s, body, version, addr, none ? lw_span(NULL, 0) : sql_span(r, row, 3));
-	}
+		return;
+	struct ns_cached *row = ns_cached_new(s, body, (uint64_t)sql_i64(r, i, 2), (struct lw_devaddr){out->addr},
+					      none ? lw_span(NULL, 0) : sql_span(r, i, 3));
 	longwave__ns__v1__device__free_unpacked(body, NULL);
-	return c;
+	if (!row)
+		return;
+	row->may_have_queue = sql_bool(r, i, 4);
+	struct ns_cached *known = lw_map_find(&s->devices, lw_dev_eui_u64(row->dev_eui));
+	out->dev_eui = row->dev_eui;
+	out->is_ours = !known || known->version < row->version;
+	out->c = out->is_ours ? row : known; /* a commit that came back meanwhile knows better */
+	if (!out->is_ours)
+		ns_cached_free(row);
 }
 
-/* Makes the chain of an address complete, if nothing moved while the database was asked. */
-static void complete_chain(struct ns_store *s, struct lw_devaddr addr, const struct sql_result *r)
+static bool answers(const struct ns_fetch *req, const struct ns_cached *c)
 {
+	if (!c)
+		return false;
+	return req->by_devaddr ? c->has_session && lw_devaddr_eq(c->devaddr, req->devaddr)
+			       : lw_dev_eui_eq(c->dev_eui, req->dev_eui);
+}
+
+static void answer(struct ns_fetch *req, const struct row *rows, size_t n)
+{
+	size_t hits = 0;
+	req->err = 0;
+	req->n = 0;
+	for (size_t i = 0; i < n; i++)
+		hits += answers(req, rows[i].c);
+	req->devices = hits ? LW_ARENA_ARRAY(req->arena, struct ns_device *, hits) : NULL;
+	for (size_t i = 0; hits && i < n; i++) {
+		if (answers(req, rows[i].c) && (!req->devices || !add(req, rows[i].c, hits))) {
+			req->err = LW_ENOMEM;
+			req->n = 0;
+			return;
+		}
+	}
+}
+
+/* Makes the chain of an address complete, if nobody got the address while the database was asked and everyone who has
+ * it found room in the cache. */
+static void complete_chain(struct ns_store *s, struct lw_devaddr addr, const struct row *rows, size_t n,
+			   uint64_t generation)
+{
+	struct ns_cached *head = &s->none;
+	if (ns_cache_addr_changed_since(s, addr, generation))
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].has_addr && rows[i].addr == addr.v &&
+		    (!rows[i].c || !lw_map_find(&s->devices, lw_dev_eui_u64(rows[i].dev_eui))))
+			return;
 	ns_cache_forget_addr(s, addr);
 	if (lw_map_count(&s->by_addr) > 2 * s->o.max_cached) {
 		size_t it = 0;
@@ -103,19 +150,11 @@ static void complete_chain(struct ns_store *s, struct lw_devaddr addr, const str
 		}
 		lw_map_clear(&s->by_addr);
 	}
-	struct ns_cached *head = &s->none;
-	for (size_t i = 0; i < sql_rows(r); i++) {
-		if (sql_i64(r, i, 0) != (int64_t)addr.v)
-			continue;
-		struct lw_span packed = sql_span(r, i, 1);
-		Longwave__Ns__V1__Device *body = longwave__ns__v1__device__unpack(NULL, packed.n, packed.p);
-		struct lw_dev_eui eui;
-		struct ns_cached *c = NULL;
-		if (body && lw_dev_eui_parse(&eui, body->dev_eui) == 0)
-			c = lw_map_find(&s->devices, lw_dev_eui_u64(eui));
-		if (body)
-			longwave__ns__v1__device__free_unpacked(body, NULL);
-		if (!c || !c->has_session || c->devaddr.v != addr.v)
+	for (size_t i = 0; i < n; i++) {
+		struct ns_cached *c = rows[i].has_addr && rows[i].addr == addr.v
+					      ? lw_map_find(&s->devices, lw_dev_eui_u64(rows[i].dev_eui))
+					      : NULL;
+		if (!c || !c->has_session || !lw_devaddr_eq(c->devaddr, addr))
 			continue;
 		c->next_addr = head == &s->none ? NULL : head;
 		head = c;
@@ -123,45 +162,37 @@ static void complete_chain(struct ns_store *s, struct lw_devaddr addr, const str
 	lw_map_put(&s->by_addr, addr.v, head);
 }
 
-static void answer_by_addr(struct ns_store *s, struct ns_fetch *req, struct ns_cached **rows, size_t n)
-{
-	req->devices = n ? LW_ARENA_ARRAY(req->arena, struct ns_device *, n) : NULL;
-	for (size_t i = 0; i < n; i++) {
-		struct ns_cached *c = rows[i];
-		if (c && c->has_session && c->devaddr.v == req->devaddr.v && req->devices && !add(req, c, n))
-			req->err = LW_ENOMEM;
-	}
-	(void)s;
-}
-
+/* Answers first, from the rows themselves: what the cache keeps of them is its own affair. */
 static void on_rows(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct flight *f = arg;
 	struct ns_store *s = f->s;
 	size_t n = r ? sql_rows(r) : 0;
-	struct ns_cached **rows = lw_xcalloc(n ? n : 1, sizeof(*rows));
-	/* Eviction must not take a row of this very answer. */
-	bool room = lw_map_count(&s->devices) + n < s->o.max_cached;
-	uint64_t generation = s->generation;
+	struct row *rows = lw_xcalloc(n ? n : 1, sizeof(*rows));
 	for (size_t i = 0; i < n; i++)
-		rows[i] = take_row(s, r, i);
+		read_row(s, r, i, &rows[i]);
 	for (size_t i = 0; i < f->n; i++) {
-		struct ns_fetch *req = f->v[i];
-		req->err = outcome->err ? LW_EUNAVAILABLE : 0;
 		if (outcome->err) {
-			req->n = 0;
-		} else if (!req->by_devaddr) {
-			if (!from_memory(s, req))
-				req->n = 0;
+			f->v[i]->err = LW_EUNAVAILABLE;
+			f->v[i]->n = 0;
 		} else {
-			if (room && f->generation == generation && !lw_map_find(&s->by_addr, req->devaddr.v))
-				complete_chain(s, req->devaddr, r);
-			if (!from_memory(s, req) && room)
-				answer_by_addr(s, req, rows, n);
-			else if (!room && !lw_map_find(&s->by_addr, req->devaddr.v))
-				req->err = n ? LW_EUNAVAILABLE : 0;
+			answer(f->v[i], rows, n);
 		}
 	}
+	for (size_t i = 0; i < n; i++) {
+		if (!rows[i].is_ours)
+			continue;
+		struct ns_cached *known = lw_map_find(&s->devices, lw_dev_eui_u64(rows[i].dev_eui));
+		if (ns_cache_changed_since(s, rows[i].dev_eui, f->generation) ||
+		    (known && known->version >= rows[i].c->version))
+			ns_cached_free(rows[i].c);
+		else
+			ns_cache_insert(s, rows[i].c);
+	}
+	for (size_t i = 0; !outcome->err && i < f->n; i++)
+		if (f->v[i]->by_devaddr && !lw_map_find(&s->by_addr, f->v[i]->devaddr.v))
+			complete_chain(s, f->v[i]->devaddr, rows, n, f->generation);
+	ns_cache_answered(s);
 	free(rows);
 	for (size_t i = 0; i < f->n; i++)
 		f->v[i]->done(f->v[i]);
@@ -175,7 +206,7 @@ static void ask(struct ns_store *s, const struct sql_stmt *stmt, struct ns_fetch
 	struct sql_params *p = sql_query_params(q);
 	struct lw_map asked; /* each key once */
 	f->s = s;
-	f->generation = s->generation;
+	f->generation = ns_cache_ask(s);
 	f->n = n;
 	lw_map_init(&asked);
 	for (size_t i = 0; i < n; i++) {

@@ -30,17 +30,23 @@ static const struct sql_stmt PUT_PROFILE = {
 static const struct sql_stmt DELETE_PROFILE = {
 	.name = "delete_profile",
 	.text = "DELETE FROM device_profile WHERE id IN (SELECT b.id FROM {batch})"
-		" AND NOT EXISTS (SELECT 1 FROM device AS d WHERE d.device_profile_id = device_profile.id)",
+		" AND NOT EXISTS (SELECT 1 FROM device AS d WHERE d.device_profile_id = device_profile.id)"
+		" RETURNING id",
 	.batch = "id:t",
+	.cols = "t",
 };
 
+/* The version of a new row is drawn, so that a commit meant for an earlier device of this EUI does not fit; that of a
+ * known one rises, so that what is under way sees the change. */
 static const struct sql_stmt PUT_DEVICE = {
 	.name = "put_device",
 	.text = "INSERT INTO device (dev_eui, device_profile_id, body, version, writer)"
-		" SELECT b.dev_eui, b.device_profile_id, b.body, 0, 0 FROM {batch} WHERE true"
-		" ON CONFLICT (dev_eui) DO UPDATE SET device_profile_id = excluded.device_profile_id, body = "
-		"excluded.body",
-	.batch = "dev_eui:l device_profile_id:t body:y",
+		" SELECT b.dev_eui, b.device_profile_id, b.body, b.version, 0 FROM {batch}"
+		" WHERE EXISTS (SELECT 1 FROM device_profile AS p WHERE p.id = b.device_profile_id)"
+		" ON CONFLICT (dev_eui) DO UPDATE SET device_profile_id = excluded.device_profile_id,"
+		" body = excluded.body, version = device.version + 1 RETURNING dev_eui",
+	.batch = "dev_eui:l device_profile_id:t body:y version:l",
+	.cols = "l",
 };
 
 static const struct sql_stmt DELETE_DEVICE = {
@@ -60,15 +66,24 @@ struct applying {
 	const Longwave__Ns__V1__ApplyRequest *req;
 	ns_apply_fn *done;
 	void *arg;
-	char **errors;
+	const char **errors;
 	struct lw_bmap new_profiles; /* put earlier in the same request */
+	struct lw_map put_devices;
+	struct lw_bmap deleted_profiles;
 };
+
+/* Only the usual form: ids are compared as text. */
+static bool is_uuid(const char *text)
+{
+	struct lw_uuid id;
+	char canonical[LW_UUID_TEXT];
+	return lw_uuid_parse(&id, text) == 0 && strcmp(lw_uuid_print(id, canonical), text) == 0;
+}
 
 static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
 {
 	struct lw_gateway_id gw;
 	struct lw_dev_eui eui;
-	struct lw_uuid id;
 	switch (c->change_case) {
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
 		return lw_gateway_id_parse(&gw, c->put_gateway->gateway_id)
@@ -77,20 +92,20 @@ static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
 		return lw_gateway_id_parse(&gw, c->delete_gateway) ? "gateway_id is not an EUI of 16 hex digits" : "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
-		if (lw_uuid_parse(&id, c->put_device_profile->id))
+		if (!is_uuid(c->put_device_profile->id))
 			return "device profile id is not a UUID";
 		if (!lw_region_by_id((enum lw_region_id)c->put_device_profile->region))
 			return "region is not known to this network-server";
 		lw_bmap_put(&a->new_profiles, lw_span_str(c->put_device_profile->id), a);
 		return "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
-		return lw_uuid_parse(&id, c->delete_device_profile) ? "device profile id is not a UUID" : "";
+		return is_uuid(c->delete_device_profile) ? "" : "device profile id is not a UUID";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE: {
 		const Longwave__Ns__V1__Device *d = c->put_device;
 		struct lw_span profile = lw_span_str(d->device_profile_id);
 		if (lw_dev_eui_parse(&eui, d->dev_eui))
 			return "dev_eui is not an EUI of 16 hex digits";
-		if (!lw_bmap_find(&a->s->profiles, profile) && !lw_bmap_find(&a->new_profiles, profile))
+		if (!ns_catalog_profile(a->s, d->device_profile_id) && !lw_bmap_find(&a->new_profiles, profile))
 			return "device profile is unknown";
 		return "";
 	}
@@ -127,9 +142,10 @@ static uint64_t gateway_id(const char *text)
 
 /* Consecutive changes of one kind share a statement, as long as no row comes twice. */
 struct run {
+	struct applying *a;
 	struct sql_tx *tx;
 	int kind;
-	struct sql_params *p, *p2;
+	struct sql_params *p;
 	struct lw_bmap keys;
 };
 
@@ -144,43 +160,72 @@ static bool continues(struct run *r, int kind, const char *key)
 	return same;
 }
 
+/* One spelling of an EUI. */
+static const char *key_of(uint64_t eui, char out[24])
+{
+	snprintf(out, 24, "%016llx", (unsigned long long)eui);
+	return out;
+}
+
+static void on_put_devices(void *arg, const struct sql_result *r)
+{
+	struct applying *a = arg;
+	for (size_t i = 0; i < sql_rows(r); i++)
+		lw_map_put(&a->put_devices, (uint64_t)sql_i64(r, i, 0), a);
+}
+
+static void on_deleted_profiles(void *arg, const struct sql_result *r)
+{
+	struct applying *a = arg;
+	for (size_t i = 0; i < sql_rows(r); i++)
+		lw_bmap_put(&a->deleted_profiles, lw_span_str(sql_text(r, i, 0)), a);
+}
+
 static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 {
+	int kind = (int)c->change_case;
+	char key[24];
+	uint64_t eui;
 	switch (c->change_case) {
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
-		if (!continues(r, (int)c->change_case, c->put_gateway->gateway_id))
+		eui = gateway_id(c->put_gateway->gateway_id);
+		if (!continues(r, kind, key_of(eui, key)))
 			r->p = sql_tx_add(r->tx, &PUT_GATEWAY, NULL, NULL);
-		sql_put_i64(r->p, ns_i64(gateway_id(c->put_gateway->gateway_id)));
+		sql_put_i64(r->p, ns_i64(eui));
 		put_message(r->p, &c->put_gateway->base);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
-		if (!continues(r, (int)c->change_case, c->delete_gateway))
+		eui = gateway_id(c->delete_gateway);
+		if (!continues(r, kind, key_of(eui, key)))
 			r->p = sql_tx_add(r->tx, &DELETE_GATEWAY, NULL, NULL);
-		sql_put_i64(r->p, ns_i64(gateway_id(c->delete_gateway)));
+		sql_put_i64(r->p, ns_i64(eui));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
-		if (!continues(r, (int)c->change_case, c->put_device_profile->id))
+		if (!continues(r, kind, c->put_device_profile->id))
 			r->p = sql_tx_add(r->tx, &PUT_PROFILE, NULL, NULL);
 		sql_put_text(r->p, c->put_device_profile->id);
 		put_message(r->p, &c->put_device_profile->base);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
-		if (!continues(r, (int)c->change_case, c->delete_device_profile))
-			r->p = sql_tx_add(r->tx, &DELETE_PROFILE, NULL, NULL);
+		if (!continues(r, kind, c->delete_device_profile))
+			r->p = sql_tx_add(r->tx, &DELETE_PROFILE, on_deleted_profiles, r->a);
 		sql_put_text(r->p, c->delete_device_profile);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
-		if (!continues(r, (int)c->change_case, c->put_device->dev_eui))
-			r->p = sql_tx_add(r->tx, &PUT_DEVICE, NULL, NULL);
-		sql_put_i64(r->p, ns_i64(dev_eui(c->put_device->dev_eui)));
+		eui = dev_eui(c->put_device->dev_eui);
+		if (!continues(r, kind, key_of(eui, key)))
+			r->p = sql_tx_add(r->tx, &PUT_DEVICE, on_put_devices, r->a);
+		sql_put_i64(r->p, ns_i64(eui));
 		sql_put_text(r->p, c->put_device->device_profile_id);
 		put_message(r->p, &c->put_device->base);
+		sql_put_i64(r->p, ns_i64((lw_rng_u64(r->a->s->o.rng) >> 16) | 1));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
 		/* Two statements a run would interleave their parameters: each deletion has its own pair. */
 		continues(r, -1, "");
-		sql_put_i64(sql_tx_add(r->tx, &DELETE_ITEMS, NULL, NULL), ns_i64(dev_eui(c->delete_device)));
-		sql_put_i64(sql_tx_add(r->tx, &DELETE_DEVICE, NULL, NULL), ns_i64(dev_eui(c->delete_device)));
+		eui = dev_eui(c->delete_device);
+		sql_put_i64(sql_tx_add(r->tx, &DELETE_ITEMS, NULL, NULL), ns_i64(eui));
+		sql_put_i64(sql_tx_add(r->tx, &DELETE_DEVICE, NULL, NULL), ns_i64(eui));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
@@ -188,23 +233,17 @@ static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 	}
 }
 
-/* A device in the cache keeps its session; one that is not there is read when a frame asks. */
-static void device_changed(struct ns_store *s, const Longwave__Ns__V1__Device *d)
+static void drop(struct ns_store *s, const char *text)
 {
-	struct ns_cached *c = lw_map_find(&s->devices, dev_eui(d->dev_eui));
-	s->generation++;
-	if (!c)
-		return;
-	uint8_t *copy = c->has_session ? lw_xmemdup(c->blob, c->blob_len) : NULL;
-	size_t n = c->blob_len;
-	ns_cache_put(s, d, c->version, c->devaddr, lw_span(copy, copy ? n : 0));
-	if (copy)
-		lw_wipe(copy, n);
-	free(copy);
+	struct lw_dev_eui eui;
+	if (lw_dev_eui_parse(&eui, text) == 0)
+		ns_cache_drop(s, eui); /* read again when a frame asks */
 }
 
-static void refresh(struct ns_store *s, const Longwave__Ns__V1__Change *c)
+/* Memory follows what was committed. Returns "" or why the change had no effect. */
+static const char *refresh(struct applying *a, const Longwave__Ns__V1__Change *c)
 {
+	struct ns_store *s = a->s;
 	struct lw_gateway_id gw;
 	switch (c->change_case) {
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY:
@@ -217,31 +256,38 @@ static void refresh(struct ns_store *s, const Longwave__Ns__V1__Change *c)
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
 		ns_catalog_put_profile(s, c->put_device_profile);
 		break;
-	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
-		device_changed(s, c->put_device);
-		break;
-	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE: {
-		struct lw_dev_eui eui;
-		if (lw_dev_eui_parse(&eui, c->delete_device) == 0)
-			ns_cache_drop(s, eui);
-		break;
-	}
-	/* A profile's row stays in memory until the end of the process: cached devices may point at it. */
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
+		if (lw_bmap_find(&a->deleted_profiles, lw_span_str(c->delete_device_profile)))
+			ns_catalog_delete_profile(s, c->delete_device_profile);
+		else if (ns_catalog_profile(s, c->delete_device_profile))
+			return "the device profile is in use";
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
+		if (!lw_map_find(&a->put_devices, dev_eui(c->put_device->dev_eui)))
+			return "device profile is unknown";
+		drop(s, c->put_device->dev_eui);
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
+		drop(s, c->delete_device);
+		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
 		break;
 	}
+	return "";
 }
 
 static void on_applied(void *arg, const struct sql_outcome *outcome)
 {
 	struct applying *a = arg;
+	a->s->n_applying--;
 	for (size_t i = 0; !outcome->err && i < a->req->n_changes; i++)
 		if (!a->errors[i][0])
-			refresh(a->s, a->req->changes[i]);
+			a->errors[i] = refresh(a, a->req->changes[i]);
 	a->done(a->arg, outcome->err, a->errors, a->req->n_changes);
 	lw_bmap_deinit(&a->new_profiles);
+	lw_map_deinit(&a->put_devices);
+	lw_bmap_deinit(&a->deleted_profiles);
 	free(a->errors);
 	free(a);
 }
@@ -249,20 +295,19 @@ static void on_applied(void *arg, const struct sql_outcome *outcome)
 void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *req, ns_apply_fn *done, void *arg)
 {
 	struct applying *a = lw_xcalloc(1, sizeof(*a));
-	struct run run = {.tx = sql_tx_new(s->db), .kind = -2};
+	struct run run = {.a = a, .tx = sql_tx_new(s->db), .kind = -2};
 	*a = (struct applying){.s = s, .req = req, .done = done, .arg = arg};
 	a->errors = lw_xcalloc(req->n_changes ? req->n_changes : 1, sizeof(*a->errors));
 	lw_bmap_init(&a->new_profiles);
+	lw_map_init(&a->put_devices);
+	lw_bmap_init(&a->deleted_profiles);
 	lw_bmap_init(&run.keys);
 	for (size_t i = 0; i < req->n_changes; i++) {
-		union {
-			const char *in;
-			char *out;
-		} text = {.in = check(a, req->changes[i])};
-		a->errors[i] = text.out;
+		a->errors[i] = check(a, req->changes[i]);
 		if (!a->errors[i][0])
 			add(&run, req->changes[i]);
 	}
 	lw_bmap_deinit(&run.keys);
+	s->n_applying++;
 	sql_tx_commit(run.tx, on_applied, a);
 }

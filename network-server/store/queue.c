@@ -31,8 +31,18 @@ static const struct sql_stmt LIST = {
 static const struct sql_stmt INSERT = {
 	.name = "queue_insert",
 	.text = "INSERT INTO queue_item (id, dev_eui, position, body, item_state, f_cnt_down, timeout_after)"
-		" SELECT b.id, b.dev_eui, b.position, b.body, 0, 0, 0 FROM {batch}",
+		" SELECT b.id, b.dev_eui, b.position, b.body, 0, 0, 0 FROM {batch}"
+		" WHERE EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui)",
 	.batch = "id:u dev_eui:l position:l body:y",
+};
+
+/* The version rises, so that whoever believes the queue to be empty meets a conflict and looks again. */
+static const struct sql_stmt TOUCH = {
+	.name = "queue_touch_device",
+	.text = "UPDATE device SET version = device.version + 1 FROM {batch} WHERE device.dev_eui = b.dev_eui"
+		" RETURNING {b.n}, device.version",
+	.batch = "dev_eui:l",
+	.cols = "ll",
 };
 
 static const struct sql_stmt FLUSH = {
@@ -52,9 +62,19 @@ static const struct sql_stmt REENCRYPT = {
 /* ---- for the flows ---- */
 
 struct heads {
+	struct ns_store *s;
+	uint32_t *stamps; /* of the cache's entries when they were asked for; 0: none */
 	size_t n;
 	struct ns_queue_fetch *v[];
 };
+
+/* The queue was empty; true still, when nothing was added since. */
+static void note_empty(const struct heads *f, size_t i)
+{
+	struct ns_cached *c = lw_map_find(&f->s->devices, lw_dev_eui_u64(f->v[i]->dev_eui));
+	if (c && f->stamps[i] && c->queue_stamp == f->stamps[i])
+		c->may_have_queue = false;
+}
 
 static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_arena *a, struct ns_queue_item *out)
 {
@@ -107,8 +127,12 @@ static void on_heads(void *arg, const struct sql_outcome *outcome, const struct 
 		if (b)
 			longwave__ns__v1__queue_item__free_unpacked(b, NULL);
 	}
+	for (size_t i = 0; !outcome->err && i < f->n; i++)
+		if (!f->v[i]->err && !f->v[i]->n)
+			note_empty(f, i);
 	for (size_t i = 0; i < f->n; i++)
 		f->v[i]->done(f->v[i]);
+	free(f->stamps);
 	free(f);
 }
 
@@ -117,8 +141,12 @@ void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n)
 	struct ns_store *s = self;
 	struct heads *f = lw_xmalloc(sizeof(*f) + n * sizeof(f->v[0]));
 	struct sql_query *q = sql_query_new(s->db, &HEADS);
+	f->s = s;
 	f->n = n;
+	f->stamps = lw_xcalloc(n, sizeof(*f->stamps));
 	for (size_t i = 0; i < n; i++) {
+		const struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(v[i]->dev_eui));
+		f->stamps[i] = c ? c->queue_stamp : 0;
 		f->v[i] = v[i];
 		sql_put_i64(sql_query_params(q), ns_i64(lw_dev_eui_u64(v[i]->dev_eui)));
 		sql_put_i64(sql_query_params(q), (int64_t)v[i]->max);
@@ -156,15 +184,65 @@ static void put_body(struct sql_params *p, const Longwave__Ns__V1__QueueItem *it
 	free(bytes);
 }
 
+struct enqueueing {
+	struct ns_store *s;
+	ns_store_done_fn *done;
+	void *arg;
+	size_t n; /* devices */
+	size_t n_there;
+	struct lw_dev_eui *dev_eui;
+};
+
+static void on_touched(void *arg, const struct sql_result *r)
+{
+	struct enqueueing *e = arg;
+	for (size_t i = 0; i < sql_rows(r); i++) {
+		size_t at = (size_t)sql_i64(r, i, 0);
+		e->n_there++;
+		if (at < e->n)
+			ns_cache_enqueued(e->s, e->dev_eui[at], (uint64_t)sql_i64(r, i, 1));
+	}
+}
+
+static void on_enqueued(void *arg, const struct sql_outcome *outcome)
+{
+	struct enqueueing *e = arg;
+	/* It may have been done: what memory knows is no longer certain. */
+	for (size_t i = 0; outcome->err && outcome->unknown && i < e->n; i++)
+		ns_cache_drop(e->s, e->dev_eui[i]);
+	e->done(e->arg, outcome->err ? outcome->err : e->n_there < e->n ? LW_ENOTFOUND : 0);
+	free(e->dev_eui);
+	free(e);
+}
+
+/* The devices of the items, each once. */
+static void collect_devices(struct enqueueing *e, const Longwave__Ns__V1__EnqueueRequest *req)
+{
+	struct lw_map seen;
+	struct lw_dev_eui eui;
+	lw_map_init(&seen);
+	e->dev_eui = lw_xcalloc(req->n_items ? req->n_items : 1, sizeof(*e->dev_eui));
+	for (size_t i = 0; i < req->n_items; i++)
+		if (lw_dev_eui_parse(&eui, req->items[i]->dev_eui) == 0 && !lw_map_put(&seen, lw_dev_eui_u64(eui), e))
+			e->dev_eui[e->n++] = eui;
+	lw_map_deinit(&seen);
+}
+
 void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
 		      void *arg)
 {
 	struct sql_tx *tx = sql_tx_new(s->db);
+	struct enqueueing *e = lw_xcalloc(1, sizeof(*e));
 	struct lw_dev_eui eui;
 	struct lw_uuid id;
-	if (req->flush_queue && req->n_items && lw_dev_eui_parse(&eui, req->items[0]->dev_eui) == 0)
-		sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(eui)));
-	struct sql_params *p = sql_tx_add(tx, &INSERT, NULL, NULL);
+	*e = (struct enqueueing){.s = s, .done = done, .arg = arg};
+	collect_devices(e, req);
+	struct sql_params *p = sql_tx_add(tx, &TOUCH, on_touched, e);
+	for (size_t i = 0; i < e->n; i++)
+		sql_put_i64(p, ns_i64(lw_dev_eui_u64(e->dev_eui[i])));
+	for (size_t i = 0; req->flush_queue && i < e->n; i++)
+		sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(e->dev_eui[i])));
+	p = sql_tx_add(tx, &INSERT, NULL, NULL);
 	for (size_t i = 0; i < req->n_items; i++) {
 		if (lw_uuid_parse(&id, req->items[i]->id) || lw_dev_eui_parse(&eui, req->items[i]->dev_eui))
 			continue;
@@ -173,7 +251,7 @@ void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest
 		sql_put_i64(p, ns_i64(s->next_position++));
 		put_body(p, req->items[i]);
 	}
-	commit(tx, done, arg);
+	sql_tx_commit(tx, on_enqueued, e);
 }
 
 void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_store_done_fn *done, void *arg)

@@ -11,15 +11,17 @@
 
 extern const struct sql_migration_set ns_migrations;
 
-#define SEQ_BITS 40           /* events of one start: a million million */
+#define SEQ_BITS 32               /* events of one start: four thousand million, then it runs on into the next */
+#define EPOCH_ZERO_S 1577836800LL /* 2020-01-01: keeps the numbers within 63 bits until 2088 */
+#define START_RETRY_MS 1000
 #define SEEN_INTERVAL_MS 2000 /* how late a gateway's last-seen time may be in the database */
 
 static const struct sql_stmt START_ORIGIN = {
 	.name = "start_origin",
-	.text = "INSERT INTO origin (name, epoch) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET epoch = origin.epoch "
-		"+ 1"
+	.text = "INSERT INTO origin (name, epoch) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET epoch ="
+		" CASE WHEN origin.epoch >= excluded.epoch THEN origin.epoch + 1 ELSE excluded.epoch END"
 		" RETURNING epoch",
-	.params = "t",
+	.params = "tl",
 	.cols = "l",
 };
 
@@ -29,11 +31,32 @@ static const struct sql_stmt LAST_POSITION = {
 	.cols = "l",
 };
 
+static void start(struct ns_store *s);
+
+/* A database that goes away between the steps of the start is waited for, like one that was never there. */
+static void start_failed(struct ns_store *s, const struct sql_outcome *outcome)
+{
+	if (outcome->err == LW_EUNAVAILABLE || outcome->err == LW_ETIMEDOUT)
+		rt_timer_start(&s->start_timer, START_RETRY_MS);
+	else if (outcome->err != LW_ECANCELLED)
+		s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+}
+
+void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome)
+{
+	if (outcome->err) {
+		start_failed(s, outcome);
+		return;
+	}
+	s->ready = true;
+	s->o.on_ready(s->o.arg, 0, "");
+}
+
 static void on_last_position(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct ns_store *s = arg;
 	if (outcome->err) {
-		s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+		start_failed(s, outcome);
 		return;
 	}
 	uint64_t last = (uint64_t)sql_i64(r, 0, 0);
@@ -51,9 +74,27 @@ static void on_origin(void *arg, const struct sql_outcome *outcome)
 {
 	struct ns_store *s = arg;
 	if (outcome->err)
-		s->o.on_ready(s->o.arg, outcome->err, outcome->diag.text);
+		start_failed(s, outcome);
 	else
 		sql_query_send(sql_query_new(s->db, &LAST_POSITION), on_last_position, s);
+}
+
+/* The epoch is a time, so that the numbers rise even when the database was replaced by an empty one: who has heard
+ * events keeps the last number. */
+static void start(struct ns_store *s)
+{
+	struct sql_tx *tx = sql_tx_new(s->db);
+	struct sql_params *p = sql_tx_add(tx, &START_ORIGIN, on_epoch, s);
+	int64_t now_s = rt_loop_now_ns(s->o.loop) / LW_NS_PER_S - EPOCH_ZERO_S;
+	sql_put_text(p, s->origin);
+	sql_put_i64(p, now_s > 0 ? now_s : 1);
+	sql_tx_commit(tx, on_origin, s);
+}
+
+static void on_start_timer(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	start(arg);
 }
 
 static void on_migrated(void *arg, int err, const struct lw_diag *diag)
@@ -63,14 +104,7 @@ static void on_migrated(void *arg, int err, const struct lw_diag *diag)
 		s->o.on_ready(s->o.arg, err, diag->text);
 		return;
 	}
-	struct sql_tx *tx = sql_tx_new(s->db);
-	sql_put_text(sql_tx_add(tx, &START_ORIGIN, on_epoch, s), s->origin);
-	sql_tx_commit(tx, on_origin, s);
-}
-
-static void on_tick(void *arg)
-{
-	ns_outbox_flush_acks(arg);
+	start(s);
 }
 
 static void on_seen_timer(struct rt_timer *t, void *arg)
@@ -92,21 +126,29 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 	lw_map_init(&s->gateways);
 	lw_map_init(&s->devices);
 	lw_map_init(&s->by_addr);
-	s->tick = rt_loop_on_tick(o->loop, RT_TICK_COMMIT, "outbox_acks", on_tick, s);
+	lw_map_init(&s->changed);
+	lw_map_init(&s->changed_addr);
+	ns_outbox_init(s);
+	rt_timer_init(&s->start_timer, o->loop, "store_start", on_start_timer, s);
 	rt_timer_init(&s->seen_timer, o->loop, "gateways_seen", on_seen_timer, s);
 	rt_timer_start_every(&s->seen_timer, SEEN_INTERVAL_MS);
 	sql_migrate(s->db, &ns_migrations, on_migrated, s);
 	return s;
 }
 
+void ns_store_flush(struct ns_store *s)
+{
+	ns_catalog_flush_seen(s);
+	ns_outbox_flush_acks(s);
+}
+
 void ns_store_free(struct ns_store *s)
 {
 	if (!s)
 		return;
-	ns_catalog_flush_seen(s);
-	ns_outbox_flush_acks(s);
 	rt_timer_stop(&s->seen_timer);
-	rt_tick_remove(s->tick);
+	rt_timer_stop(&s->start_timer);
+	ns_outbox_deinit(s);
 	ns_cache_deinit(s);
 	ns_catalog_deinit(s);
 	free(s);

@@ -28,11 +28,16 @@ struct ns_store_opts {
 	void (*on_ready)(void *arg, int err, const char *detail);
 	/* In the order of seq, after their commit. */
 	void (*on_events)(void *arg, const struct ns_stored_event *v, size_t n);
+	/* true: a commit's outcome is unknown, events may be in the outbox that on_events never gets; hand on nothing
+	 * more. false: it is certain now, go on with what the outbox holds. */
+	void (*on_gap)(void *arg, bool open);
 	void *arg;
 };
 
 struct ns_store *ns_store_new(const struct ns_store_opts *o);
-/* Before the database is freed. */
+/* Writes what is written at leisure; before the database is freed. */
+void ns_store_flush(struct ns_store *s);
+/* After the database was freed, so that every answer under way has come. */
 void ns_store_free(struct ns_store *s);
 void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out);
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out);
@@ -48,7 +53,7 @@ void ns_store_get_stats(const struct ns_store *s, struct ns_store_stats *out);
 
 /* done is called once; errors[i] is "" or what is wrong with change i (then nothing of that change was done). err: the
  * whole did not happen. `req` stays valid until then. */
-typedef void ns_apply_fn(void *arg, int err, char *const *errors, size_t n);
+typedef void ns_apply_fn(void *arg, int err, const char *const *errors, size_t n);
 void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *req, ns_apply_fn *done, void *arg);
 
 /* Borrowed until the loop is reached again; NULL: unknown. */
@@ -58,7 +63,7 @@ const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const c
 
 typedef void ns_store_done_fn(void *arg, int err);
 /* Adds items behind the others; `req` (with valid EUIs and UUIDs) stays valid until done. LW_EEXISTS: an id is there.
- */
+ * LW_ENOTFOUND: a device is not there any more; the items of the others were added. */
 void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
 		      void *arg);
 /* Removes what is still waiting. */
@@ -76,5 +81,8 @@ void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptReq
 /* Up to `limit` events of this origin after `seq`, oldest first. */
 typedef void ns_outbox_fn(void *arg, int err, const struct ns_stored_event *v, size_t n);
 void ns_store_read_outbox(struct ns_store *s, uint64_t after_seq, uint32_t limit, ns_outbox_fn *done, void *arg);
-/* They are safe with the application server; removed with the next tick, in one statement for all calls of it. */
+/* They are safe with the application server; removed a little later, in one statement for all calls until then. A
+ * number that was never given to an event is ignored. */
 void ns_store_ack_outbox(struct ns_store *s, uint64_t up_to_seq);
+/* The number of the last event that was written, or of none. */
+uint64_t ns_store_last_seq(const struct ns_store *s);

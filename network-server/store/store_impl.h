@@ -9,6 +9,7 @@
 
 struct ns_profile_row {
 	struct ns_profile profile;
+	bool deleted; /* kept for the cached devices that point here */
 	char id[LW_UUID_TEXT];
 };
 
@@ -31,6 +32,9 @@ struct ns_cached {
 	bool is_disabled;
 	bool skip_f_cnt_check;
 	bool has_session;
+	/* False: the queue is empty; what an enqueue elsewhere adds shows as a conflict of the version. */
+	bool may_have_queue;
+	uint32_t queue_stamp; /* of this entry and its knowledge about the queue; never the same twice */
 	struct lw_devaddr devaddr;
 	uint32_t blob_len;
 	uint8_t *blob;
@@ -52,14 +56,23 @@ struct ns_store {
 	struct lw_map by_addr; /* DevAddr → chain of ns_cached, or &s->none: known to have nobody */
 	struct ns_cached *oldest, *newest;
 	struct ns_cached none;
-	/* Rises whenever a device row changes otherwise than by a commit that the cache sees: an answer of the database
-	 * that was asked for before is not put into the cache. */
+	/* What changed while the database was being asked for devices: such rows may be old when the answer comes, and
+	 * are not put into the cache. Number of the change by EUI and by the address that a device got. */
 	uint64_t generation;
+	uint64_t floor; /* answers to questions before this change are not put into the cache at all */
+	size_t n_asking;
+	struct lw_map changed;
+	struct lw_map changed_addr;
+	uint32_t queue_stamp;
 
-	uint64_t ack_seq; /* outbox rows up to here go with the next tick */
+	uint64_t ack_seq; /* outbox rows up to here may go */
 	bool ack_dirty;
-	struct rt_tick *tick;
+	struct rt_timer ack_timer;
 	struct rt_timer seen_timer;
+	struct rt_timer start_timer;
+	size_t n_applying; /* Apply under way: bodies of gateways are its own */
+	struct ns_fence *fences;
+	struct rt_timer fence_timer;
 	struct ns_store_stats stats;
 };
 
@@ -68,11 +81,17 @@ static inline int64_t ns_i64(uint64_t v)
 	return (int64_t)v;
 }
 
+/* store.c: the catalog is in memory, or could not be loaded. */
+void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome);
+
 /* catalog.c */
 void ns_catalog_load(struct ns_store *s);
 void ns_catalog_deinit(struct ns_store *s);
 struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave__Ns__V1__DeviceProfile *body);
-void ns_catalog_delete_profile(struct ns_store *s, const char *id);
+/* False: it was not there. */
+bool ns_catalog_delete_profile(struct ns_store *s, const char *id);
+/* NULL: unknown or deleted. */
+struct ns_profile_row *ns_catalog_profile(const struct ns_store *s, const char *id);
 void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway *body, int64_t last_seen_ns);
 void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id);
 void ns_catalog_flush_seen(struct ns_store *s);
@@ -82,9 +101,23 @@ const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id);
 /* device_cache.c */
 void ns_cache_deinit(struct ns_store *s);
 void ns_cache_drop(struct ns_store *s, struct lw_dev_eui dev_eui);
-/* NULL blob: no session. Replaces what was there. NULL when the profile is unknown. */
-struct ns_cached *ns_cache_put(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,
-			       struct lw_devaddr devaddr, struct lw_span blob);
+/* A device outside of the cache, from a row. NULL blob: no session. NULL when it cannot be read or its profile is
+ * unknown. */
+struct ns_cached *ns_cached_new(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,
+				struct lw_devaddr devaddr, struct lw_span blob);
+void ns_cached_free(struct ns_cached *c);
+/* Takes it; replaces what was there; may evict others. */
+void ns_cache_insert(struct ns_store *s, struct ns_cached *c);
+/* Items may be there now, and the row has this version. */
+void ns_cache_enqueued(struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t version);
+/* The row changed: answers of the database that are under way may not know it. */
+void ns_cache_note(struct ns_store *s, struct lw_dev_eui dev_eui);
+void ns_cache_note_addr(struct ns_store *s, struct lw_devaddr devaddr);
+bool ns_cache_changed_since(const struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t generation);
+bool ns_cache_addr_changed_since(const struct ns_store *s, struct lw_devaddr devaddr, uint64_t generation);
+/* Bracket a question to the database. */
+uint64_t ns_cache_ask(struct ns_store *s);
+void ns_cache_answered(struct ns_store *s);
 void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t version, struct lw_devaddr devaddr,
 			  struct lw_span blob);
 void ns_cache_touch(struct ns_store *s, struct ns_cached *c);
@@ -100,4 +133,9 @@ void ns_store_commit(void *self, struct ns_change **v, size_t n);
 /* queue.c */
 void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n);
 /* outbox.c */
+void ns_outbox_init(struct ns_store *s);
+void ns_outbox_deinit(struct ns_store *s);
 void ns_outbox_flush_acks(struct ns_store *s);
+/* A transaction that wrote events from `seq` on ended with an unknown outcome: nothing is handed on or removed until it
+ * is certain whether they are there. */
+void ns_outbox_fence(struct ns_store *s, uint64_t seq);
