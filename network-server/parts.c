@@ -345,6 +345,7 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flow_config.on_room = on_room;
 	ns->flow_config.on_room_arg = ns;
 	ns->flows = ns_flows_new(env->loop, &ns->ports, &ns->flow_config, &ns->rng);
+	ns_flows_register_metrics(ns->flows, env->metrics);
 	return 0;
 }
 
