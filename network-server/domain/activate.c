@@ -40,10 +40,30 @@ static int take_keys(const Longwave__Ns__V1__Session *in, struct ns_session *s, 
 	return 0;
 }
 
+void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc)
+{
+	bool up, down;
+	lw_region_boot_dwell(lw_region_by_id(rc->region), s->mac_version, profile->reg_params, &up, &down);
+	ns_session_mac_reset(s);
+	s->uplink_dwell_400ms = up;
+	s->downlink_dwell_400ms = down;
+	s->ping_slot_dr = profile->ping_slot_dr;
+	s->ping_slot_hz = profile->ping_slot_hz;
+	ns_channels_boot(rc, s);
+}
+
+void ns_session_factory_rx(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc)
+{
+	const struct lw_region *region = lw_region_by_id(rc->region);
+	s->rx1_delay_s = or_default(profile->abp_rx1_delay_s, region->rx1_delay_s);
+	s->rx1_dr_offset = profile->abp_rx1_dr_offset;
+	s->rx2_dr = profile->abp_rx2_dr != 0 ? profile->abp_rx2_dr : region->rx2_dr;
+	s->rx2_hz = profile->abp_rx2_hz != 0 ? profile->abp_rx2_hz : lw_region_abp_rx2_hz(region);
+}
+
 int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile,
 		const struct ns_region_config *rc, struct ns_session *out, const char **why)
 {
-	const struct lw_region *region = lw_region_by_id(rc->region);
 	memset(out, 0, sizeof(*out));
 	*why = "dev_addr";
 	if (lw_devaddr_parse(&out->devaddr, in->dev_addr) != 0)
@@ -58,13 +78,9 @@ int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *pr
 	out->f_cnt_up = in->f_cnt_up;
 	out->n_f_cnt_down = in->n_f_cnt_down;
 	out->a_f_cnt_down = in->a_f_cnt_down;
-	out->rx1_delay_s = or_default(profile->abp_rx1_delay_s, region->rx1_delay_s);
-	out->rx1_dr_offset = profile->abp_rx1_dr_offset;
-	out->rx2_dr = profile->abp_rx2_dr != 0 ? profile->abp_rx2_dr : region->rx2_dr;
-	out->rx2_hz = profile->abp_rx2_hz != 0 ? profile->abp_rx2_hz : region->rx2_hz;
+	ns_session_factory_rx(out, profile, rc);
 	out->dr = NS_DR_UNKNOWN;
-	out->nb_trans = 1;
-	ns_channels_boot(rc, out);
+	ns_session_boot(out, profile, rc);
 	return 0;
 }
 

@@ -13,6 +13,10 @@
  * profile, else the first of the region). LW_EINVAL: an address or key that cannot be read (`why` says which one). */
 int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile,
 		const struct ns_region_config *rc, struct ns_session *out, const char **why);
+/* What MAC commands and channels are like right after a start of the device: the session's version must be set. */
+void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc);
+/* Receive windows of a device that did not join. */
+void ns_session_factory_rx(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc);
 /* Fills a message whose strings and bytes live in the arena. */
 void ns_session_to_pb(struct lw_dev_eui dev_eui, const struct ns_session *s, struct lw_arena *arena,
 		      Longwave__Ns__V1__Session *out);

@@ -4,6 +4,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/ids.h"
+#include "network-server/domain/mac_settings.h"
 #include "network-server/domain/session.h"
 
 struct ns_profile {
@@ -32,6 +33,8 @@ struct ns_profile {
 	uint32_t ping_slot_hz;
 	uint8_t rx1_delay_s; /* 0: the configuration's */
 	char adr_algorithm_id[32];
+	struct ns_adr_settings adr;
+	struct ns_mac_settings mac;
 	bool allow_roaming;
 };
 
@@ -50,6 +53,12 @@ struct ns_device {
 	struct ns_session session; /* only with has_session */
 	bool may_have_queue;       /* false only when the queue is certainly empty */
 };
+
+/* The region's table for a device of this profile, as far as its revision differs. */
+static inline const struct lw_region *ns_profile_region(const struct ns_profile *p, enum lw_region_id plan)
+{
+	return lw_region_revision(lw_region_by_id(plan), p->mac_version, p->reg_params);
+}
 
 struct ns_gateway {
 	struct lw_gateway_id id;

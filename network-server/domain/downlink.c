@@ -65,7 +65,7 @@ static bool rx1_window(const struct ns_device *dev, const struct ns_region_confi
 unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_config *rc, enum ns_down_mode mode,
 			 struct ns_down_window out[2])
 {
-	const struct lw_region *region = lw_region_by_id(rc->region);
+	const struct lw_region *region = ns_profile_region(&dev->profile, rc->region);
 	const struct ns_session *s = &dev->session;
 	struct ns_down_window rx1 = {0};
 	struct ns_down_window rx2 = {.hz = s->rx2_hz, .dr = s->rx2_dr};
@@ -91,16 +91,16 @@ unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_con
 	return n;
 }
 
-unsigned ns_join_windows(const struct ns_region_config *rc, uint32_t up_hz, unsigned up_dr,
-			 struct ns_down_window out[2])
+unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_region_config *rc, uint32_t up_hz,
+			 unsigned up_dr, struct ns_down_window out[2])
 {
-	const struct lw_region *region = lw_region_by_id(rc->region);
+	const struct lw_region *region = ns_profile_region(profile, rc->region);
 	struct lw_plan plan;
 	unsigned n = 0;
 	ns_region_config_plan(rc, &plan);
 	struct ns_down_window rx1 = {.delay_s = region->join_accept_delay1_s};
 	int dr = lw_region_rx1_dr(region, up_dr, 0, false);
-	if (rc->rx_window != 2 && dr >= 0 && lw_plan_rx1_hz(&plan, up_hz, up_dr, &rx1.hz) == 0) {
+	if (rc->rx_window != 2 && dr >= 0 && lw_plan_join_rx1_hz(&plan, up_hz, up_dr, &rx1.hz) == 0) {
 		rx1.dr = (uint8_t)dr;
 		if (fill(rc, region, &rx1))
 			out[n++] = rx1;
@@ -166,8 +166,9 @@ static uint8_t max_m(const struct ns_down_in *in, unsigned dr)
 {
 	struct lw_max_payload mp;
 	const struct ns_profile *p = &in->dev->profile;
-	int err = lw_region_max_payload(lw_region_by_id(in->rc->region), LW_DOWN, p->mac_version, p->reg_params,
-					in->rc->repeater_compatible, in->rc->dwell_time_400ms, dr, &mp);
+	int err = lw_region_max_payload(
+		lw_region_by_id(in->rc->region), LW_DOWN, p->mac_version, p->reg_params, in->rc->repeater_compatible,
+		in->rc->dwell_time_400ms || in->dev->session.downlink_dwell_400ms != 0, dr, &mp);
 	return err == 0 ? mp.m : 0;
 }
 
@@ -219,6 +220,7 @@ static void choose_mac(struct build *b)
 	out->mac.rc = in->rc;
 	out->mac.now_ns = in->now_ns;
 	out->mac.max_error_count = in->max_mac_error_count;
+	out->mac.rng = in->rng;
 	if (in->mac_requests)
 		ns_mac_down(&out->mac);
 	/* On FPort 0 they need a port octet; in FOpts at most 15. */

@@ -29,6 +29,7 @@ struct ns_down_in {
 	struct lw_span answers;
 	bool mac_requests; /* new ones may go along */
 	unsigned max_mac_error_count;
+	struct lw_rng *rng; /* may be NULL */
 	/* The queue's head, and how many there are. Items that wait for an acknowledgement are not in here. */
 	const struct ns_queue_item *items;
 	size_t n_items;
@@ -83,8 +84,8 @@ void ns_down_build(const struct ns_down_in *in, struct ns_down_out *out);
 unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_config *rc, enum ns_down_mode mode,
 			 struct ns_down_window out[2]);
 /* Windows of a join-accept. */
-unsigned ns_join_windows(const struct ns_region_config *rc, uint32_t up_hz, unsigned up_dr,
-			 struct ns_down_window out[2]);
+unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_region_config *rc, uint32_t up_hz,
+			 unsigned up_dr, struct ns_down_window out[2]);
 
 enum ns_fit {
 	NS_FIT_OK,

@@ -15,6 +15,7 @@ struct ns_mac_down {
 	const struct ns_region_config *rc;
 	int64_t now_ns;
 	unsigned max_error_count;
+	struct lw_rng *rng; /* may be NULL */
 	/* out: blocks of commands with one identifier each */
 	uint8_t bytes[NS_MAC_REQUESTS_MAX];
 	size_t n;

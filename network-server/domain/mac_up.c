@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "network-server/domain/channels.h"
+#include "network-server/domain/activate.h"
+#include "network-server/domain/mac_params.h"
 
 #define BLOCK_MAX 16
 
@@ -58,21 +59,10 @@ static void rekey_ind(struct ns_mac_up *m, const struct block *b)
 static void reset_ind(struct ns_mac_up *m, const struct block *b)
 {
 	struct ns_session *s = m->s;
-	const struct lw_region *region = m->up->region;
 	if (!ns_session_is_11(s) || m->profile->supports_otaa)
 		return;
-	s->rx1_delay_s = m->profile->abp_rx1_delay_s != 0 ? m->profile->abp_rx1_delay_s : region->rx1_delay_s;
-	s->rx1_dr_offset = m->profile->abp_rx1_dr_offset;
-	s->rx2_dr = m->profile->abp_rx2_dr != 0 ? m->profile->abp_rx2_dr : region->rx2_dr;
-	s->rx2_hz = m->profile->abp_rx2_hz != 0 ? m->profile->abp_rx2_hz : region->rx2_hz;
-	s->tx_power_index = 0;
-	s->nb_trans = 1;
-	s->max_tx_power_index = 0;
-	s->min_tx_power_index = 0;
-	s->n_adr_history = 0;
-	s->n_mac_pending = 0;
-	s->n_mac_errors = 0;
-	ns_channels_boot(m->up->rc, s);
+	ns_session_factory_rx(s, m->profile, m->up->rc);
+	ns_session_boot(s, m->profile, m->up->rc);
 	struct lw_mac_cmd ans = {.cid = LW_CID_RESET, .dir = LW_DOWN};
 	ans.u.reset_conf.minor = minor_version(b->cmd[0].u.reset_ind.minor);
 	answer(m, &ans);
@@ -107,79 +97,34 @@ static void ping_slot_info_req(struct ns_mac_up *m, const struct block *b)
 	answer(m, &ans);
 }
 
-/* The single request that an answer belongs to; false: none was sent. It counts as answered. */
-static bool take_pending(struct ns_mac_up *m, uint8_t cid, struct lw_mac_cmd *req)
+/* The answer to a request of ours, or to one that we know nothing of any more. */
+static void settle(struct ns_mac_up *m, const struct ns_mac_param *p, const struct block *b)
 {
-	struct ns_mac_pending *p = ns_session_pending(m->s, cid);
-	if (p == NULL)
-		return false;
+	struct lw_mac_cmd req[BLOCK_MAX];
+	struct ns_mac_pending *pending = ns_session_pending(m->s, p->cid);
+	struct ns_mac_answer a = {.up = m->up, .s = m->s, .req = req, .ans = b->cmd, .n_ans = b->n};
+	if (p->sticky)
+		m->force_downlink = true;
+	if (pending == NULL)
+		return;
+	struct ns_mac_pending sent = *pending;
 	struct lw_mac_iter it;
-	lw_mac_iter_init(&it, LW_DOWN, lw_span(p->bytes, p->len));
-	bool ok = lw_mac_iter_next(&it, req) == 1;
-	ns_session_pending_remove(m->s, cid);
-	return ok;
-}
-
-static void rx_param_setup_ans(struct ns_mac_up *m, const struct block *b)
-{
-	struct lw_mac_cmd req;
-	m->force_downlink = true;
-	if (!take_pending(m, LW_CID_RX_PARAM_SETUP, &req))
-		return;
-	const struct lw_mac_cmd *a = &b->cmd[0];
-	if (!a->u.rx_param_setup_ans.channel_ack || !a->u.rx_param_setup_ans.rx2_dr_ack ||
-	    !a->u.rx_param_setup_ans.rx1_dr_offset_ack) {
-		ns_session_error_add(m->s, LW_CID_RX_PARAM_SETUP);
-		return;
-	}
-	m->s->rx2_hz = req.u.rx_param_setup_req.rx2_hz;
-	m->s->rx2_dr = req.u.rx_param_setup_req.rx2_dr;
-	m->s->rx1_dr_offset = req.u.rx_param_setup_req.rx1_dr_offset;
-	ns_session_error_clear(m->s, LW_CID_RX_PARAM_SETUP);
-}
-
-static void rx_timing_setup_ans(struct ns_mac_up *m, const struct block *b)
-{
-	(void)b;
-	struct lw_mac_cmd req;
-	m->force_downlink = true;
-	if (take_pending(m, LW_CID_RX_TIMING_SETUP, &req))
-		m->s->rx1_delay_s = req.u.rx_timing_setup_req.delay_s == 0 ? 1 : req.u.rx_timing_setup_req.delay_s;
-}
-
-static void new_channel_ans(struct ns_mac_up *m, const struct block *b)
-{
-	struct ns_mac_pending *p = ns_session_pending(m->s, LW_CID_NEW_CHANNEL);
-	if (p == NULL)
-		return;
-	struct ns_mac_pending sent = *p;
-	ns_session_pending_remove(m->s, LW_CID_NEW_CHANNEL);
-	struct lw_mac_iter it;
-	struct lw_mac_cmd req;
+	ns_session_pending_remove(m->s, p->cid);
 	lw_mac_iter_init(&it, LW_DOWN, lw_span(sent.bytes, sent.len));
-	for (size_t i = 0; i < b->n && lw_mac_iter_next(&it, &req) == 1; i++) {
-		if (!b->cmd[i].u.new_channel_ans.freq_ok || !b->cmd[i].u.new_channel_ans.dr_ok) {
-			ns_session_error_add(m->s, LW_CID_NEW_CHANNEL);
-			continue;
-		}
-		ns_channels_put(m->up->rc, m->s, req.u.new_channel_req.index,
-				(struct lw_channel){req.u.new_channel_req.freq_hz, req.u.new_channel_req.min_dr,
-						    req.u.new_channel_req.max_dr});
-		ns_session_error_clear(m->s, LW_CID_NEW_CHANNEL);
-	}
+	while (a.n_req < BLOCK_MAX && lw_mac_iter_next(&it, &req[a.n_req]) == 1 && req[a.n_req].cid == p->cid)
+		a.n_req++;
+	if (p->settle != NULL && a.n_req > 0)
+		p->settle(&a);
 }
 
-/* A command that is not here is read over: its request was not ours. */
+/* What a device says of itself, or asks. Answers to our requests: mac_params.c. Anything else is read over. */
 static const struct {
 	uint8_t cid;
 	void (*handle)(struct ns_mac_up *m, const struct block *b);
 } HANDLERS[] = {
 	{LW_CID_RESET, reset_ind},
 	{LW_CID_LINK_CHECK, link_check_req},
-	{LW_CID_RX_PARAM_SETUP, rx_param_setup_ans},
 	{LW_CID_DEV_STATUS, dev_status_ans},
-	{LW_CID_NEW_CHANNEL, new_channel_ans},
-	{LW_CID_RX_TIMING_SETUP, rx_timing_setup_ans},
 	{LW_CID_REKEY, rekey_ind},
 	{LW_CID_DEVICE_TIME, device_time_req},
 	{LW_CID_PING_SLOT_INFO, ping_slot_info_req},
@@ -193,9 +138,15 @@ static void dispatch(struct ns_mac_up *m, const struct block *b, uint64_t seen[4
 	if (seen[cid / 64] & (UINT64_C(1) << (cid % 64)))
 		return;
 	seen[cid / 64] |= UINT64_C(1) << (cid % 64);
-	for (size_t i = 0; i < sizeof(HANDLERS) / sizeof(HANDLERS[0]); i++)
-		if (HANDLERS[i].cid == cid)
+	for (size_t i = 0; i < sizeof(HANDLERS) / sizeof(HANDLERS[0]); i++) {
+		if (HANDLERS[i].cid == cid) {
 			HANDLERS[i].handle(m, b);
+			return;
+		}
+	}
+	const struct ns_mac_param *p = ns_mac_param_find(cid);
+	if (p != NULL)
+		settle(m, p, b);
 }
 
 void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
@@ -252,6 +203,9 @@ static char *text_up(const struct lw_mac_cmd *c, char *out, size_t cap)
 	case LW_CID_PING_SLOT_INFO:
 		snprintf(out, cap, "periodicity=%u", c->u.ping_slot_info_req.periodicity);
 		break;
+	case LW_CID_BEACON_FREQ:
+		snprintf(out, cap, "freq_ok=%d", c->u.beacon_freq_ans.freq_ok);
+		break;
 	case LW_CID_DEVICE_MODE:
 		snprintf(out, cap, "class=%c", 'A' + c->u.device_mode_ind.device_class);
 		break;
@@ -287,6 +241,36 @@ static char *text_down(const struct lw_mac_cmd *c, char *out, size_t cap)
 		break;
 	case LW_CID_RX_TIMING_SETUP:
 		snprintf(out, cap, "delay_s=%u", c->u.rx_timing_setup_req.delay_s);
+		break;
+	case LW_CID_TX_PARAM_SETUP:
+		snprintf(out, cap, "uplink_dwell=%d downlink_dwell=%d max_eirp_dbm=%d",
+			 c->u.tx_param_setup_req.uplink_dwell, c->u.tx_param_setup_req.downlink_dwell,
+			 lw_max_eirp_dbm(c->u.tx_param_setup_req.max_eirp_index));
+		break;
+	case LW_CID_DUTY_CYCLE:
+		snprintf(out, cap, "max_duty_cycle=1/%u", 1u << c->u.duty_cycle_req.max_duty_cycle);
+		break;
+	case LW_CID_DL_CHANNEL:
+		snprintf(out, cap, "index=%u hz=%u", c->u.dl_channel_req.index, c->u.dl_channel_req.freq_hz);
+		break;
+	case LW_CID_ADR_PARAM_SETUP:
+		snprintf(out, cap, "limit=%u delay=%u", 1u << c->u.adr_param_setup_req.limit_exp,
+			 1u << c->u.adr_param_setup_req.delay_exp);
+		break;
+	case LW_CID_FORCE_REJOIN:
+		snprintf(out, cap, "period=%u max_retries=%u rejoin_type=%u dr=%u", c->u.force_rejoin_req.period,
+			 c->u.force_rejoin_req.max_retries, c->u.force_rejoin_req.rejoin_type,
+			 c->u.force_rejoin_req.dr);
+		break;
+	case LW_CID_REJOIN_PARAM_SETUP:
+		snprintf(out, cap, "max_time_n=%u max_count_n=%u", c->u.rejoin_param_setup_req.max_time_n,
+			 c->u.rejoin_param_setup_req.max_count_n);
+		break;
+	case LW_CID_PING_SLOT_CHANNEL:
+		snprintf(out, cap, "hz=%u dr=%u", c->u.ping_slot_channel_req.freq_hz, c->u.ping_slot_channel_req.dr);
+		break;
+	case LW_CID_BEACON_FREQ:
+		snprintf(out, cap, "hz=%u", c->u.beacon_freq_req.freq_hz);
 		break;
 	case LW_CID_DEVICE_TIME:
 		snprintf(out, cap, "gps_s=%u frac_256=%u", c->u.device_time_ans.gps_s, c->u.device_time_ans.frac_256);

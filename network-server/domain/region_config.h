@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/lorawan/region.h"
+#include "network-server/domain/mac_settings.h"
 
 #define NS_EXTRA_CHANNELS 16
 #define NS_ENABLED_CHANNELS 16
@@ -33,6 +34,7 @@ struct ns_region_config {
 	bool force_gws_private;
 	uint8_t class_b_ping_slot_dr;
 	uint32_t class_b_ping_slot_hz; /* 0: the region's */
+	struct ns_mac_settings mac;
 	struct lw_channel extra_channels[NS_EXTRA_CHANNELS];
 	uint8_t n_extra_channels;
 	/* Indices; none: all of the plan. */

@@ -25,6 +25,10 @@ enum section {
 	SEC_RX_GATEWAY = 13,
 	SEC_REGION = 14,
 	SEC_KEY_ID = 15,
+	SEC_MAC_RETRY = 16,
+	SEC_MAC_REJECTED = 17,
+	SEC_MAC_MORE = 18,
+	SEC_DL_CHANNEL = 19,
 };
 
 /* ---- writing ---- */
@@ -111,7 +115,7 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put8(b, s->dr);
 	put8(b, s->tx_power_index);
 	put8(b, s->nb_trans);
-	put8(b, s->max_tx_power_index);
+	put8(b, 0); /* was the highest TXPower index */
 	put8(b, s->min_tx_power_index);
 	put8(b, s->adr);
 	put8(b, s->uplink_dwell_400ms);
@@ -133,6 +137,13 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put8(b, s->rejoin_max_time_n);
 	put8(b, s->rejoin_max_count_n);
 	put8(b, s->rejoin_enabled);
+	end(b, at);
+
+	at = begin(b, SEC_MAC_MORE);
+	put8(b, s->max_duty_cycle);
+	put8(b, s->adr_ack_limit_exp);
+	put8(b, s->adr_ack_delay_exp);
+	put32(b, s->beacon_hz);
 	end(b, at);
 
 	at = begin(b, SEC_UPLINK);
@@ -176,6 +187,25 @@ int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
 		size_t at = begin(b, SEC_MAC_PENDING);
 		put8(b, p->cid);
 		lw_buf_append(b, p->bytes, p->len);
+		end(b, at);
+		at = begin(b, SEC_MAC_RETRY);
+		put8(b, p->cid);
+		put8(b, p->tries);
+		put16(b, p->wait);
+		end(b, at);
+	}
+	for (size_t i = 0; i < s->n_mac_rejected; i++) {
+		size_t at = begin(b, SEC_MAC_REJECTED);
+		put8(b, s->mac_rejected[i].what);
+		put64(b, s->mac_rejected[i].value);
+		end(b, at);
+	}
+	for (uint8_t i = 0; i < NS_DL_CHANNELS; i++) {
+		if (s->dl_hz[i] == 0)
+			continue;
+		size_t at = begin(b, SEC_DL_CHANNEL);
+		put8(b, i);
+		put32(b, s->dl_hz[i]);
 		end(b, at);
 	}
 	for (size_t i = 0; i < s->n_mac_errors; i++) {
@@ -266,7 +296,7 @@ static void read_transmit(struct lw_span v, struct ns_session *s)
 	s->dr = get8(&v);
 	s->tx_power_index = get8(&v);
 	s->nb_trans = get8(&v);
-	s->max_tx_power_index = get8(&v);
+	(void)get8(&v);
 	s->min_tx_power_index = get8(&v);
 	s->adr = get8(&v) != 0;
 	s->uplink_dwell_400ms = get8(&v);
@@ -310,6 +340,23 @@ static void read_rx_gateway(struct lw_span v, struct ns_session *s)
 	uint8_t n = get8(&v);
 	g->context_len = n <= NS_CONTEXT_MAX ? n : NS_CONTEXT_MAX;
 	get(&v, g->context, g->context_len);
+}
+
+static void read_retry(struct lw_span v, struct ns_session *s)
+{
+	struct ns_mac_pending *p = ns_session_pending(s, get8(&v));
+	if (p == NULL)
+		return;
+	p->tries = get8(&v);
+	p->wait = get16(&v);
+}
+
+static void read_more(struct lw_span v, struct ns_session *s)
+{
+	s->max_duty_cycle = get8(&v);
+	s->adr_ack_limit_exp = get8(&v);
+	s->adr_ack_delay_exp = get8(&v);
+	s->beacon_hz = get32(&v);
 }
 
 static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
@@ -379,6 +426,23 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		s->last_uplink_confirmed = get8(&v) != 0;
 		s->answered = get8(&v) != 0;
 		break;
+	case SEC_MAC_RETRY:
+		read_retry(v, s);
+		break;
+	case SEC_MAC_REJECTED: {
+		uint8_t what = get8(&v);
+		ns_session_reject(s, (enum ns_mac_what)what, get64(&v));
+		break;
+	}
+	case SEC_MAC_MORE:
+		read_more(v, s);
+		break;
+	case SEC_DL_CHANNEL: {
+		uint8_t i = get8(&v);
+		if (i < NS_DL_CHANNELS)
+			s->dl_hz[i] = get32(&v);
+		break;
+	}
 	case SEC_RX_GATEWAY:
 		read_rx_gateway(v, s);
 		break;
@@ -390,6 +454,7 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 int ns_session_decode(struct lw_span blob, struct ns_session *out)
 {
 	memset(out, 0, sizeof(*out));
+	ns_session_mac_reset(out);
 	if (blob.n == 0)
 		return LW_ETRUNC;
 	if (blob.p[0] != BLOB_VERSION)
@@ -417,73 +482,4 @@ bool ns_session_is_11(const struct ns_session *s)
 uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application)
 {
 	return application && ns_session_is_11(s) ? s->a_f_cnt_down : s->n_f_cnt_down;
-}
-
-struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid)
-{
-	for (size_t i = 0; i < s->n_mac_pending; i++)
-		if (s->mac_pending[i].cid == cid)
-			return &s->mac_pending[i];
-	return NULL;
-}
-
-void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n)
-{
-	struct ns_mac_pending *p = ns_session_pending(s, cid);
-	if (n > NS_MAC_PENDING_LEN)
-		return;
-	if (p == NULL) {
-		if (s->n_mac_pending == NS_MAC_PENDING)
-			return;
-		p = &s->mac_pending[s->n_mac_pending++];
-	}
-	memset(p, 0, sizeof(*p));
-	p->cid = cid;
-	p->len = (uint8_t)n;
-	if (n > 0)
-		memcpy(p->bytes, bytes, n);
-}
-
-void ns_session_pending_remove(struct ns_session *s, uint8_t cid)
-{
-	struct ns_mac_pending *p = ns_session_pending(s, cid);
-	if (p == NULL)
-		return;
-	*p = s->mac_pending[--s->n_mac_pending];
-}
-
-static struct ns_mac_errors *find_errors(struct ns_session *s, uint8_t cid)
-{
-	for (size_t i = 0; i < s->n_mac_errors; i++)
-		if (s->mac_errors[i].cid == cid)
-			return &s->mac_errors[i];
-	return NULL;
-}
-
-unsigned ns_session_errors(const struct ns_session *s, uint8_t cid)
-{
-	for (size_t i = 0; i < s->n_mac_errors; i++)
-		if (s->mac_errors[i].cid == cid)
-			return s->mac_errors[i].count;
-	return 0;
-}
-
-void ns_session_error_add(struct ns_session *s, uint8_t cid)
-{
-	struct ns_mac_errors *e = find_errors(s, cid);
-	if (e == NULL) {
-		if (s->n_mac_errors == NS_MAC_ERRORS)
-			return;
-		e = &s->mac_errors[s->n_mac_errors++];
-		*e = (struct ns_mac_errors){.cid = cid};
-	}
-	if (e->count < UINT8_MAX)
-		e->count++;
-}
-
-void ns_session_error_clear(struct ns_session *s, uint8_t cid)
-{
-	struct ns_mac_errors *e = find_errors(s, cid);
-	if (e != NULL)
-		*e = s->mac_errors[--s->n_mac_errors];
 }

@@ -15,6 +15,8 @@
 #define NS_MAC_PENDING 12 /* requests without an answer */
 #define NS_MAC_PENDING_LEN 30
 #define NS_MAC_ERRORS 16
+#define NS_MAC_REJECTED 24 /* values that the device has refused; the oldest gives way */
+#define NS_DL_CHANNELS 16  /* channels whose RX1 frequency can be set apart */
 #define NS_DR_UNKNOWN 0xFF
 
 /* One gateway that received the last uplink: what a downlink through it needs. */
@@ -41,6 +43,29 @@ struct ns_mac_pending {
 	uint8_t cid;
 	uint8_t len;
 	uint8_t bytes[NS_MAC_PENDING_LEN];
+	uint8_t tries; /* how often it was sent */
+	uint16_t wait; /* so many unanswered uplinks until it is sent again */
+};
+
+/* What a refused value is a value of. Part of the blob: never renumber. */
+enum ns_mac_what {
+	NS_WHAT_RX2_HZ = 1,
+	NS_WHAT_RX2_DR = 2,
+	NS_WHAT_RX1_DR_OFFSET = 3,
+	NS_WHAT_CHANNEL = 4, /* ns_channel_value() */
+	NS_WHAT_LINK_DR = 5,
+	NS_WHAT_LINK_POWER = 6, /* TXPower index */
+	NS_WHAT_LINK_MASK = 7,  /* a hash of the masks */
+	NS_WHAT_DL_CHANNEL = 8, /* index << 32 | Hz */
+	NS_WHAT_PING_SLOT_HZ = 9,
+	NS_WHAT_PING_SLOT_DR = 10,
+	NS_WHAT_BEACON_HZ = 11,
+	NS_WHAT_REJOIN_TIME = 12,
+};
+
+struct ns_mac_rejected {
+	uint8_t what;
+	uint64_t value;
 };
 
 struct ns_mac_errors {
@@ -80,8 +105,7 @@ struct ns_session {
 	uint8_t dr;
 	uint8_t tx_power_index;
 	uint8_t nb_trans;
-	uint8_t max_tx_power_index; /* learnt from a refusal; 0: the region's */
-	uint8_t min_tx_power_index;
+	uint8_t min_tx_power_index; /* 1 once the device refused index 0, which it must not */
 	bool adr;
 	uint8_t uplink_dwell_400ms;
 	uint8_t downlink_dwell_400ms;
@@ -97,6 +121,8 @@ struct ns_session {
 	uint8_t n_mac_pending;
 	struct ns_mac_errors mac_errors[NS_MAC_ERRORS];
 	uint8_t n_mac_errors;
+	struct ns_mac_rejected mac_rejected[NS_MAC_REJECTED]; /* oldest first */
+	uint8_t n_mac_rejected;
 
 	int64_t dev_status_req_at_ns; /* last DevStatusReq; 0: none */
 	uint8_t ping_slot_nb;         /* 0: unknown */
@@ -106,6 +132,11 @@ struct ns_session {
 	uint8_t rejoin_max_time_n;
 	uint8_t rejoin_max_count_n;
 	bool rejoin_enabled;
+	uint8_t max_duty_cycle;    /* 1/2^n */
+	uint8_t adr_ack_limit_exp; /* 2^n uplinks */
+	uint8_t adr_ack_delay_exp;
+	uint32_t beacon_hz;             /* 0: the region's */
+	uint32_t dl_hz[NS_DL_CHANNELS]; /* RX1 frequency by uplink channel; 0: the uplink's */
 
 	/* The last uplink. */
 	int64_t last_uplink_at_ns;
@@ -122,13 +153,23 @@ struct ns_session {
 int ns_session_encode(const struct ns_session *s, struct lw_buf *out);
 int ns_session_decode(struct lw_span blob, struct ns_session *out);
 
+/* Factory state of what only MAC commands change: as after a reset, a join or an activation. */
+void ns_session_mac_reset(struct ns_session *s);
+
 bool ns_session_is_11(const struct ns_session *s);
 /* The counter that the next downlink uses: application frame (FPort > 0) or network frame. */
 uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application);
 
 struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid);
+/* It goes out, once more or for the first time. Unanswered, it is due again after 1, 2, 4, 8 … uplinks. */
 void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n);
 void ns_session_pending_remove(struct ns_session *s, uint8_t cid);
+/* One more uplink came without an answer to what is pending. */
+void ns_session_pending_tick(struct ns_session *s);
+/* The downlink with these requests was not sent after all. */
+void ns_session_pending_unsend(struct ns_session *s, const uint8_t *cids, size_t n);
+bool ns_session_rejected(const struct ns_session *s, enum ns_mac_what what, uint64_t value);
+void ns_session_reject(struct ns_session *s, enum ns_mac_what what, uint64_t value);
 unsigned ns_session_errors(const struct ns_session *s, uint8_t cid);
 void ns_session_error_add(struct ns_session *s, uint8_t cid);
 void ns_session_error_clear(struct ns_session *s, uint8_t cid);

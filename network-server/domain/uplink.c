@@ -6,17 +6,22 @@
 #include "common/lorawan/mic.h"
 #include "network-server/domain/channels.h"
 
+int ns_uplink_dr(const struct ns_uplink *up, const struct ns_profile *profile)
+{
+	return lw_region_dr_index(ns_profile_region(profile, up->rc->region), LW_UP, &up->mod);
+}
+
 static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
-		   int channel)
+		   int dr, int channel)
 {
 	const struct lw_data_frame *d = &up->phy.u.data;
 	struct lw_mic mic;
 	if (ns_session_is_11(s)) {
-		if (channel < 0)
+		if (channel < 0 || dr < 0)
 			return false;
 		struct lw_mic_up_11 p = {
 			.conf_fcnt = d->fctrl.ack ? (uint16_t)s->conf_f_cnt : 0,
-			.tx_dr = up->dr,
+			.tx_dr = (uint8_t)dr,
 			.tx_ch = (uint8_t)channel,
 		};
 		mic = lw_mic_data_up_11(kc, &s->f_nwk_s_int_key, &s->s_nwk_s_int_key, &p, d->devaddr, f_cnt,
@@ -68,12 +73,15 @@ struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, str
 			best = (struct ns_match){.kind = NS_MATCH_NO_MIC, .dev = dev};
 		const struct ns_session *s = &dev->session;
 		int channel = -1;
-		if (ns_session_is_11(s))
-			channel = ns_channels_index(up->rc, s, up->hz, up->dr);
+		int dr = up->dr;
+		if (ns_session_is_11(s)) {
+			dr = ns_uplink_dr(up, &dev->profile);
+			channel = ns_channels_index(up->rc, s, up->hz, dr < 0 ? 0 : (unsigned)dr);
+		}
 		uint32_t f_cnt[3];
 		unsigned n_cnt = counters(s, up->phy.u.data.fcnt, f_cnt);
 		for (unsigned k = 0; k < n_cnt; k++) {
-			if (!mic_ok(kc, up, s, f_cnt[k], channel))
+			if (!mic_ok(kc, up, s, f_cnt[k], dr, channel))
 				continue;
 			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]), .dev = dev, .f_cnt = f_cnt[k]};
 			if (strcmp(s->region_config_id, up->rc->id) != 0)

@@ -43,5 +43,8 @@ struct ns_match {
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,
 			 size_t n);
 
+/* Data rate index as a device of this profile counts; LW_ENOTFOUND. */
+int ns_uplink_dr(const struct ns_uplink *up, const struct ns_profile *profile);
+
 /* Margin above the demodulation floor of the uplink's data rate, tenths of a dB; 0 for what is not LoRa. */
 int ns_snr_margin_ddb(const struct lw_modulation *m, int snr_ddb);

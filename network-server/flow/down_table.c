@@ -50,7 +50,8 @@ void ns_answer_uplink(struct ns_up *u)
 		struct ns_mac_down m = {.dev = u->dev,
 					.rc = u->rc,
 					.now_ns = u->up.received_ns,
-					.max_error_count = f->cfg.max_mac_command_error_count};
+					.max_error_count = f->cfg.max_mac_command_error_count,
+					.rng = f->rng};
 		ns_mac_down(&m);
 		wanted = m.n > 0;
 	}
@@ -345,6 +346,7 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 		.answers = lw_span(d->answers, d->n_answers),
 		.mac_requests = !d->by_hint && !f->cfg.mac_commands_disabled,
 		.max_mac_error_count = f->cfg.max_mac_command_error_count,
+		.rng = f->rng,
 		.items = d->items,
 		.n_items = d->n_items,
 		.n_queued = n_queued,
@@ -443,6 +445,8 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	tx->dev_status_req_at_ns = d->dev_status_req_at_ns;
 	memcpy(tx->mac_bytes, out->mac_bytes, out->n_mac_bytes);
 	tx->n_mac_bytes = out->n_mac_bytes;
+	for (size_t i = 0; i < out->mac.n_blocks; i++)
+		tx->mac_request[tx->n_mac_requests++] = out->mac.block[i].cid;
 	for (size_t i = 0; i < d->n_gw && i < NS_TX_GATEWAYS; i++)
 		tx->gw[tx->n_gw++] = *d->gw[i].rx;
 	ns_tx_send(tx, &d->c);

@@ -152,6 +152,8 @@ struct ns_tx {
 	ns_reason last_error;
 	uint8_t mac_bytes[NS_MAC_REQUESTS_MAX + 64];
 	size_t n_mac_bytes;
+	uint8_t mac_request[NS_MAC_BLOCKS]; /* kinds of requests in it */
+	size_t n_mac_requests;
 	bool ack;
 };
 

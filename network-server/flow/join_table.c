@@ -83,7 +83,7 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
 	if (!p->supports_otaa)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__OTAA_NOT_SUPPORTED, "the profile does not support OTAA");
-	if (p->region != u->rc->region ||
+	if (p->region != lw_region_base(u->rc->region) ||
 	    (p->region_config_id[0] != '\0' && strcmp(p->region_config_id, u->rc->id) != 0))
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the profile is for another region");
 	if (u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
@@ -248,8 +248,7 @@ static void new_session(struct ns_up *u)
 	s->rx2_dr = u->rc->rx2_dr;
 	s->rx2_hz = lw_region_by_id(u->rc->region)->rx2_hz; /* a join-accept cannot say otherwise */
 	s->dr = NS_DR_UNKNOWN;
-	s->nb_trans = 1;
-	ns_channels_boot(u->rc, s);
+	ns_session_boot(s, p, u->rc);
 	if (a->has_cflist && lw_cflist_parse(a->cflist, &list) == 0)
 		ns_channels_cflist(u->rc, &list, s);
 	u->dev->has_session = true;
@@ -360,7 +359,7 @@ static void fill_tx(struct ns_up *u, struct ns_tx *tx)
 	struct ns_down_window w[2];
 	struct ns_gateway_candidate c[NS_TX_GATEWAYS];
 	size_t n = 0;
-	unsigned n_windows = ns_join_windows(u->rc, u->up.hz, u->up.dr, w);
+	unsigned n_windows = ns_join_windows(&u->dev->profile, u->rc, u->up.hz, u->up.dr, w);
 	for (unsigned i = 0; i < n_windows; i++) {
 		struct ns_down_frame *fr = &tx->frame[tx->n_frames++];
 		fr->window = w[i];

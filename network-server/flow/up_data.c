@@ -120,7 +120,7 @@ enum rt_flow_rc up_authorize(struct rt_flow_ctx *flow)
 	struct ns_up *u = up_of(flow);
 	if (u->dev->is_disabled)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
-	if (u->dev->profile.region != u->rc->region)
+	if (u->dev->profile.region != lw_region_base(u->rc->region))
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the device's profile is for another region");
 	filter_receptions(u);
 	if (u->n_rx == 0)
@@ -201,6 +201,23 @@ enum rt_flow_rc up_decrypt(struct rt_flow_ctx *flow)
 	return RT_FLOW_NEXT;
 }
 
+/* A device that changed its rate without being told has its power at the default again. Before its MAC commands are
+ * read: an answer to LinkADRReq says what the new rate is due to. */
+enum rt_flow_rc up_data_rate(struct rt_flow_ctx *flow)
+{
+	struct ns_up *u = up_of(flow);
+	struct ns_session *s = &u->dev->session;
+	int dr = ns_uplink_dr(&u->up, &u->dev->profile);
+	if (dr >= 0)
+		u->up.dr = (uint8_t)dr;
+	if (u->match.kind == NS_MATCH_REPLAY || s->dr == u->up.dr)
+		return RT_FLOW_NEXT;
+	s->dr = u->up.dr;
+	s->tx_power_index = 0;
+	s->n_adr_history = 0;
+	return RT_FLOW_NEXT;
+}
+
 enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
@@ -210,7 +227,9 @@ enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 	u->mac.up = &u->up;
 	u->mac.profile = &u->dev->profile;
 	u->mac.s = &u->dev->session;
+	u->dev->session.adr = u->up.phy.u.data.fctrl.adr;
 	ns_mac_up(&u->mac, u->mac_commands);
+	ns_session_pending_tick(&u->dev->session);
 	if (u->mac.unknown_cid != 0)
 		snprintf(u->c.detail, sizeof(u->c.detail), "MAC command 0x%02x is unknown, the rest was not read",
 			 (unsigned)u->mac.unknown_cid);
@@ -224,6 +243,8 @@ static void add_history(struct ns_up *u)
 		memmove(s->adr_history, s->adr_history + 1, (NS_ADR_HISTORY - 1) * sizeof(s->adr_history[0]));
 		s->n_adr_history--;
 	}
+	if (s->n_adr_history > 0 && s->adr_history[s->n_adr_history - 1].f_cnt == u->up.f_cnt)
+		return;
 	s->adr_history[s->n_adr_history++] = (struct ns_adr_entry){
 		.f_cnt = u->up.f_cnt,
 		.max_snr_ddb = u->up.best_snr_ddb,
@@ -258,12 +279,6 @@ enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
 	if (u->match.kind == NS_MATCH_REPLAY)
 		return RT_FLOW_NEXT;
 	remember_receptions(u);
-	if (s->dr != u->up.dr) {
-		/* It changed its rate without being told: its power is at the default again. */
-		s->dr = u->up.dr;
-		s->tx_power_index = 0;
-		s->n_adr_history = 0;
-	}
 	if (u->retransmission)
 		return RT_FLOW_NEXT;
 	s->adr = d->fctrl.adr;

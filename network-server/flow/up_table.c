@@ -20,6 +20,7 @@ const struct rt_flow_step ns_uplink_steps[] = {
 	{"authorize", .pure = up_authorize},       /* disabled devices, private gateways */
 	{"fetch_queue", .io = up_fetch_queue},     /* what waits for the device */
 	{"decrypt", .pure = up_decrypt},           /* FOpts of 1.1, payload of port 0 */
+	{"data_rate", .pure = up_data_rate},       /* changed without being told */
 	{"mac_commands", .pure = up_mac_commands}, /* answers and indications change the session */
 	{"adapt", .pure = up_adapt},               /* rate, history, the gateways to answer through */
 	{"acknowledge", .pure = up_acknowledge},   /* confirmed downlinks: acknowledged or not */

@@ -51,7 +51,9 @@ static void unconfirmed_with_payload(void **state)
 	assert_int_equal(world_session(d).f_cnt_up, 1);
 	assert_int_equal(w->n_journal_done, 1);
 	world_pass(w, 3000);
-	assert_int_equal(w->n_downs, 0);
+	/* all that there is to say: the sub-band, in one command */
+	assert_int_equal(w->n_downs, 1);
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "0330010051");
 }
 
 /* [GatewayFiltering and deduplication]: three gateways, one event, strongest first, one journal entry each. */

@@ -469,7 +469,7 @@ struct world_device *world_device(struct world *w, enum lw_mac_version version)
 	return d;
 }
 
-void world_abp(struct world *w, struct world_device *d, const char *region_config)
+void world_activate(struct world_device *d, const char *region_config)
 {
 	Longwave__Ns__V1__Session s = LONGWAVE__NS__V1__SESSION__INIT;
 	struct ns_session out;
@@ -477,10 +477,6 @@ void world_abp(struct world *w, struct world_device *d, const char *region_confi
 	char addr[LW_DEVADDR_TEXT];
 	struct lw_session_keys *k = &d->end.keys;
 	d->rec.profile.supports_otaa = false;
-	lw_rng_fill(&w->rng, k, sizeof(*k));
-	if (!d->end.is_11)
-		k->s_nwk_s_int = k->nwk_s_enc = k->f_nwk_s_int;
-	d->end.devaddr.v = lw_rng_u32(&w->rng) & 0x01FFFFFF;
 	d->end.f_cnt_up = 0;
 	s.dev_addr = lw_devaddr_print(d->end.devaddr, addr);
 	s.f_nwk_s_int_key = (ProtobufCBinaryData){16, k->f_nwk_s_int.b};
@@ -488,6 +484,16 @@ void world_abp(struct world *w, struct world_device *d, const char *region_confi
 	s.nwk_s_enc_key = (ProtobufCBinaryData){16, k->nwk_s_enc.b};
 	assert_int_equal(ns_activate(&s, &d->rec.profile, ns_region_config_find(region_config), &out, &why), 0);
 	world_session_put(d, &out);
+}
+
+void world_abp(struct world *w, struct world_device *d, const char *region_config)
+{
+	struct lw_session_keys *k = &d->end.keys;
+	lw_rng_fill(&w->rng, k, sizeof(*k));
+	if (!d->end.is_11)
+		k->s_nwk_s_int = k->nwk_s_enc = k->f_nwk_s_int;
+	d->end.devaddr.v = lw_rng_u32(&w->rng) & 0x01FFFFFF;
+	world_activate(d, region_config);
 }
 
 /* ---- time and air ---- */

@@ -93,6 +93,8 @@ struct lw_gateway_id world_gateway(struct world *w, uint64_t id);
 struct world_device *world_device(struct world *w, enum lw_mac_version version);
 /* Activates it by an ABP session with random keys; the end-device knows them. */
 void world_abp(struct world *w, struct world_device *d, const char *region_config);
+/* The same with the address and keys that the end-device has. */
+void world_activate(struct world_device *d, const char *region_config);
 /* Joins over gateway 0: request, window, accept, tx-ack. */
 void world_join(struct world *w, struct world_device *d);
 /* The stored session. */

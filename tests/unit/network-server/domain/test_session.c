@@ -39,7 +39,7 @@ static void fill(struct ns_session *s)
 	s->dr = 5;
 	s->tx_power_index = 4;
 	s->nb_trans = 2;
-	s->max_tx_power_index = 7;
+	
 	s->min_tx_power_index = 1;
 	s->adr = true;
 	s->uplink_dwell_400ms = 1;
