@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools/cli"))
@@ -47,6 +48,9 @@ def main():
     api.login("admin", os.environ["LONGWAVE_ADMIN_PASSWORD"])
     made = provision(api, sim, argv, application="try")
     eui = made["devices"][0]["device"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{os.environ['LONGWAVE_HTTP_PORT']}/", timeout=10) as page:
+        if "<html" not in page.read(4096).decode().lower():
+            raise Failed("no web UI at /")
     print(f"try: registered device {eui} and {len(made['gateways'])} gateways", flush=True)
     subscriber = subscribe(compose)
     traffic = subprocess.Popen([sim, *argv, "--server", f"127.0.0.1:{os.environ['LONGWAVE_UDP_PORT']}", "--duration", "45", "--quiet"],
@@ -68,7 +72,7 @@ def main():
     if up["deviceInfo"]["devEui"] != eui or topic.split("/")[1] != made["application"] or not up["data"]:
         raise Failed(f"not our uplink: {topic} {up}")
     print(f"{topic}\n{json.dumps(up, indent=1)}")
-    print("try: passed: joined, one event with two rxInfo, a queued downlink went out")
+    print("try: passed: web UI served, joined, one event with two rxInfo, a queued downlink went out")
     return 0
 
 
