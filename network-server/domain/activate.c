@@ -52,12 +52,24 @@ void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, con
 	ns_channels_boot(rc, s);
 }
 
+/* 0 means the data rate 0 where a frequency is given with it and the rate exists; else that nothing was said. */
+static uint8_t rx2_dr(const struct ns_profile *profile, const struct lw_region *region)
+{
+	struct lw_max_payload ignored;
+	if (profile->abp_rx2_dr != 0)
+		return profile->abp_rx2_dr;
+	if (profile->abp_rx2_hz != 0 && lw_region_max_payload(region, LW_DOWN, profile->mac_version,
+							      profile->reg_params, false, false, 0, &ignored) == 0)
+		return 0;
+	return region->rx2_dr;
+}
+
 void ns_session_factory_rx(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc)
 {
 	const struct lw_region *region = lw_region_by_id(rc->region);
 	s->rx1_delay_s = or_default(profile->abp_rx1_delay_s, region->rx1_delay_s);
 	s->rx1_dr_offset = profile->abp_rx1_dr_offset;
-	s->rx2_dr = profile->abp_rx2_dr != 0 ? profile->abp_rx2_dr : region->rx2_dr;
+	s->rx2_dr = rx2_dr(profile, region);
 	s->rx2_hz = profile->abp_rx2_hz != 0 ? profile->abp_rx2_hz : lw_region_abp_rx2_hz(region);
 }
 

@@ -4,6 +4,7 @@
  * own: each accepted downlink uses one. What is meant to differ stands in tests/vectors/intended-differences.json under
  * "ns", and an entry that no step needs is an error. */
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,7 +229,8 @@ static void compare_down(struct replay *r, struct json_object *step, size_t befo
 	CHECK(r, m->n_items == len(items));
 	for (size_t i = m->n_items; i > 0; i--) {
 		struct json_object *want = json_object_array_get_idx(items, i - 1);
-		compare_tx_info(r, get(want, "tx_info"), m->items[i - 1]->tx_info);
+		if (i == 1 || difference(r, "RX2") == NULL)
+			compare_tx_info(r, get(want, "tx_info"), m->items[i - 1]->tx_info);
 		if (join)
 			compare_join_item(r, want, m->items[i - 1]);
 		else
@@ -527,23 +529,24 @@ static void play(const char *file, const char *name)
 	json_object_put(all);
 }
 
-static void eu868(void **state)
+static void replay(void **state)
 {
-	(void)state;
-	play(LW_SOURCE_DIR "/tests/vectors/ns/eu868.json", "ns/eu868");
+	const char *name = *state;
+	char file[256];
+	snprintf(file, sizeof(file), LW_SOURCE_DIR "/tests/vectors/%s.json", name);
+	play(file, name);
 }
 
-static void us915_0(void **state)
-{
-	(void)state;
-	play(LW_SOURCE_DIR "/tests/vectors/ns/us915_0.json", "ns/us915_0");
-}
+#define RECORDING(name)                                                                                                \
+	{                                                                                                              \
+		name, replay, NULL, NULL, (void *)(uintptr_t)name                                                      \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(eu868),
-		cmocka_unit_test(us915_0),
+		RECORDING("ns/eu868"), RECORDING("ns/us915_0"), RECORDING("ns/au915_0"),
+		RECORDING("ns/cn779"), RECORDING("ns/eu433"),   RECORDING("ns/in865"),
 	};
 	return cmocka_run_group_tests_name("network-server replay of recordings", tests, NULL, NULL);
 }

@@ -404,7 +404,7 @@ struct world *world_new(void)
 	w->ports.geo = (struct ns_geo_port){w, geo_resolve};
 	w->ports.log = (struct ns_log_port){w, log_frame, log_outcome};
 	w->ports.journal = (struct ns_journal_port){w, journal_done, journal_retry};
-	for (size_t i = 0; i < ns_region_configs_count && i < 9; i++)
+	for (size_t i = 0; i < ns_region_configs_count && i < 64; i++)
 		w->regions[w->cfg.n_regions++] = &ns_region_configs[i];
 	size_t n = w->cfg.n_regions;
 	ns_flow_config_defaults(&w->cfg);

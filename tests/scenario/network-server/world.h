@@ -47,7 +47,7 @@ struct world {
 	struct lw_keycache *kc;
 	struct ns_ports ports;
 	struct ns_flow_config cfg;
-	const struct ns_region_config *regions[9];
+	const struct ns_region_config *regions[64];
 	struct ns_flows *flows;
 
 	struct world_device *device[WORLD_DEVICES];
