@@ -239,17 +239,22 @@ static void serve_next(struct ns_event_stream *s)
 	pump(s);
 }
 
+static void take_out(struct stream *st)
+{
+	for (struct stream **at = &st->owner->streams; *at; at = &(*at)->next) {
+		if (*at == st) {
+			*at = st->next;
+			return;
+		}
+	}
+}
+
 static void remove_stream(struct stream *st)
 {
 	struct ns_event_stream *s = st->owner;
-	for (struct stream **at = &s->streams; *at; at = &(*at)->next) {
-		if (*at == st) {
-			*at = st->next;
-			break;
-		}
-	}
-	grpc_call_set_user(st->call, NULL);
 	bool was_served = s->served == st;
+	take_out(st);
+	grpc_call_set_user(st->call, NULL);
 	free(st);
 	if (was_served)
 		serve_next(s);
@@ -272,7 +277,7 @@ static void acknowledge(struct ns_event_stream *s, uint64_t seq)
 	rt_metric_inc(s->n_acked);
 }
 
-/* The peer of an older stream has gone without our hearing of it. */
+/* The peer of an older stream has gone without our hearing of it; the new one takes its place. */
 static void replace_older(struct stream *st)
 {
 	struct ns_event_stream *s = st->owner;
@@ -281,6 +286,9 @@ static void replace_older(struct stream *st)
 			continue;
 		struct grpc_call *c = old->call;
 		RT_LOG_INFO(s->log, "event stream replaced by a newer one", rt_str("consumer", st->consumer));
+		take_out(st);
+		st->next = old->next;
+		old->next = st;
 		remove_stream(old);
 		grpc_call_finish(c, GRPC_ABORTED, "a newer stream of the same consumer was opened");
 		return;
@@ -291,7 +299,6 @@ static void open_stream(struct stream *st, const Longwave__Ns__V1__Ack *ack, uin
 {
 	struct ns_event_stream *s = st->owner;
 	strncpy(st->consumer, ack->consumer, sizeof(st->consumer) - 1);
-	replace_older(st);
 	if (seq > ns_store_last_seq(s->store)) {
 		RT_LOG_WARN(s->log, "application server names a position that no event has had; all are offered",
 			    rt_str("consumer", st->consumer), rt_u64("seq", seq));
@@ -300,6 +307,7 @@ static void open_stream(struct stream *st, const Longwave__Ns__V1__Ack *ack, uin
 	acknowledge(s, seq);
 	st->opened = true;
 	st->from = seq;
+	replace_older(st);
 	if (!s->served)
 		serve_next(s);
 }

@@ -68,7 +68,7 @@ static struct lw_span hex_member(json_object *o, const char *name, size_t max, s
 	const char *t = text(o, name);
 	if (t[0] == '0' && (t[1] == 'x' || t[1] == 'X'))
 		t += 2;
-	size_t n = strlen(t) / 2;
+	size_t n = strlen(t) % 2 ? 0 : strlen(t) / 2;
 	uint8_t *p = n && n <= max ? lw_arena_alloc(arena, n) : NULL;
 	if (!p || lw_hex_decode(t, 2 * n, p, n) < 0)
 		return lw_span(NULL, 0);

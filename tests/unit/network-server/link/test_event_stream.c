@@ -1,0 +1,417 @@
+/* Events through a real gRPC server to a real client, out of a real outbox: nothing twice, nothing missing. */
+#include "tests/unit/network-server/store/rig.h"
+
+#include "common/io/grpc_client.h"
+#include "common/io/grpc_server.h"
+#include "common/runtime/metrics.h"
+#include "network-server/link/event_stream.h"
+
+static const char PATH[] = "/longwave.ns.v1.NetworkServer/Events";
+
+struct world {
+	struct rig *rig;
+	struct rt_metrics *metrics;
+	struct grpc_methods *methods;
+	struct grpc_server *server;
+	struct ns_event_stream *events;
+	char address[32];
+};
+
+struct reader {
+	struct world *w;
+	struct grpc_client *client;
+	struct grpc_stream *stream; /* NULL: ended */
+	int status;
+	uint64_t last;
+	size_t n;
+	size_t pause_after; /* 0: never; then pauses with every so many events */
+	bool paused;
+	bool acks;
+};
+
+static void push(struct rig *r, const struct ns_stored_event *v, size_t n)
+{
+	struct world *w = r->user;
+	ns_event_stream_push(w->events, v, n);
+	r->n_events += n;
+}
+
+static void handle(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	ns_event_stream_handle(c, req, ((struct world *)arg)->events);
+}
+
+static void world_open(struct world *w, bool pg)
+{
+	memset(w, 0, sizeof(*w));
+	w->rig = rig_new(pg, 0);
+	w->rig->user = w;
+	w->rig->on_events = push;
+	w->metrics = rt_metrics_new("t_");
+	w->events = ns_event_stream_new(w->rig->loop, w->rig->store, w->rig->log, w->metrics);
+	w->methods = grpc_methods_new();
+	struct grpc_method m = {.path = PATH,
+				.input = &longwave__ns__v1__ack__descriptor,
+				.output = &longwave__ns__v1__event_batch__descriptor,
+				.client_streaming = true,
+				.server_streaming = true,
+				.fn = handle,
+				.arg = w};
+	assert_int_equal(grpc_methods_add(w->methods, &m), 0);
+	struct grpc_server_config config = {.bind = "127.0.0.1:0", .methods = w->methods};
+	assert_int_equal(grpc_server_new(w->rig->loop, &config, &w->server, NULL), 0);
+	snprintf(w->address, sizeof(w->address), "127.0.0.1:%d", grpc_server_port(w->server));
+}
+
+static void world_close(struct world *w)
+{
+	struct rig *r = w->rig;
+	sql_free(r->db); /* as parts.c does: answers find who asked */
+	ns_event_stream_free(w->events);
+	grpc_server_free(w->server);
+	grpc_methods_free(w->methods);
+	ns_store_free(r->store);
+	rt_metrics_free(w->metrics);
+	for (int i = 0; i < 20; i++)
+		rt_loop_turn(r->loop);
+	rt_loop_free(r->loop);
+	rt_log_free(r->log);
+	free(r);
+}
+
+static void send_ack(struct reader *rd, uint64_t seq, const char *consumer)
+{
+	Longwave__Ns__V1__Ack ack = LONGWAVE__NS__V1__ACK__INIT;
+	Longwave__Ns__V1__Position p = LONGWAVE__NS__V1__POSITION__INIT, *v[1] = {&p};
+	p.origin = rd->w->rig->origin;
+	p.seq = seq;
+	ack.positions = v;
+	ack.n_positions = seq ? 1 : 0;
+	ack.consumer = (char *)(uintptr_t)consumer;
+	assert_int_equal(grpc_stream_send(rd->stream, &ack.base), 0);
+}
+
+static void on_message(struct grpc_stream *s, const ProtobufCMessage *msg, void *arg)
+{
+	struct reader *rd = arg;
+	const Longwave__Ns__V1__EventBatch *b = (const Longwave__Ns__V1__EventBatch *)msg;
+	for (size_t i = 0; i < b->n_events; i++) {
+		uint64_t seq = b->events[i]->seq;
+		if (rd->last && seq != rd->last + 1)
+			fail_msg("%llu after %llu", (unsigned long long)seq, (unsigned long long)rd->last);
+		rd->last = seq;
+		rd->n++;
+		if (rd->pause_after && rd->n % rd->pause_after == 0) {
+			rd->paused = true;
+			grpc_stream_pause(s, true);
+		}
+	}
+	if (rd->acks)
+		send_ack(rd, rd->last, "");
+}
+
+static void on_end(struct grpc_stream *s, int status, const char *message, void *arg)
+{
+	struct reader *rd = arg;
+	(void)s;
+	(void)message;
+	rd->stream = NULL;
+	rd->status = status;
+}
+
+static const struct grpc_stream_events EVENTS = {.message = on_message, .end = on_end};
+
+static void reader_open(struct reader *rd, struct world *w, uint64_t position, const char *consumer)
+{
+	struct grpc_client_config config = {.address = w->address};
+	struct grpc_client_request req = {
+		.path = PATH, .output = &longwave__ns__v1__event_batch__descriptor, .wait_for_ready = true};
+	*rd = (struct reader){.w = w, .last = position};
+	rd->client = grpc_client_new(w->rig->loop, &config);
+	rd->stream = grpc_stream_open(rd->client, &req, &EVENTS, rd);
+	send_ack(rd, position, consumer);
+}
+
+static void reader_close(struct reader *rd)
+{
+	if (rd->stream)
+		grpc_stream_cancel(rd->stream);
+	grpc_client_free(rd->client);
+	rd->client = NULL;
+}
+
+static void turn(struct world *w, uint32_t ms)
+{
+	bool never = false;
+	rt_loop_run_until(w->rig->loop, &never, ms);
+}
+
+static void wait_for(struct world *w, const size_t *n, size_t want)
+{
+	for (int i = 0; i < 20000 && *n < want; i++)
+		turn(w, 1);
+	assert_int_equal(*n, want);
+}
+
+static void committed(struct ns_change *c)
+{
+	assert_int_equal(c->err, 0);
+	++*(size_t *)c->owner;
+}
+
+/* n events of `size` bytes in one commit; does not wait. */
+struct bulk {
+	struct ns_event ev;
+	struct ns_change c;
+};
+
+static void write_bulk(struct world *w, size_t n, size_t size, size_t *done)
+{
+	static char text[8192];
+	static uint8_t mem[8300];
+	struct ns_change **v = lw_xcalloc(n, sizeof(*v));
+	struct bulk *b = lw_xcalloc(n, sizeof(*b));
+	memset(text, 'x', sizeof(text) - 1);
+	text[size] = 0;
+	struct ns_event ev = rig_event(1, text, mem, sizeof(mem));
+	text[size] = 'x';
+	for (size_t i = 0; i < n; i++) {
+		b[i].ev = ev;
+		b[i].c = (struct ns_change){
+			.op = NS_SESSION_KEEP, .events = &b[i].ev, .n_events = 1, .done = committed, .owner = done};
+		v[i] = &b[i].c;
+	}
+	size_t before = *done;
+	w->rig->port.commit(w->rig->port.self, v, n);
+	wait_for(w, done, before + n);
+	free(v);
+	free(b);
+}
+
+struct count {
+	bool done;
+	size_t n;
+};
+
+static void on_count(void *arg, int err, const struct ns_stored_event *v, size_t n)
+{
+	struct count *c = arg;
+	(void)v;
+	assert_int_equal(err, 0);
+	c->done = true;
+	c->n = n;
+}
+
+static size_t left_in_outbox(struct world *w)
+{
+	struct count c = {0};
+	ns_store_read_outbox(w->rig->store, 0, 1000000, on_count, &c);
+	assert_true(rt_loop_run_until(w->rig->loop, &c.done, RIG_WAIT_MS));
+	return c.n;
+}
+
+static void test_live_and_acknowledged(void **state)
+{
+	struct world w;
+	struct reader rd;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	write_bulk(&w, 5, 10, &done); /* before anyone listens */
+	reader_open(&rd, &w, 0, "as");
+	wait_for(&w, &rd.n, 5);
+	write_bulk(&w, 700, 10, &done); /* live, more than one message */
+	wait_for(&w, &rd.n, 705);
+	assert_int_equal(left_in_outbox(&w), 705);
+	send_ack(&rd, rd.last + 3, ""); /* more than it was given: not believed */
+	send_ack(&rd, rd.last - 2, "");
+	size_t left = 705;
+	for (int i = 0; i < 500 && left != 2; i++) {
+		turn(&w, 10);
+		left = left_in_outbox(&w);
+	}
+	assert_int_equal(left, 2);
+	/* Again from where it stopped. */
+	uint64_t last = rd.last;
+	reader_close(&rd);
+	reader_open(&rd, &w, last - 1, "as");
+	wait_for(&w, &rd.n, 1);
+	write_bulk(&w, 3, 10, &done);
+	wait_for(&w, &rd.n, 4);
+	assert_true(rd.last == last + 3);
+	reader_close(&rd);
+	world_close(&w);
+}
+
+/* Reader and writer at their own pace, the memory too small, connections that end in between. */
+static void endurance(bool pg)
+{
+	enum { TOTAL = 100000, BULK = 500, SIZE = 600 };
+	struct world w;
+	struct reader rd;
+	size_t done = 0, received = 0;
+	unsigned reconnects = 0;
+	world_open(&w, pg);
+	reader_open(&rd, &w, 0, "as");
+	rd.acks = true;
+	rd.pause_after = 9000;
+	while (done < TOTAL) {
+		write_bulk(&w, BULK, SIZE, &done);
+		if (done == TOTAL / 2) { /* slow for so long that memory is full */
+			grpc_stream_pause(rd.stream, true);
+			rd.paused = true;
+		}
+		if (rd.paused && done % (80 * BULK) == 0) {
+			rd.paused = false;
+			grpc_stream_pause(rd.stream, false);
+		}
+		if (done % (60 * BULK) == 0) {
+			uint64_t last = rd.last;
+			received += rd.n;
+			reader_close(&rd);
+			reader_open(&rd, &w, last, "as");
+			rd.acks = true;
+			rd.pause_after = 9000;
+			reconnects++;
+		}
+	}
+	rd.pause_after = 0;
+	if (rd.paused)
+		grpc_stream_pause(rd.stream, false);
+	for (int i = 0; i < 60000 && received + rd.n < TOTAL; i++)
+		turn(&w, 1);
+	assert_int_equal(received + rd.n, TOTAL);
+	assert_true(rd.last == ns_store_last_seq(w.rig->store));
+	assert_true(reconnects >= 3);
+	size_t left = 1;
+	for (int i = 0; i < 500 && left; i++) {
+		turn(&w, 10);
+		left = left_in_outbox(&w);
+	}
+	assert_int_equal(left, 0);
+	reader_close(&rd);
+	world_close(&w);
+}
+
+static void test_endurance_sqlite(void **state)
+{
+	(void)state;
+	endurance(false);
+}
+
+static void test_endurance_postgres(void **state)
+{
+	(void)state;
+	endurance(true);
+}
+
+static void test_standby_and_replacement(void **state)
+{
+	struct world w;
+	struct reader a, b, c, mute;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	/* One that never says who it is keeps nobody waiting. */
+	struct grpc_client_config config = {.address = w.address};
+	struct grpc_client_request req = {.path = PATH, .output = &longwave__ns__v1__event_batch__descriptor};
+	mute = (struct reader){.w = &w};
+	mute.client = grpc_client_new(w.rig->loop, &config);
+	mute.stream = grpc_stream_open(mute.client, &req, &EVENTS, &mute);
+	turn(&w, 50);
+	reader_open(&a, &w, 0, "one");
+	write_bulk(&w, 10, 10, &done);
+	wait_for(&w, &a.n, 10);
+	reader_open(&b, &w, 0, "two");
+	turn(&w, 50);
+	assert_int_equal(b.n, 0);
+	/* The first one's host died; it comes again and takes the place of its own stream. */
+	reader_open(&c, &w, a.last, "one");
+	for (int i = 0; i < 2000 && a.stream; i++)
+		turn(&w, 1);
+	assert_null(a.stream);
+	assert_int_equal(a.status, GRPC_ABORTED);
+	write_bulk(&w, 5, 10, &done);
+	wait_for(&w, &c.n, 5);
+	assert_int_equal(b.n, 0);
+	/* It ends; the other one gets what nobody has said to be safe. */
+	send_ack(&c, c.last - 2, "");
+	for (int i = 0; i < 1000 && left_in_outbox(&w) != 2; i++)
+		turn(&w, 5);
+	reader_close(&c);
+	wait_for(&w, &b.n, 2);
+	reader_close(&b);
+	reader_close(&a);
+	reader_close(&mute);
+	world_close(&w);
+}
+
+static void test_hold(void **state)
+{
+	struct world w;
+	struct reader rd;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	reader_open(&rd, &w, 0, "as");
+	write_bulk(&w, 3, 10, &done);
+	wait_for(&w, &rd.n, 3);
+	ns_event_stream_hold(w.events, true);
+	write_bulk(&w, 4, 10, &done);
+	turn(&w, 700); /* longer than its own retry */
+	assert_int_equal(rd.n, 3);
+	ns_event_stream_hold(w.events, false);
+	wait_for(&w, &rd.n, 7);
+	reader_close(&rd);
+	world_close(&w);
+}
+
+static void test_position_of_another_life(void **state)
+{
+	struct world w;
+	struct reader rd;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	write_bulk(&w, 3, 10, &done);
+	reader_open(&rd, &w, ns_store_last_seq(w.rig->store) + 1000, "as");
+	rd.last = 0;
+	wait_for(&w, &rd.n, 3);
+	assert_int_equal(left_in_outbox(&w), 3);
+	reader_close(&rd);
+	world_close(&w);
+}
+
+/* Ends while it is asking the database, and with the stream open. */
+static void test_end_while_reading(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		struct world w;
+		struct reader rd;
+		size_t done = 0;
+		world_open(&w, i % 2);
+		write_bulk(&w, 100, 10, &done);
+		reader_open(&rd, &w, 0, "as");
+		for (int k = 0; k < 20 * i; k++)
+			rt_loop_turn(w.rig->loop);
+		if (i == 5)
+			ns_event_stream_drain(w.events);
+		reader_close(&rd);
+		world_close(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_live_and_acknowledged),
+		cmocka_unit_test(test_standby_and_replacement),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_position_of_another_life),
+		cmocka_unit_test(test_end_while_reading),
+		cmocka_unit_test(test_endurance_sqlite),
+		cmocka_unit_test(test_endurance_postgres),
+	};
+	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
+}
