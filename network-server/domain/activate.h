@@ -9,8 +9,9 @@
 #include "proto/longwave/ns/v1/ns.pb-c.h"
 
 /* Builds the session of a device with this profile. Receive parameters: the profile's abp_* members, 0 meaning the
- * region's default (the data rate 0 next to a frequency is one); channels: the region's defaults. rc: the configuration it starts in (the session names it, else the
- * profile, else the first of the region). LW_EINVAL: an address or key that cannot be read (`why` says which one). */
+ * region's default (the data rate 0 next to a frequency is one); channels: the region's defaults. rc: the configuration
+ * it starts in (the session names it, else the profile, else the first of the region). LW_EINVAL: an address or key
+ * that cannot be read (`why` says which one). */
 int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *profile,
 		const struct ns_region_config *rc, struct ns_session *out, const char **why);
 /* What MAC commands and channels are like right after a start of the device: the session's version must be set. */

@@ -66,3 +66,18 @@ int ns_channels_index(const struct ns_region_config *rc, const struct ns_session
 	ns_channels_plan(rc, s, &plan);
 	return lw_plan_channel_index(&plan, hz, dr);
 }
+
+void ns_channels_heard(const struct ns_region_config *rc, struct ns_session *s, uint32_t hz, unsigned dr,
+		       bool adr_ack_req)
+{
+	const struct lw_region *region = lw_region_by_id(rc->region);
+	struct lw_plan plan, defaults;
+	ns_channels_plan(rc, s, &plan);
+	int channel = lw_plan_channel_index(&plan, hz, dr);
+	bool disabled = channel >= 0 && !lw_plan_enabled(&plan, (unsigned)channel);
+	if (!disabled && !(adr_ack_req && dr <= region->adr_min_dr))
+		return;
+	lw_plan_init(&defaults, region);
+	for (unsigned w = 0; w < LW_PLAN_WORDS; w++)
+		s->enabled_channels[w] |= defaults.enabled[w];
+}

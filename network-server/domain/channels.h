@@ -15,3 +15,7 @@ void ns_channels_plan(const struct ns_region_config *rc, const struct ns_session
 int ns_channels_index(const struct ns_region_config *rc, const struct ns_session *s, uint32_t hz, unsigned dr);
 /* The device has accepted this channel. 0 Hz removes it. */
 void ns_channels_put(const struct ns_region_config *rc, struct ns_session *s, unsigned index, struct lw_channel ch);
+/* An uplink came on this channel. A device that hears nothing ends its back-off with all default channels enabled
+ * (TS001 §4.3.1.1): to be seen by an uplink on a disabled one, or by ADRACKReq at the slowest rate. */
+void ns_channels_heard(const struct ns_region_config *rc, struct ns_session *s, uint32_t hz, unsigned dr,
+		       bool adr_ack_req);

@@ -57,6 +57,9 @@ static bool rx1_window(const struct ns_device *dev, const struct ns_region_confi
 	int dr = lw_region_rx1_dr(region, s->dr, s->rx1_dr_offset, s->downlink_dwell_400ms != 0);
 	if (dr < 0 || lw_plan_rx1_hz(&plan, s->last_uplink_hz, s->dr, &w->hz) != 0)
 		return false;
+	int channel = lw_plan_channel_index(&plan, s->last_uplink_hz, s->dr);
+	if (channel >= 0 && channel < NS_DL_CHANNELS && s->dl_hz[channel] != 0)
+		w->hz = s->dl_hz[channel]; /* DlChannelReq */
 	w->dr = (uint8_t)dr;
 	w->delay_s = s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s;
 	return fill(rc, region, w);

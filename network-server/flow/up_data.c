@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 #include "common/lorawan/cipher.h"
+#include "network-server/domain/channels.h"
 #include "network-server/domain/mac_down.h"
 #include "network-server/flow/up_steps.h"
 
@@ -228,6 +229,7 @@ enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 	u->mac.profile = &u->dev->profile;
 	u->mac.s = &u->dev->session;
 	u->dev->session.adr = u->up.phy.u.data.fctrl.adr;
+	ns_channels_heard(u->rc, &u->dev->session, u->up.hz, u->up.dr, u->up.phy.u.data.fctrl.adr_ack_req);
 	ns_mac_up(&u->mac, u->mac_commands);
 	ns_session_pending_tick(&u->dev->session);
 	if (u->mac.unknown_cid != 0)

@@ -1,5 +1,5 @@
-/* MAC commands of a device, any bytes, against a session with every request pending: then the next downlink is built with
- * what became of it. First octet: 1.1 or not, region. */
+/* MAC commands of a device, any bytes, against a session with every request pending: then the next downlink is built
+ * with what became of it. First octet: 1.1 or not, region. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const uint8_t PENDING_CHANNELS[] = {7, 3, 0x18, 0x4f, 0x84, 0x50, 7, 4, 0xe8, 0x56, 0x84, 0x50};
 static const uint8_t PENDING_RX[] = {5, 0, 0xd2, 0xad, 0x84};
 static const uint8_t PENDING_TIMING[] = {8, 5};
+/* One of each other kind that has an answer. */
+static const struct {
+	uint8_t n;
+	uint8_t b[10];
+} PENDING[] = {
+	{10, {3, 0x51, 0x01, 0x00, 0x71, 3, 0x51, 0xff, 0x00, 0x01}},
+	{2, {4, 7}},
+	{2, {9, 0x24}},
+	{5, {0x0a, 0, 0x18, 0x4f, 0x84}},
+	{2, {0x0c, 0x54}},
+	{2, {0x0f, 0x36}},
+	{5, {0x11, 0, 0, 0, 3}},
+	{4, {0x13, 0x50, 0x99, 0x84}},
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -33,6 +47,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ns_session_pending_put(s, 7, PENDING_CHANNELS, sizeof(PENDING_CHANNELS));
 	ns_session_pending_put(s, 5, PENDING_RX, sizeof(PENDING_RX));
 	ns_session_pending_put(s, 8, PENDING_TIMING, sizeof(PENDING_TIMING));
+	for (size_t i = 0; i < sizeof(PENDING) / sizeof(PENDING[0]); i++)
+		ns_session_pending_put(s, PENDING[i].b[0], PENDING[i].b, PENDING[i].n);
+	s->adr = data[0] & 8;
+	dev.profile.supports_class_b = true;
+	dev.profile.mac = (struct ns_mac_settings){.has_duty_cycle = true,
+						   .max_duty_cycle = 3,
+						   .has_adr_ack = true,
+						   .has_tx_params = true,
+						   .has_rejoin = true,
+						   .beacon_hz = 869000000,
+						   .n_dl_channels = 1,
+						   .dl_channels = {{0, 867100000}}};
 	struct ns_mac_up m = {.up = &up, .profile = &dev.profile, .s = s};
 	ns_mac_up(&m, lw_span(data + 1, size - 1));
 	BUG_ON(m.n_answers > sizeof(m.answers));
