@@ -135,7 +135,7 @@ def test_confirmed_downlink(world, version):
     world.send(d, gw, data=b"yes")
     ack = world.stack.events.wait(d.dev_eui, "ack")
     assert (ack["queueItemId"], ack["acknowledged"], ack["fCntDown"]) == (item, True, down.f_cnt)
-    assert ack["deduplicationId"] == world.stack.events.wait(d.dev_eui, "up", 2)["deduplicationId"]
+    assert ack["deduplicationId"] == world.stack.events.wait(d.dev_eui, "up", 3 if d.is_11 else 2)["deduplicationId"]
     assert world.queue(d) == []
 
     item = world.enqueue(d, b"and this", confirmed=True)

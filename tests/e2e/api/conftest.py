@@ -1,4 +1,4 @@
-"""The app-server with a real network-server, a broker and a database of their own. $LONGWAVE_TEST_DB: sqlite (default) or
+"""The app-server with a real network-server, a broker and a database of their own. $LONGWAVE_STORE: sqlite (default) or
 postgres."""
 
 import os
@@ -67,7 +67,7 @@ class Stack:
             raise
 
     def _start(self, tmp):
-        self.pg = Postgres(tmp) if os.environ.get("LONGWAVE_TEST_DB") == "postgres" else None
+        self.pg = Postgres(tmp) if os.environ.get("LONGWAVE_STORE") == "postgres" else None
         if self.pg:
             self.parts.append(self.pg)
         self.mqtt = lw.start_mosquitto(tmp)

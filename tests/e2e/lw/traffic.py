@@ -129,10 +129,7 @@ class Traffic:
             got = self.delivered()
             return all(got[(u.device.dev_eui, u.data)] for u in self.acknowledged())
 
-        try:
-            lw.wait_for(arrived, timeout, step=0.1, text="delivery of all")
-        except AssertionError:
-            pass  # check() names what is missing
+        self._wait(arrived, timeout)
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             waiting = [d for d, data in self.queued if not self.heard[(d.dev_eui, data)]]
@@ -141,13 +138,21 @@ class Traffic:
             for d in dict.fromkeys(d.dev_eui for d in waiting):
                 self.uplink(next(x for x in self.devices if x.dev_eui == d))
             time.sleep(0.4)  # as long as a device waits for its windows
-        lw.wait_for(arrived, timeout, step=0.1, text="delivery of all")
+        self._wait(arrived, timeout)
+
+    @staticmethod
+    def _wait(arrived, timeout):
+        """check() names what is missing."""
+        end = time.monotonic() + timeout
+        while not arrived() and time.monotonic() < end:
+            time.sleep(0.1)
 
     def check(self):
         got = self.delivered()
         sent = {(u.device.dev_eui, u.data) for u in self.sent}
-        lost = [u.data for u in self.acknowledged() if not got[(u.device.dev_eui, u.data)]]
-        assert not lost, f"lost: {lost}"
+        lost = [u for u in self.acknowledged() if not got[(u.device.dev_eui, u.data)]]
+        began = self.sent[0].at
+        assert not lost, f"lost: {[(u.data, round(u.at - began, 3), [g.acked(t) for g, t in u.tokens]) for u in lost]} of {len(self.sent)}"
         assert not [k for k, n in got.items() if n > 1], f"twice: {[k for k, n in got.items() if n > 1]}"
         assert not set(got) - sent
         assert not self.wrong, self.wrong
