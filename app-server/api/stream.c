@@ -58,11 +58,12 @@ static const char *yes_no(bool v)
 static void put_data_frame(struct lw_buf *out, const struct lw_data_frame *d)
 {
 	char addr[LW_DEVADDR_TEXT];
-	lw_buf_printf(out,
-		      "{\"fhdr\":{\"devaddr\":\"%s\",\"f_ctrl\":{\"adr\":%s,\"adr_ack_req\":%s,\"ack\":%s,\"class_b\":%s,"
-		      "\"f_pending\":%s,\"f_opts_len\":%zu},\"f_cnt\":%u,",
-		      lw_devaddr_print(d->devaddr, addr), yes_no(d->fctrl.adr), yes_no(d->fctrl.adr_ack_req),
-		      yes_no(d->fctrl.ack), yes_no(d->fctrl.class_b), yes_no(d->fctrl.fpending), d->fopts.n, d->fcnt);
+	lw_buf_printf(
+		out,
+		"{\"fhdr\":{\"devaddr\":\"%s\",\"f_ctrl\":{\"adr\":%s,\"adr_ack_req\":%s,\"ack\":%s,\"class_b\":%s,"
+		"\"f_pending\":%s,\"f_opts_len\":%zu},\"f_cnt\":%u,",
+		lw_devaddr_print(d->devaddr, addr), yes_no(d->fctrl.adr), yes_no(d->fctrl.adr_ack_req),
+		yes_no(d->fctrl.ack), yes_no(d->fctrl.class_b), yes_no(d->fctrl.fpending), d->fopts.n, d->fcnt);
 	put_hex(out, "f_opts", d->fopts);
 	lw_buf_append_str(out, "},");
 	if (d->fport == LW_FPORT_NONE)
@@ -84,7 +85,8 @@ static void put_phy(struct lw_buf *out, struct lw_span bytes)
 		lw_buf_append_str(out, "}");
 		return;
 	}
-	lw_buf_printf(out, "{\"mhdr\":{\"f_type\":\"%s\",\"major\":\"LoRaWANR1\"},\"payload\":", lw_mtype_text(phy.mtype));
+	lw_buf_printf(out,
+		      "{\"mhdr\":{\"f_type\":\"%s\",\"major\":\"LoRaWANR1\"},\"payload\":", lw_mtype_text(phy.mtype));
 	if (lw_mtype_is_data_up(phy.mtype) || lw_mtype_is_data_down(phy.mtype)) {
 		put_data_frame(out, &phy.u.data);
 	} else if (phy.mtype == LW_MTYPE_JOIN_REQUEST) {
@@ -184,7 +186,8 @@ static void on_item(void *arg, const struct as_live_item *in)
 	lw_buf_init(&i.body, MAX_BODY);
 	i.msg.id = (char *)(uintptr_t)in->id;
 	i.msg.properties = i.list;
-	int rc = in->name ? fill_event(c, in, &i, &hex) : fill_frame(c->as, (const Longwave__Ns__V1__Frame *)in->msg, &i);
+	int rc = in->name ? fill_event(c, in, &i, &hex)
+			  : fill_frame(c->as, (const Longwave__Ns__V1__Frame *)in->msg, &i);
 	i.msg.body = (char *)(uintptr_t)lw_buf_str(&i.body);
 	if (rc == 0)
 		grpc_call_send(c->grpc, &i.msg.base);

@@ -22,8 +22,8 @@ struct as_tags {
 
 /* What events say about a device besides the event itself. */
 struct as_event_device {
-	const char *tenant_id, *tenant_name, *application_id, *application_name, *device_profile_id, *device_profile_name,
-		*device_name, *dev_eui;
+	const char *tenant_id, *tenant_name, *application_id, *application_name, *device_profile_id,
+		*device_profile_name, *device_name, *dev_eui;
 	struct as_tags tags;      /* application, then profile, then device: the later wins */
 	struct as_tags tags_down; /* of txack: profile and device only */
 };

@@ -10,8 +10,8 @@ static int refuse(struct lw_diag *diag, const char *why)
 	return LW_EINVAL;
 }
 
-int as_command_check(const struct as_command_topic *topic, const Integration__DownlinkCommand *m, struct as_command *out,
-		     struct lw_diag *diag)
+int as_command_check(const struct as_command_topic *topic, const Integration__DownlinkCommand *m,
+		     struct as_command *out, struct lw_diag *diag)
 {
 	*out = (struct as_command){0};
 	if (!lw_span_eq_str(topic->command, "down"))

@@ -23,5 +23,5 @@ struct as_command {
 };
 
 /* 0; LW_EINVAL or LW_EUNSUPPORTED with the reason in words. */
-int as_command_check(const struct as_command_topic *topic, const Integration__DownlinkCommand *m, struct as_command *out,
-		     struct lw_diag *diag);
+int as_command_check(const struct as_command_topic *topic, const Integration__DownlinkCommand *m,
+		     struct as_command *out, struct lw_diag *diag);

@@ -1,5 +1,5 @@
-/* How far each origin's events have been dealt with (docs/decisions/0003): what is acknowledged to the network-server, and
- * what the retained position message says. Pure. */
+/* How far each origin's events have been dealt with (docs/decisions/0003): what is acknowledged to the network-server,
+ * and what the retained position message says. Pure. */
 #pragma once
 
 #include <stdbool.h>

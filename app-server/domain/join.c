@@ -33,12 +33,20 @@ static const struct member {
 	const char *name;
 	size_t offset, cap;
 } text_members[] = {
-#define M(name_, member_) {name_, offsetof(struct as_join_req, member_), sizeof(((struct as_join_req *)0)->member_)}
-	M("ProtocolVersion", protocol_version), M("SenderID", sender_id),
-	M("ReceiverID", receiver_id),           M("SenderToken", sender_token),
-	M("MessageType", message_type),         M("MACVersion", mac_version_text),
-	M("PHYPayload", phy_text),              M("DevEUI", dev_eui_text),
-	M("DevAddr", devaddr_text),             M("DLSettings", dl_settings_text),
+#define M(name_, member_)                                                                                              \
+	{                                                                                                              \
+		name_, offsetof(struct as_join_req, member_), sizeof(((struct as_join_req *)0)->member_)               \
+	}
+	M("ProtocolVersion", protocol_version),
+	M("SenderID", sender_id),
+	M("ReceiverID", receiver_id),
+	M("SenderToken", sender_token),
+	M("MessageType", message_type),
+	M("MACVersion", mac_version_text),
+	M("PHYPayload", phy_text),
+	M("DevEUI", dev_eui_text),
+	M("DevAddr", devaddr_text),
+	M("DLSettings", dl_settings_text),
 	M("CFList", cflist_text),
 #undef M
 };
@@ -168,8 +176,8 @@ enum as_join_result as_join_check(struct as_join_req *req, struct lw_diag *diag)
 	req->netid.v = lw_get_be24(netid);
 	if (lw_mac_version_parse(req->mac_version_text, &req->mac_version) < 0)
 		return malformed(diag, "MACVersion is not known");
-	if (!hex(req->phy_text, req->phy, sizeof(req->phy)) || lw_phy_parse(lw_span(req->phy, sizeof(req->phy)), &phy) < 0 ||
-	    phy.mtype != LW_MTYPE_JOIN_REQUEST)
+	if (!hex(req->phy_text, req->phy, sizeof(req->phy)) ||
+	    lw_phy_parse(lw_span(req->phy, sizeof(req->phy)), &phy) < 0 || phy.mtype != LW_MTYPE_JOIN_REQUEST)
 		return malformed(diag, "PHYPayload is not a join-request");
 	if (!hex(req->dev_eui_text, eui, sizeof(eui)))
 		return malformed(diag, "DevEUI is not an EUI");
@@ -186,8 +194,8 @@ enum as_join_result as_join_check(struct as_join_req *req, struct lw_diag *diag)
 	return check_accept(req, diag);
 }
 
-enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req, const struct as_join_device *dev,
-				   struct lw_diag *diag)
+enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req,
+				   const struct as_join_device *dev, struct lw_diag *diag)
 {
 	struct lw_phy phy;
 	int rc = lw_phy_parse(lw_span(req->phy, sizeof(req->phy)), &phy);

@@ -1,5 +1,5 @@
-/* The join server's rules (LoRaWAN Backend Interfaces, TS002; contracts/backend-interfaces.md): JoinReq in, session keys and
- * join-accept out. Pure but for the key schedules' cache. The AppSKey is never part of an answer. */
+/* The join server's rules (LoRaWAN Backend Interfaces, TS002; contracts/backend-interfaces.md): JoinReq in, session
+ * keys and join-accept out. Pure but for the key schedules' cache. The AppSKey is never part of an answer. */
 #pragma once
 
 #include <stdbool.h>
@@ -39,7 +39,8 @@ struct as_join_req {
 	char message_type[32];
 	uint32_t transaction_id;
 	/* Of a JoinReq; filled by as_join_parse() as far as they are there, made sense of by as_join_check(). */
-	char mac_version_text[16], phy_text[80], dev_eui_text[24], devaddr_text[16], dl_settings_text[8], cflist_text[48];
+	char mac_version_text[16], phy_text[80], dev_eui_text[24], devaddr_text[16], dl_settings_text[8],
+		cflist_text[48];
 	int64_t rx_delay; /* -1: absent */
 	enum lw_mac_version mac_version;
 	struct lw_netid netid; /* the sender's */
@@ -62,8 +63,8 @@ struct as_join_device {
 	uint32_t join_nonce; /* the next one */
 	bool nonce_used;     /* the request's DevNonce was used with this JoinEUI */
 };
-enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req, const struct as_join_device *dev,
-				   struct lw_diag *diag);
+enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req,
+				   const struct as_join_device *dev, struct lw_diag *diag);
 
 struct as_join_session {
 	uint8_t accept[LW_JOIN_ACCEPT_MAX];

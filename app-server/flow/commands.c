@@ -113,8 +113,8 @@ static void with_device(struct command *c, struct as_device *dev)
 	lw_dev_eui_print(c->c.dev_eui, e->dev_eui);
 	as_device_unref(dev);
 	if (!belongs) {
-		refuse(c->owner, e->dev_eui, dev ? "the device does not belong to the topic's application" :
-						   "there is no such device");
+		refuse(c->owner, e->dev_eui,
+		       dev ? "the device does not belong to the topic's application" : "there is no such device");
 		finish(c);
 		return;
 	}

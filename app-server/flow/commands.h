@@ -1,6 +1,7 @@
-/* Downlink commands from MQTT on their way into the network-server's queue (contracts/integration.md §3). A valid command
- * is journalled before the broker hears that we have it, and done with once the network-server has it or refuses it.
- * What is wrong with a command is only logged: there is no topic for answers. Commands of one device keep their order. */
+/* Downlink commands from MQTT on their way into the network-server's queue (contracts/integration.md §3). A valid
+ * command is journalled before the broker hears that we have it, and done with once the network-server has it or
+ * refuses it. What is wrong with a command is only logged: there is no topic for answers. Commands of one device keep
+ * their order. */
 #pragma once
 
 #include "common/base/err.h"

@@ -18,8 +18,8 @@
 
 struct as_devices {
 	struct as *as;
-	struct lw_map map; /* DevEUI → struct as_device */
-	struct lw_list lru; /* oldest first */
+	struct lw_map map;   /* DevEUI → struct as_device */
+	struct lw_list lru;  /* oldest first */
 	uint64_t generation; /* raised by forgetting: what was read before is not kept */
 	struct lw_arena scratch;
 };
@@ -35,11 +35,13 @@ struct fetch {
 
 static const struct sql_stmt select_devices = {
 	.name = "as_event_devices",
-	.text = "SELECT b.n, d.tenant_id, t.name, d.application_id, a.name, a.tags, d.device_profile_id, p.name, p.body,"
+	.text = "SELECT b.n, d.tenant_id, t.name, d.application_id, a.name, a.tags, d.device_profile_id, p.name, "
+		"p.body,"
 		" d.name, d.tags, d.dev_eui, s.app_s_key, (SELECT count(*) FROM device_session AS o WHERE"
 		" o.dev_eui = d.dev_eui AND o.session_key_id <> b.session_key_id)"
 		" FROM {batch} JOIN device AS d ON d.dev_eui = b.dev_eui JOIN tenant AS t ON t.id = d.tenant_id"
-		" JOIN application AS a ON a.id = d.application_id JOIN device_profile AS p ON p.id = d.device_profile_id"
+		" JOIN application AS a ON a.id = d.application_id JOIN device_profile AS p ON p.id = "
+		"d.device_profile_id"
 		" LEFT JOIN device_session AS s ON s.dev_eui = b.dev_eui AND s.session_key_id = b.session_key_id",
 	.batch = "dev_eui:t session_key_id:t",
 	.cols = "ltttttttyttttl",
@@ -110,8 +112,7 @@ struct as_device *as_devices_find(struct as_devices *d, uint64_t dev_eui, struct
 	struct as_device *dev = lw_map_find(&d->map, dev_eui);
 	if (!dev || rt_loop_mono_ns(d->as->loop) - dev->read_ns > FRESH_NS)
 		return NULL;
-	if (session_key_id.n &&
-	    !lw_span_eq(session_key_id, lw_span(dev->session_key_id, dev->session_key_id_len)))
+	if (session_key_id.n && !lw_span_eq(session_key_id, lw_span(dev->session_key_id, dev->session_key_id_len)))
 		return NULL;
 	lw_list_remove(&dev->lru);
 	lw_list_push_back(&d->lru, &dev->lru);
@@ -159,7 +160,8 @@ static struct as_device *from_row(struct as_devices *d, const struct as_device_a
 	dev->dev_eui = ask->dev_eui;
 	dev->read_ns = rt_loop_mono_ns(d->as->loop);
 	lw_uuid_parse(&dev->tenant_id, sql_text(r, row, 1));
-	struct as_tags tags[] = {row_tags(m, r, row, 5), profile_tags(d, m, sql_span(r, row, 8)), row_tags(m, r, row, 10)};
+	struct as_tags tags[] = {row_tags(m, r, row, 5), profile_tags(d, m, sql_span(r, row, 8)),
+				 row_tags(m, r, row, 10)};
 	dev->text = (struct as_event_device){
 		.tenant_id = lw_arena_strdup(m, sql_text(r, row, 1)),
 		.tenant_name = lw_arena_strdup(m, sql_text(r, row, 2)),

@@ -1,6 +1,7 @@
-/* What events need to know of devices, with the AppSKey of the session in use: read in batches, kept in memory, bounded.
- * An entry is dropped when the API changes something (as_devices_forget) and is read again after half a minute anyhow,
- * since another process may work on the same database. The only place besides the join server where AppSKeys live. */
+/* What events need to know of devices, with the AppSKey of the session in use: read in batches, kept in memory,
+ * bounded. An entry is dropped when the API changes something (as_devices_forget) and is read again after half a minute
+ * anyhow, since another process may work on the same database. The only place besides the join server where AppSKeys
+ * live. */
 #pragma once
 
 #include "app-server/domain/event.h"
@@ -17,7 +18,7 @@ struct as_device {
 	size_t session_key_id_len; /* 0: no session was asked for */
 	bool has_key;
 	struct lw_key app_s_key;
-	bool has_old_sessions; /* others than this one are stored */
+	bool has_old_sessions;   /* others than this one are stored */
 	int64_t stream_until_ns; /* until then its stream in Redis does not expire */
 	/* Internal. */
 	unsigned refs;

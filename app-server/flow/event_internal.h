@@ -46,17 +46,18 @@ struct as_events {
 	struct as_devices *devices;
 	struct as_rows *rows;
 	struct as_commands *commands;
-	bool going;         /* events are taken in: database ready, broker there (or none configured) */
+	bool going; /* events are taken in: database ready, broker there (or none configured) */
 	bool broker_up;
 	uint64_t epoch;
-	/* taken ≥ published ≥ safe: entered the flow; handed to the broker in order; the broker's retained message says so. */
+	/* taken ≥ published ≥ safe: entered the flow; handed to the broker in order; the broker's retained message says
+	 * so. */
 	struct as_positions taken, published, safe, shown;
 	uint64_t next_no, head_no;
 	struct {
 		enum as_slot_state state;
 		struct as_event_ctx *c;
 	} ring[AS_EVENTS_RING];
-	unsigned unsaid;        /* passed since the last position */
+	unsigned unsaid; /* passed since the last position */
 	uint64_t next_ticket;
 	struct lw_list tickets; /* positions on their way to the broker, oldest first */
 	size_t unacked;         /* events covered by them */

@@ -24,14 +24,14 @@ static void show_live(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 static void publish(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
 
 const struct rt_flow_step as_event_steps[] = {
-	{.name = "check", .pure = check},          /* whose event it is */
+	{.name = "check", .pure = check}, /* whose event it is */
 	{.name = "one at a time", .key = by_device},
-	{.name = "device", .io = find_device},     /* names, tags, AppSKey: memory, else one statement for all */
-	{.name = "build", .pure = build},          /* decrypt, integration message */
-	{.name = "reencrypt", .io = reencrypt},    /* downlinks whose counter window has passed */
-	{.name = "rows", .io = note_rows},         /* last seen, battery … (written later) */
-	{.name = "live", .io = show_live},         /* streams for browsers */
-	{.name = "publish", .io = publish},        /* to the broker, in the order of the stream */
+	{.name = "device", .io = find_device},  /* names, tags, AppSKey: memory, else one statement for all */
+	{.name = "build", .pure = build},       /* decrypt, integration message */
+	{.name = "reencrypt", .io = reencrypt}, /* downlinks whose counter window has passed */
+	{.name = "rows", .io = note_rows},      /* last seen, battery … (written later) */
+	{.name = "live", .io = show_live},      /* streams for browsers */
+	{.name = "publish", .io = publish},     /* to the broker, in the order of the stream */
 };
 const size_t as_event_steps_count = sizeof(as_event_steps) / sizeof(as_event_steps[0]);
 
@@ -190,7 +190,8 @@ static bool encrypt_item(struct as_event_ctx *c, const struct lw_key *key, struc
 	uint8_t *window = lw_arena_alloc(&c->arena, (size_t)AS_PAYLOAD_WINDOW * (size_t)n);
 	if (!out->frm_payloads || !window)
 		return false;
-	as_payload_encrypt_down(as->keys, key, addr, r->next_f_cnt, AS_PAYLOAD_WINDOW, lw_span(clear, (size_t)n), window);
+	as_payload_encrypt_down(as->keys, key, addr, r->next_f_cnt, AS_PAYLOAD_WINDOW, lw_span(clear, (size_t)n),
+				window);
 	lw_wipe(clear, sizeof(clear));
 	out->n_frm_payloads = AS_PAYLOAD_WINDOW;
 	for (size_t i = 0; i < AS_PAYLOAD_WINDOW; i++)
@@ -284,8 +285,9 @@ static void show_live(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 		as_positions_note(&e->shown, c->ev->origin, c->ev->seq);
 		struct as_device *d = c->dev;
 		if (d)
-			as_live_event(e->as->live, c->ev, &c->out,
-				      &(struct as_live_device){d->dev_eui, d->tenant_id, &d->text, &d->stream_until_ns});
+			as_live_event(
+				e->as->live, c->ev, &c->out,
+				&(struct as_live_device){d->dev_eui, d->tenant_id, &d->text, &d->stream_until_ns});
 		else
 			as_live_gateway(e->as->live, c->ev);
 	}

@@ -97,7 +97,8 @@ static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev)
 		rc = lw_pb_unpack(ev->base.descriptor, lw_buf_span(&e->scratch), &c->arena, &copy);
 	if (rc < 0) {
 		rt_metric_inc(e->unreadable);
-		RT_LOG_WARN(e->as->log, "an event of the network-server cannot be read", rt_u64("seq", ev->seq), rt_err(rc));
+		RT_LOG_WARN(e->as->log, "an event of the network-server cannot be read", rt_u64("seq", ev->seq),
+			    rt_err(rc));
 		ctx_free(c);
 		return;
 	}
@@ -158,7 +159,8 @@ static void on_position_done(void *arg, uint64_t no, int err)
 		struct ticket *t = LW_CONTAINER_OF(node, struct ticket, node);
 		if (t->no == no) {
 			t->is_done = true;
-			/* A refusal (no right to the topic) must not stop the events: a restart may then repeat some. */
+			/* A refusal (no right to the topic) must not stop the events: a restart may then repeat some.
+			 */
 			t->is_safe = err == 0 || err == LW_EAUTH;
 			break;
 		}
@@ -329,8 +331,10 @@ int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag 
 	e->taken_total = rt_counter(as->metrics, "events_total", "Events of the network-server taken in");
 	e->repeated = rt_counter(as->metrics, "events_repeated_total", "Events that came again and were skipped");
 	e->unreadable = rt_counter(as->metrics, "events_unreadable_total", "Events that could not be read");
-	e->no_key = rt_counter(as->metrics, "events_without_key_total", "Uplinks delivered encrypted: AppSKey not known here");
-	e->dropped = rt_counter_vec(as->metrics, "events_dropped_total", "Events dropped", "reason", drop_names, AS_DROPS);
+	e->no_key = rt_counter(as->metrics, "events_without_key_total",
+			       "Uplinks delivered encrypted: AppSKey not known here");
+	e->dropped =
+		rt_counter_vec(as->metrics, "events_dropped_total", "Events dropped", "reason", drop_names, AS_DROPS);
 	e->devices = as_devices_new(as);
 	e->rows = as_rows_new(as);
 	struct as_event_stream_opts so = {.loop = as->loop,

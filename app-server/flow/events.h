@@ -1,9 +1,9 @@
 /* The way of network events to applications: the stream in, the flow of flow/event_table.c, the position out.
  *
- * Exactly once at the application's topic (docs/decisions/0005-position-after-each-batch.md): events are published in the
- * order of the stream; after each run of at most AS_POSITION_EVERY of them a retained message says how far it went, on the
- * same connection. Only once the broker has that message are they acknowledged to the network-server. At each connect
- * the retained message is read first and what it covers is skipped. */
+ * Exactly once at the application's topic (docs/decisions/0005-position-after-each-batch.md): events are published in
+ * the order of the stream; after each run of at most AS_POSITION_EVERY of them a retained message says how far it went,
+ * on the same connection. Only once the broker has that message are they acknowledged to the network-server. At each
+ * connect the retained message is read first and what it covers is skipped. */
 #pragma once
 
 #include "app-server/flow/devices.h"

@@ -150,7 +150,8 @@ static void on_committed(void *arg, const struct sql_outcome *o)
 	}
 	if (o->err < 0) {
 		RT_LOG_WARN(r->as->log, "rows of devices and gateways not updated",
-			    rt_str("statement", o->stmt ? o->stmt : ""), rt_err(o->err), rt_str("detail", o->diag.text));
+			    rt_str("statement", o->stmt ? o->stmt : ""), rt_err(o->err),
+			    rt_str("detail", o->diag.text));
 		rt_timer_start(&r->retry, RETRY_MS);
 		return;
 	}

@@ -1,6 +1,6 @@
-/* What the rows of devices and gateways show of their traffic: last seen, data rate, battery … Collected in memory, one row
- * for each device however often it spoke, and written as one statement per table while nothing else is being written.
- * May lag behind the events by one transaction; what a crash takes away comes back with the next frame. */
+/* What the rows of devices and gateways show of their traffic: last seen, data rate, battery … Collected in memory, one
+ * row for each device however often it spoke, and written as one statement per table while nothing else is being
+ * written. May lag behind the events by one transaction; what a crash takes away comes back with the next frame. */
 #pragma once
 
 #include <stdint.h>

@@ -82,9 +82,8 @@ static const struct sql_stmt note_join_eui = {
 	.batch = "dev_eui:t join_eui:t",
 };
 
-static const char *const result_names[AS_JOIN_RESULTS] = {"success",	      "mic_failed", "join_req_failed",
-							  "unknown_dev_eui",  "malformed",  "unknown_receiver",
-							  "other"};
+static const char *const result_names[AS_JOIN_RESULTS] = {
+	"success", "mic_failed", "join_req_failed", "unknown_dev_eui", "malformed", "unknown_receiver", "other"};
 
 /* ---- answers ---- */
 
@@ -94,8 +93,8 @@ static void answer(struct as_join *j, struct http_request *r, const struct as_jo
 	lw_buf_reset(&j->answer);
 	as_join_answer(req, result, words, s, &j->answer);
 	rt_metric_inc_at(j->results, (size_t)result);
-	RT_LOG_DEBUG(j->as->log, "join", rt_str("dev_eui", req->dev_eui_text), rt_str("result", as_join_result_text(result)),
-		     rt_str("detail", words));
+	RT_LOG_DEBUG(j->as->log, "join", rt_str("dev_eui", req->dev_eui_text),
+		     rt_str("result", as_join_result_text(result)), rt_str("detail", words));
 	http_respond(r, 200, "application/json", j->answer.p, j->answer.n, NULL, 0);
 	lw_wipe(j->answer.p, j->answer.n);
 }
@@ -149,8 +148,9 @@ static void on_committed(void *arg, const struct sql_outcome *o)
 {
 	struct batch *b = arg;
 	if (o->err < 0) {
-		RT_LOG_ERROR(b->owner->as->log, "joins could not be stored", rt_str("statement", o->stmt ? o->stmt : ""),
-			     rt_err(o->err), rt_str("detail", o->diag.text));
+		RT_LOG_ERROR(b->owner->as->log, "joins could not be stored",
+			     rt_str("statement", o->stmt ? o->stmt : ""), rt_err(o->err),
+			     rt_str("detail", o->diag.text));
 		finish_all(b, "the join server's database is not available");
 		return;
 	}
@@ -234,8 +234,8 @@ static void on_keys(void *arg, const struct sql_outcome *o, const struct sql_res
 	for (size_t i = 0; i < b->n; i++) {
 		struct join *q = b->v[i];
 		struct lw_diag diag = {.text = "no device with this DevEUI has keys"};
-		enum as_join_result result = q->is_known ? as_join_verify(as->keys, &q->req, &q->dev, &diag) :
-							   AS_JOIN_UNKNOWN_DEV_EUI;
+		enum as_join_result result =
+			q->is_known ? as_join_verify(as->keys, &q->req, &q->dev, &diag) : AS_JOIN_UNKNOWN_DEV_EUI;
 		if (result != AS_JOIN_SUCCESS) {
 			finish(q, result, diag.text);
 			continue;

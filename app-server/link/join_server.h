@@ -1,6 +1,6 @@
-/* The join server: LoRaWAN Backend Interfaces over HTTP on join.bind. All requests of a loop turn go through together: one
- * read of keys and nonces, one transaction that makes DevNonce, JoinNonce and the new session durable, then the answers.
- * Session keys leave it, root keys and AppSKeys never. */
+/* The join server: LoRaWAN Backend Interfaces over HTTP on join.bind. All requests of a loop turn go through together:
+ * one read of keys and nonces, one transaction that makes DevNonce, JoinNonce and the new session durable, then the
+ * answers. Session keys leave it, root keys and AppSKeys never. */
 #pragma once
 
 #include "common/runtime/daemon.h"

@@ -33,9 +33,9 @@ static const struct {
 	const char *name;
 	const ProtobufCMessageDescriptor *type;
 } event_types[] = {
-	{"up", &integration__uplink_event__descriptor},     {"join", &integration__join_event__descriptor},
-	{"ack", &integration__ack_event__descriptor},       {"txack", &integration__tx_ack_event__descriptor},
-	{"log", &integration__log_event__descriptor},       {"status", &integration__status_event__descriptor},
+	{"up", &integration__uplink_event__descriptor},         {"join", &integration__join_event__descriptor},
+	{"ack", &integration__ack_event__descriptor},           {"txack", &integration__tx_ack_event__descriptor},
+	{"log", &integration__log_event__descriptor},           {"status", &integration__status_event__descriptor},
 	{"location", &integration__location_event__descriptor},
 };
 

@@ -1,6 +1,7 @@
-/* What people watch: frames and events of a device or gateway, and what changed in a tenant, as server-sent events below
- * /api/live and as streams of api.InternalService. Events are kept for a while in Redis (contracts/integration.md §3), frames
- * by the network-server. Nothing here holds anything up or is needed for delivery: without Redis only this is missing. */
+/* What people watch: frames and events of a device or gateway, and what changed in a tenant, as server-sent events
+ * below /api/live and as streams of api.InternalService. Events are kept for a while in Redis (contracts/integration.md
+ * §3), frames by the network-server. Nothing here holds anything up or is needed for delivery: without Redis only this
+ * is missing. */
 #pragma once
 
 #include "app-server/domain/event.h"

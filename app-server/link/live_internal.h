@@ -39,7 +39,8 @@ struct as_live_item {
 };
 typedef void as_live_item_fn(void *arg, const struct as_live_item *item);
 
-/* History first, then what is new, until it is freed. `eui` is canonical. `after_id` (may be "") is the last item known. */
+/* History first, then what is new, until it is freed. `eui` is canonical. `after_id` (may be "") is the last item
+ * known. */
 struct as_live_source *as_live_follow(struct as_live *l, enum as_live_kind kind, const char *eui, const char *after_id,
 				      as_live_item_fn *fn, void *arg);
 /* May be called from inside the callback. */

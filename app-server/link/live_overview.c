@@ -1,5 +1,5 @@
-/* What changed in a tenant, once a second: each device and gateway at most once, however often it was heard. Known of what
- * this process saw; recorded only while someone looks. */
+/* What changed in a tenant, once a second: each device and gateway at most once, however often it was heard. Known of
+ * what this process saw; recorded only while someone looks. */
 #include <stdlib.h>
 #include <string.h>
 

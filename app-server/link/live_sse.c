@@ -157,8 +157,8 @@ static void open_stream(struct sse *s)
 		last = http_request_query(s->r, "last_event_id");
 	/* What is no id of a stream is not passed on. */
 	snprintf(after, sizeof(after), "%s",
-		 last && last[0] && strlen(last) < sizeof(after) && strspn(last, "0123456789-") == strlen(last) ? last :
-														  "");
+		 last && last[0] && strlen(last) < sizeof(after) && strspn(last, "0123456789-") == strlen(last) ? last
+														: "");
 	s->open = true;
 	http_stream_begin(s->r, 200, headers, sizeof(headers) / sizeof(headers[0]));
 	http_stream_on_drain(s->r, on_drain, s);

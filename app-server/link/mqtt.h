@@ -1,8 +1,8 @@
 /* The MQTT integration's link to the broker: events and the position message out, commands in.
  *
  * Each connection begins with reading the retained position: what the broker has of us is known before anything is
- * published. A message to ourselves marks the end of what is retained. Nothing is published again here; after a loss the
- * owner begins again from the position. */
+ * published. A message to ourselves marks the end of what is retained. Nothing is published again here; after a loss
+ * the owner begins again from the position. */
 #pragma once
 
 #include "app-server/domain/event.h"

@@ -87,8 +87,8 @@ static bool put(char *out, size_t cap, size_t *at, const void *p, size_t n)
 	return true;
 }
 
-int as_topic_print(const struct as_topic *t, const char *application_id, const char *dev_eui, const char *name, char *out,
-		   size_t cap)
+int as_topic_print(const struct as_topic *t, const char *application_id, const char *dev_eui, const char *name,
+		   char *out, size_t cap)
 {
 	size_t at = 0;
 	const char *values[] = {NULL, application_id, dev_eui, name};
@@ -137,8 +137,8 @@ static size_t value_len(const struct as_topic *t, size_t i, const char *p)
 	return 0;
 }
 
-bool as_topic_match(const struct as_topic *t, const char *topic, struct lw_span *application_id, struct lw_span *dev_eui,
-		    struct lw_span *name)
+bool as_topic_match(const struct as_topic *t, const char *topic, struct lw_span *application_id,
+		    struct lw_span *dev_eui, struct lw_span *name)
 {
 	struct lw_span *out[] = {NULL, application_id, dev_eui, name};
 	const char *p = topic;

@@ -1,5 +1,5 @@
-/* An app-server without its process: loop, database in a temporary folder, one tenant with an application, a profile and
- * devices. Header only; failures fail the test. */
+/* An app-server without its process: loop, database in a temporary folder, one tenant with an application, a profile
+ * and devices. Header only; failures fail the test. */
 #pragma once
 
 #include <setjmp.h>
@@ -92,14 +92,14 @@ static inline void world_add_base(struct world *w)
 		.name = "w_tenant",
 		.text = "INSERT INTO tenant VALUES ($1, 'Acme', '', 1, 0, 0, 0, 0, '{}', '[]', 0, 0)",
 		.params = "t"};
-	static const struct sql_stmt app = {
-		.name = "w_app",
-		.text = "INSERT INTO application VALUES ($1, $2, 'farm', '', '{\"site\":\"north\",\"x\":\"app\"}', 0, 0)",
-		.params = "tt"};
-	static const struct sql_stmt profile = {
-		.name = "w_profile",
-		.text = "INSERT INTO device_profile VALUES ($1, $2, 'soil-probe', 0, 3, 0, 1, 0, 0, 0, '', '', $3, 0, 0)",
-		.params = "tty"};
+	static const struct sql_stmt app = {.name = "w_app",
+					    .text = "INSERT INTO application VALUES ($1, $2, 'farm', '', "
+						    "'{\"site\":\"north\",\"x\":\"app\"}', 0, 0)",
+					    .params = "tt"};
+	static const struct sql_stmt profile = {.name = "w_profile",
+						.text = "INSERT INTO device_profile VALUES ($1, $2, 'soil-probe', 0, "
+							"3, 0, 1, 0, 0, 0, '', '', $3, 0, 0)",
+						.params = "tty"};
 	Api__DeviceProfile p = API__DEVICE_PROFILE__INIT;
 	Api__DeviceProfile__TagsEntry tag = API__DEVICE_PROFILE__TAGS_ENTRY__INIT;
 	Api__DeviceProfile__TagsEntry *tags[] = {&tag};
@@ -126,11 +126,11 @@ static inline void world_add_base(struct world *w)
 /* n devices from DevEUI `first`, with keys; NwkKey and AppKey of device i are i in their last bytes. */
 static inline void world_add_devices(struct world *w, uint64_t first, size_t n)
 {
-	static const struct sql_stmt device = {
-		.name = "w_device",
-		.text = "INSERT INTO device SELECT eui, tenant, app, profile, 'probe', '', '0000000000000000', 0, 0, '{}',"
-			" '{}', 0, 0, '', -1, 0, 0, 255, 0, 0 FROM {batch}",
-		.batch = "eui:t tenant:t app:t profile:t"};
+	static const struct sql_stmt device = {.name = "w_device",
+					       .text = "INSERT INTO device SELECT eui, tenant, app, profile, 'probe', "
+						       "'', '0000000000000000', 0, 0, '{}',"
+						       " '{}', 0, 0, '', -1, 0, 0, 255, 0, 0 FROM {batch}",
+					       .batch = "eui:t tenant:t app:t profile:t"};
 	static const struct sql_stmt keys = {
 		.name = "w_keys",
 		.text = "INSERT INTO device_keys SELECT eui, nwk, app, '', 1, 0, 0 FROM {batch}",

@@ -16,19 +16,22 @@
 #define NOW_NS (INT64_C(1714564800) * LW_NS_PER_S + 251307000)
 #define DEDUP "6c7b4ce5-33a1-4e0c-9e7c-3b0a6c1d2e4f"
 #define INFO_WITH(tags)                                                                                                \
-	"\"deviceInfo\":{\"tenantId\":\"52f14cd4-c6f1-4fbd-8f87-4025e1d49242\",\"tenantName\":\"Acme\","              \
-	"\"applicationId\":\"ca739e26-7b67-4f14-b69e-d568c22a5a75\",\"applicationName\":\"farm\","                    \
-	"\"deviceProfileId\":\"605d08d4-65f5-4d2c-8a5a-3d2457662f79\",\"deviceProfileName\":\"soil-probe\","          \
-	"\"deviceName\":\"probe-7\",\"devEui\":\"70b3d57ed0001a2b\",\"deviceClassEnabled\":\"CLASS_A\",\"tags\":" tags   \
+	"\"deviceInfo\":{\"tenantId\":\"52f14cd4-c6f1-4fbd-8f87-4025e1d49242\",\"tenantName\":\"Acme\","               \
+	"\"applicationId\":\"ca739e26-7b67-4f14-b69e-d568c22a5a75\",\"applicationName\":\"farm\","                     \
+	"\"deviceProfileId\":\"605d08d4-65f5-4d2c-8a5a-3d2457662f79\",\"deviceProfileName\":\"soil-probe\","           \
+	"\"deviceName\":\"probe-7\",\"devEui\":\"70b3d57ed0001a2b\",\"deviceClassEnabled\":\"CLASS_A\",\"tags\":" tags \
 	"}"
 #define INFO INFO_WITH("{\"site\":\"north\"}")
 #define HEAD "{\"deduplicationId\":\"" DEDUP "\",\"time\":\"2024-05-01T12:00:00.251307+00:00\"," INFO
 #define RADIO                                                                                                          \
-	"\"rxInfo\":[{\"gatewayId\":\"0016c001f1500812\",\"uplinkId\":2451872135,\"gwTime\":\"2024-05-01T12:00:00.251307+"  \
-	"00:00\",\"nsTime\":\"2024-05-01T12:00:00.301112500+00:00\",\"rssi\":-97,\"snr\":4.5,\"channel\":1,\"rfChain\":1,"  \
-	"\"location\":{\"latitude\":52.3731,\"longitude\":4.8922,\"altitude\":12.0},\"context\":\"Gis8TQ==\",\"metadata\":" \
-	"{\"region_common_name\":\"EU868\",\"region_config_id\":\"eu868\"},\"crcStatus\":\"CRC_OK\"}],\"txInfo\":{"         \
-	"\"frequency\":868300000,\"modulation\":{\"lora\":{\"bandwidth\":125000,\"spreadingFactor\":9,\"codeRate\":"        \
+	"\"rxInfo\":[{\"gatewayId\":\"0016c001f1500812\",\"uplinkId\":2451872135,\"gwTime\":\"2024-05-01T12:00:00."    \
+	"251307+"                                                                                                      \
+	"00:00\",\"nsTime\":\"2024-05-01T12:00:00.301112500+00:00\",\"rssi\":-97,\"snr\":4.5,\"channel\":1,"           \
+	"\"rfChain\":1,"                                                                                               \
+	"\"location\":{\"latitude\":52.3731,\"longitude\":4.8922,\"altitude\":12.0},\"context\":\"Gis8TQ==\","         \
+	"\"metadata\":"                                                                                                \
+	"{\"region_common_name\":\"EU868\",\"region_config_id\":\"eu868\"},\"crcStatus\":\"CRC_OK\"}],\"txInfo\":{"    \
+	"\"frequency\":868300000,\"modulation\":{\"lora\":{\"bandwidth\":125000,\"spreadingFactor\":9,\"codeRate\":"   \
 	"\"CR_4_5\"}}},\"regionConfigId\":\"eu868\"}"
 
 struct fixture {
@@ -273,11 +276,13 @@ static void test_txack(void **state)
 	f->e.tx_ack = &a;
 	/* Without the application's tags. */
 	expect(f, NULL, "txack",
-	       "{\"downlinkId\":3921170512,\"time\":\"2024-05-01T12:00:01.402+00:00\"," INFO_WITH("{}")
-	       ",\"queueItemId\":\"9f7b2c10-57a6-4b39-a0f3-2d9e9a6f1b22\",\"fCntDown\":12,\"gatewayId\":"
-	       "\"0016c001f1500812\",\"txInfo\":{\"frequency\":868300000,\"power\":16,\"modulation\":{\"lora\":{"
-	       "\"bandwidth\":125000,\"spreadingFactor\":9,\"codeRate\":\"CR_4_5\",\"polarizationInversion\":true}},"
-	       "\"timing\":{\"delay\":{\"delay\":\"1s\"}},\"context\":\"Gis8TQ==\"}}");
+	       "{\"downlinkId\":3921170512,\"time\":\"2024-05-01T12:00:01.402+00:00\"," INFO_WITH(
+		       "{}") ",\"queueItemId\":\"9f7b2c10-57a6-4b39-a0f3-2d9e9a6f1b22\",\"fCntDown\":12,\"gatewayId\":"
+			     "\"0016c001f1500812\",\"txInfo\":{\"frequency\":868300000,\"power\":16,\"modulation\":{"
+			     "\"lora\":{"
+			     "\"bandwidth\":125000,\"spreadingFactor\":9,\"codeRate\":\"CR_4_5\","
+			     "\"polarizationInversion\":true}},"
+			     "\"timing\":{\"delay\":{\"delay\":\"1s\"}},\"context\":\"Gis8TQ==\"}}");
 }
 
 static void test_log(void **state)
@@ -316,10 +321,12 @@ static void test_status(void **state)
 		    "75.19685}");
 	s.battery = 0;
 	expect(f, NULL, "status",
-	       HEAD ",\"margin\":7,\"externalPowerSource\":true,\"batteryLevelUnavailable\":false,\"batteryLevel\":0.0}");
+	       HEAD
+	       ",\"margin\":7,\"externalPowerSource\":true,\"batteryLevelUnavailable\":false,\"batteryLevel\":0.0}");
 	s.battery = 255;
 	expect(f, NULL, "status",
-	       HEAD ",\"margin\":7,\"externalPowerSource\":false,\"batteryLevelUnavailable\":true,\"batteryLevel\":0.0}");
+	       HEAD
+	       ",\"margin\":7,\"externalPowerSource\":false,\"batteryLevelUnavailable\":true,\"batteryLevel\":0.0}");
 }
 
 static void test_location(void **state)
@@ -394,8 +401,8 @@ static void test_tags(void **state)
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-	const struct CMUnitTest tests[] = {T(test_up),   T(test_up_port_0), T(test_up_without_key), T(test_join),
-					   T(test_ack),  T(test_txack),     T(test_log),            T(test_status),
-					   T(test_location), T(test_inner), T(test_time),           T(test_tags)};
+	const struct CMUnitTest tests[] = {
+		T(test_up),  T(test_up_port_0), T(test_up_without_key), T(test_join),  T(test_ack),  T(test_txack),
+		T(test_log), T(test_status),    T(test_location),       T(test_inner), T(test_time), T(test_tags)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,8 +69,15 @@ static void test_text(void **state)
 
 static void test_broken_text(void **state)
 {
-	static const char *const bad[] = {"",          "[]",           "{",           "{\"a\":1}",   "{\"a\":\"x\"}",
-					  "{\"a\":\"\"}", "{\"a\":\"-1\"}", "{\"\":\"1\"}",  "{\"a\":\"1\"}x",
+	static const char *const bad[] = {"",
+					  "[]",
+					  "{",
+					  "{\"a\":1}",
+					  "{\"a\":\"x\"}",
+					  "{\"a\":\"\"}",
+					  "{\"a\":\"-1\"}",
+					  "{\"\":\"1\"}",
+					  "{\"a\":\"1\"}x",
 					  "{\"a\":\"1\",\"b\":null}"};
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -14,7 +14,8 @@
 
 /* contracts/backend-interfaces.md §8 (the MIC 11223344 is invented there). */
 #define BASE                                                                                                           \
-	"\"ProtocolVersion\":\"1.0\",\"SenderID\":\"000042\",\"ReceiverID\":\"70b3d57ed0000001\",\"TransactionID\":1234"
+	"\"ProtocolVersion\":\"1.0\",\"SenderID\":\"000042\",\"ReceiverID\":\"70b3d57ed0000001\",\"TransactionID\":"   \
+	"1234"
 #define EXAMPLE(phy, settings)                                                                                         \
 	"{" BASE ",\"MessageType\":\"JoinReq\",\"MACVersion\":\"1.0.3\",\"PHYPayload\":\"" phy                         \
 	"\",\"DevEUI\":\"70b3d57ed0001a2b\",\"DevAddr\":\"0101f3a4\",\"DLSettings\":\"" settings                       \
@@ -72,7 +73,13 @@ static void test_example(void **state)
 static void test_not_answerable(void **state)
 {
 	static const char *const bad[] = {
-		"", "x", "[]", "{}", "{" BASE "}", "{" BASE ",\"MessageType\":\"JoinReq\"", "{" BASE ",\"MessageType\":1}",
+		"",
+		"x",
+		"[]",
+		"{}",
+		"{" BASE "}",
+		"{" BASE ",\"MessageType\":\"JoinReq\"",
+		"{" BASE ",\"MessageType\":1}",
 		"{\"SenderID\":\"000042\",\"ReceiverID\":\"1\",\"MessageType\":\"JoinReq\"}",
 		"{" BASE ",\"MessageType\":\"JoinReq\",\"TransactionID\":4294967296}",
 		"{" BASE ",\"MessageType\":\"JoinReq\",\"SenderID\":\"000043\"}",
@@ -105,7 +112,8 @@ static void test_malformed(void **state)
 		{"\"DLSettings\":\"00\"", "\"DLSettings\":\"0\"", AS_JOIN_MALFORMED},
 		{"\"RxDelay\":1,", "", AS_JOIN_MALFORMED},
 		{"184f84e85684b85e84886684586e8400", "184f84", AS_JOIN_MALFORMED},
-		{"\"ReceiverID\":\"70b3d57ed0000001\"", "\"ReceiverID\":\"70b3d57ed0000002\"", AS_JOIN_UNKNOWN_RECEIVER},
+		{"\"ReceiverID\":\"70b3d57ed0000001\"", "\"ReceiverID\":\"70b3d57ed0000002\"",
+		 AS_JOIN_UNKNOWN_RECEIVER},
 		/* Allowed: 0x, upper case, null for a member that is optional. */
 		{"000042\"", "0x000042\"", AS_JOIN_SUCCESS},
 		{"0101f3a4", "0x0101F3A4", AS_JOIN_SUCCESS},
@@ -230,7 +238,8 @@ static void test_answer(void **state)
 	memset(s.keys.nwk_s_enc.b, 0x33, 16);
 	memset(s.id, 0x44, 16);
 #define ANSWER                                                                                                         \
-	"{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"70b3d57ed0000001\",\"ReceiverID\":\"000042\",\"TransactionID\":1234," \
+	"{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"70b3d57ed0000001\",\"ReceiverID\":\"000042\",\"TransactionID\":"  \
+	"1234,"                                                                                                        \
 	"\"MessageType\":\"JoinAns\",\"Result\":{\"ResultCode\":"
 #define ENV(b) "{\"KEKLabel\":\"\",\"AESKey\":\"" b b b b b b b b b b b b b b b b "\"}"
 #define ID "\"SessionKeyID\":\"44444444444444444444444444444444\"}"
@@ -267,8 +276,8 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_example),   cmocka_unit_test(test_not_answerable), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_verify),    cmocka_unit_test(test_accept_10),      cmocka_unit_test(test_accept_11),
+		cmocka_unit_test(test_example), cmocka_unit_test(test_not_answerable), cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_verify),  cmocka_unit_test(test_accept_10),      cmocka_unit_test(test_accept_11),
 		cmocka_unit_test(test_answer),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -141,12 +141,12 @@ static Longwave__Ns__V1__UplinkEvent uplink(uint32_t f_cnt)
 	return u;
 }
 
-static const struct sql_stmt device_row = {
-	.name = "t_device",
-	.text = "SELECT CAST(last_seen_at AS TEXT) || ' ' || dev_addr || ' ' || CAST(dr AS TEXT) || ' ' || CAST(battery AS"
-		" TEXT) FROM device WHERE dev_eui = $1",
-	.params = "t",
-	.cols = "t"};
+static const struct sql_stmt device_row = {.name = "t_device",
+					   .text = "SELECT CAST(last_seen_at AS TEXT) || ' ' || dev_addr || ' ' || "
+						   "CAST(dr AS TEXT) || ' ' || CAST(battery AS"
+						   " TEXT) FROM device WHERE dev_eui = $1",
+					   .params = "t",
+					   .cols = "t"};
 static const struct sql_stmt session_count = {
 	.name = "t_count", .text = "SELECT dev_eui FROM device_session WHERE dev_eui = $1", .params = "t", .cols = "t"};
 
@@ -159,8 +159,8 @@ static void test_all_acknowledged(void **state)
 	wait_open();
 	assert_int_equal(ns.first_seq, 0);
 	assert_string_equal(ns.consumer, "test");
-	Longwave__Ns__V1__Event v[] = {event(1, EUI), event(2, "70b3d57ed0ffffff"), event(3, "nonsense"),
-				       event(5, EUI), event(6, EUI), event(9, "70b3d57ed0000101")};
+	Longwave__Ns__V1__Event v[] = {event(1, EUI), event(2, "70b3d57ed0ffffff"), event(3, "nonsense"), event(5, EUI),
+				       event(6, EUI), event(9, "70b3d57ed0000101")};
 	v[0].kind_case = v[1].kind_case = v[4].kind_case = v[5].kind_case = LONGWAVE__NS__V1__EVENT__KIND_UPLINK;
 	v[0].uplink = v[1].uplink = v[5].uplink = &u;
 	uint8_t data[] = {1};
@@ -204,7 +204,8 @@ static void test_repeats(void **state)
 	assert_int_equal(rt_metric_get(w.as.events->taken_total), 7);
 }
 
-/* More than the flow holds at once: the network-server is held back, nothing is lost, the last one is acknowledged last. */
+/* More than the flow holds at once: the network-server is held back, nothing is lost, the last one is acknowledged
+ * last. */
 static void test_many(void **state)
 {
 	enum { N = 20000, BATCH = 250 };

@@ -80,8 +80,10 @@ static const struct sql_stmt session_key = {.name = "t_session",
 					    .text = "SELECT app_s_key FROM device_session WHERE session_key_id = $1",
 					    .params = "t",
 					    .cols = "t"};
-static const struct sql_stmt sessions = {
-	.name = "t_sessions", .text = "SELECT dev_eui FROM device_session WHERE dev_eui = $1", .params = "t", .cols = "t"};
+static const struct sql_stmt sessions = {.name = "t_sessions",
+					 .text = "SELECT dev_eui FROM device_session WHERE dev_eui = $1",
+					 .params = "t",
+					 .cols = "t"};
 static const struct sql_stmt nonce_of = {.name = "t_nonce",
 					 .text = "SELECT CAST(join_nonce AS TEXT) FROM device_keys WHERE dev_eui = $1",
 					 .params = "t",
@@ -123,7 +125,8 @@ static void test_refused(void **state)
 	(void)state;
 	join(1, 1, "00", true, &mic);
 	join(4000, 1, "00", false, &unknown);
-	post("{\"SenderID\":\"000000\",\"ReceiverID\":\"" JOIN_EUI "\",\"TransactionID\":7,\"MessageType\":\"RejoinReq\"}",
+	post("{\"SenderID\":\"000000\",\"ReceiverID\":\"" JOIN_EUI
+	     "\",\"TransactionID\":7,\"MessageType\":\"RejoinReq\"}",
 	     &other);
 	post("hello", &text);
 	post("[]", &get);
