@@ -103,9 +103,10 @@ static const struct conf_item items[] = {
 	{.key = "mqtt.version",
 	 .type = CONF_ENUM,
 	 .offset = OFF(mqtt.version),
-	 .def = "3.1.1",
+	 .def = "5",
 	 .names = mqtt_versions,
-	 .sentence = "Protocol version."},
+	 .sentence = "Protocol version. Only with 5 the broker says that nobody listens, and events wait instead of "
+		     "getting lost."},
 	{.key = "mqtt.ca_file",
 	 .type = CONF_STR,
 	 .offset = OFF(mqtt.ca_file),

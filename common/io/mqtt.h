@@ -37,7 +37,8 @@ typedef void mqtt_connect_fn(void *arg, bool session_present);
 /* `err` negative code; retries go on. */
 typedef void mqtt_disconnect_fn(void *arg, int err, const char *text);
 /* 0: the broker has it (QoS 0: handed to the socket). LW_ECLOSED: connection lost before that (for QoS 1 the broker may
- * have it or not); LW_EUNAVAILABLE: not connected; LW_EAUTH: refused by the broker; LW_ECANCELLED: mqtt_free(). */
+ * have it or not); LW_EUNAVAILABLE: not connected; LW_EAUTH: refused by the broker; LW_ENOTFOUND: nobody
+ * listens (report_unheard); LW_ECANCELLED: mqtt_free(). */
 typedef void mqtt_done_fn(void *arg, int err);
 
 struct mqtt_opts {
@@ -65,6 +66,7 @@ struct mqtt_opts {
 	uint32_t backoff_max_ms; /* 0: 15000 */
 	size_t max_message;      /* larger incoming payloads are dropped and counted; 0: 1 MiB */
 	size_t max_queued;       /* publishes not yet done; 0: 100000 */
+	bool report_unheard;     /* V5: a QoS 1 message that no subscriber matched is done with LW_ENOTFOUND */
 	mqtt_message_fn *on_message;
 	mqtt_before_ack_fn *before_ack;
 	mqtt_connect_fn *on_connect;

@@ -140,6 +140,8 @@ void mqtt_on_publish(struct mosquitto *mosq, void *arg, int mid, int reason, con
 		err = LW_ELIMIT;
 	else if (reason >= 0x80)
 		err = LW_EPROTO;
+	else if (reason == MQTT_RC_NO_MATCHING_SUBSCRIBERS && m->o.report_unheard)
+		err = LW_ENOTFOUND;
 	finish(m, p, err);
 }
 

@@ -17,6 +17,8 @@
 #define MAX_PENDING 20000
 /* Messages of the spool under way at a time. */
 #define DRAIN_BATCH 512
+/* Pause before the broker is asked again whether anybody listens. */
+#define UNHEARD_MS 300
 /* Memory of an outgoing record that is kept for the next one. */
 #define KEEP_BYTES 4096
 
@@ -46,6 +48,9 @@ struct gb_broker {
 	size_t draining; /* messages of the spool under way */
 	bool drain_failed;
 	uint64_t drain_last; /* id */
+	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
+	 * what it acknowledges. The spool rests until this fires. */
+	struct rt_timer unheard;
 	struct {
 		struct rt_metric *published;
 		struct rt_metric *failed;
@@ -140,11 +145,27 @@ static void drain_finished(struct gb_broker *b)
 		RT_LOG_ERROR(b->opts.log, "spool cannot be written; events will be sent again", rt_err(err));
 }
 
+static void on_unheard_timer(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	(void)arg; /* the tick of this turn drains */
+}
+
+static void note_unheard(struct gb_broker *b)
+{
+	if (rt_timer_armed(&b->unheard))
+		return;
+	RT_LOG_WARN(b->opts.log, "nobody listens to gateway events at the broker; they wait in the spool");
+	rt_timer_start(&b->unheard, UNHEARD_MS);
+}
+
 static void on_drained_one(void *arg, int err)
 {
 	struct gb_broker *b = arg;
 	b->draining--;
 	b->n_pending--;
+	if (err == LW_ENOTFOUND)
+		note_unheard(b);
 	if (err < 0)
 		b->drain_failed = true;
 	else
@@ -192,7 +213,7 @@ static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
 	flush_to_spool(b);
-	if (b->spooling && b->draining == 0 && mqtt_connected(b->mqtt))
+	if (b->spooling && b->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&b->unheard))
 		drain(b);
 }
 
@@ -203,6 +224,8 @@ static void on_published(void *arg, int err)
 	struct outgoing *o = arg;
 	struct gb_broker *b = o->broker;
 	b->n_pending--;
+	if (err == LW_ENOTFOUND)
+		note_unheard(b);
 	if (err < 0) {
 		rt_metric_inc(b->m.failed);
 		lw_list_push_back(&b->to_spool, &o->link);
@@ -250,7 +273,7 @@ static void on_state_published(void *arg, int err)
 	struct gb_broker *b = o->broker;
 	b->n_pending--;
 	/* On failure nothing is lost: connecting again announces what is, and takes back what is no more. */
-	if (err == 0 && o->offline_of)
+	if ((err == 0 || err == LW_ENOTFOUND) && o->offline_of)
 		gb_conn_state_remove(&b->announced, o->prefix, o->gateway_id, o->offline_of);
 	outgoing_give(o);
 }
@@ -431,6 +454,7 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 		.cert_file = o->cert_file,
 		.key_file = o->key_file,
 		.max_queued = MAX_PENDING + DRAIN_BATCH + 10000,
+		.report_unheard = true,
 		.on_message = on_message,
 		.on_connect = on_connect,
 		.on_disconnect = on_disconnect,
@@ -476,6 +500,7 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 		return err;
 	}
 	init_metrics(b);
+	rt_timer_init(&b->unheard, opts->loop, "unheard", on_unheard_timer, b);
 	b->tick = rt_loop_on_tick(opts->loop, RT_TICK_COMMIT, "spool", on_tick, b);
 	*out = b;
 	return 0;
@@ -487,6 +512,7 @@ void gb_broker_free(struct gb_broker *b)
 		return;
 	b->closing = true;
 	rt_tick_remove(b->tick);
+	rt_timer_stop(&b->unheard);
 	mqtt_free(b->mqtt); /* hands back what is pending */
 	flush_to_spool(b);
 	rt_metrics_remove_collect(b->opts.metrics, b);
