@@ -1,4 +1,4 @@
-/* Reads tab-separated golden vectors line by line; for the tests of this folder only. */
+/* Reads tab-separated golden vectors line by line; for tests of regional facts and frames. */
 #pragma once
 
 #include <setjmp.h>
