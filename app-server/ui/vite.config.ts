@@ -11,16 +11,6 @@ export default defineConfig({
     target: 'es2022',
     manifest: 'assets/manifest.json',
     reportCompressedSize: false,
-    rollupOptions: {
-      output: {
-        // What every page needs, in two files that stay in the cache from release to release.
-        manualChunks: (id) => {
-          if (/node_modules\/(react|react-dom|scheduler)\//.test(id)) return 'react';
-          if (/node_modules\/(@tanstack\/(react-router|router-core|history|react-query|query-core|react-store|store))\//.test(id)) return 'data';
-          return undefined;
-        },
-      },
-    },
   },
   server: { proxy: { '/api': process.env.LONGWAVE_URL ?? 'http://127.0.0.1:8080' } },
   test: {

@@ -5,10 +5,10 @@ import { q, queryClient } from './api/queries';
 import { getToken } from './api/session';
 import { listSearch, type ListSearch } from './lib/list';
 import { recallTenant } from './lib/tenant';
-import { Crashed, Loading, Missing } from './ui/Fallbacks';
+import { Crashed, Loading, Missing, MissingPage } from './ui/Fallbacks';
 import { Shell } from './ui/Shell';
 
-const root = createRootRoute({ notFoundComponent: Missing });
+const root = createRootRoute({ notFoundComponent: MissingPage });
 
 const login = createRoute({
   getParentRoute: () => root,
@@ -36,12 +36,17 @@ const home = createRoute({
   component: lazyRouteComponent(() => import('./pages/NoTenant'), 'NoTenant'),
 });
 
-/** The tenant of the last visit when it is still there, else the first one. */
+/** The tenant of the last visit when it is still there, else the first that has a gateway, else the first. */
 async function homeTenant(): Promise<string | undefined> {
   const last = recallTenant();
   if (last && (await queryClient.ensureQueryData(q.tenant(last)).catch(() => undefined))) return last;
-  const list = await queryClient.fetchQuery(q.tenantChoice(''));
-  return list.result[0]?.id;
+  const { result } = await queryClient.fetchQuery(q.tenantChoice(''));
+  if (result.length < 2) return result[0]?.id;
+  for (const { id } of result.slice(0, 5)) {
+    const g = await queryClient.fetchQuery(q.gatewaySummary(id)).catch(() => undefined);
+    if (g && g.onlineCount + g.offlineCount + g.neverSeenCount > 0) return id;
+  }
+  return result[0]?.id;
 }
 
 const tenant = createRoute({ getParentRoute: () => shell, path: '/t/$tenantId' });

@@ -119,16 +119,6 @@ export function completeFrame(earlier: Frame, later: Frame): Frame {
   };
 }
 
-/** Order of stream ids such as 1718-2: by number, part by part. */
-export function compareIds(a: string, b: string): number {
-  const [x, y] = [a.split('-'), b.split('-')];
-  for (let i = 0; i < Math.max(x.length, y.length); i++) {
-    const [p, q] = [x[i] ?? '', y[i] ?? ''];
-    if (p !== q) return p.length !== q.length ? p.length - q.length : p < q ? -1 : 1;
-  }
-  return 0;
-}
-
 /** Rows newest first, with further frames (oldest first) taken in; at most `limit`. The same record twice changes nothing. */
 export function mergeFrames(rows: readonly Frame[], more: readonly Frame[], limit: number): Frame[] {
   const out = [...rows];

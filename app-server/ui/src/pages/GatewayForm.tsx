@@ -80,7 +80,7 @@ function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gat
       <fieldset>
         <legend>{t('gateways.identity')}</legend>
         <div className="form-row">
-          <TextInput label={t('gateways.id')} description={t('gateways.idHelp')} className="mono" disabled={gateway !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('gatewayId')} />
+          <TextInput label={t('gateways.id')} description={t('gateways.idHelp')} disabled={gateway !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('gatewayId')} />
           <TextInput label={t('common.name')} description={t('gateways.nameHelp')} {...form.getInputProps('name')} />
         </div>
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />

@@ -1,10 +1,11 @@
 /* A frame's whole story: its way as a timeline, MAC commands, receptions, the bytes. */
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { LiveEvent } from '../lib/events';
 import { base64ToBytes, bytesToHex, duration, megahertz } from '../lib/format';
-import { modulationName, outcomeTone, type DownlinkTxInfo, type Frame } from '../lib/frames';
+import { bestReception, modulationName, outcomeTone, type DownlinkTxInfo, type Frame } from '../lib/frames';
 import { parsePhy } from '../lib/phy';
+import { story, type StoryStep } from '../lib/story';
 import { Eui } from '../ui/bits';
 import { Payload } from './Payload';
 
@@ -39,15 +40,32 @@ export function FrameDetail({ frame: f, event }: { frame: Frame; event: LiveEven
 function Timeline({ frame: f, event }: { frame: Frame; event: LiveEvent | undefined }) {
   const { t } = useTranslation();
   const reason = f.reason && f.reason !== 'REASON_NONE' ? t(`reason.${f.reason as 'MALFORMED'}`, { defaultValue: f.reason }) : '';
+  const [all, setAll] = useState(false);
+  const told = useMemo(() => story(f), [f]);
+  const steps: StoryStep[] = all ? f.steps : told;
   return (
     <div>
-      <h3>{t('live.way')}</h3>
+      <h3 style={{ display: 'flex' }}>
+        {t('live.way')}
+        <span className="spacer" />
+        {f.steps.length > told.length && (
+          <button type="button" className="eui" style={{ fontFamily: 'inherit', fontSize: 12 }} aria-pressed={all} onClick={() => setAll(!all)}>
+            {all ? t('live.fewSteps') : t('live.allSteps', { count: f.steps.length })}
+          </button>
+        )}
+      </h3>
       <ol className="timeline">
-        {f.steps.map((s, i) => (
+        {f.uplink && f.rxInfo.length > 0 && (
+          <li>
+            <span style={{ fontWeight: 500 }}>{t('step.receive')}</span>
+            <div className="what">{t('live.receivedBy', { count: f.rxInfo.length, gateway: bestReception(f.rxInfo)?.gatewayId })}</div>
+          </li>
+        )}
+        {steps.map((s, i) => (
           <li key={i}>
             <span className="after">{duration(s.afterUs)}</span>
             <span style={{ fontWeight: 500 }}>{t(`step.${s.name as 'collect'}`, { defaultValue: s.name.replace(/_/g, ' ') })}</span>
-            {s.text && <div className="what">{s.text}</div>}
+            {(s.text || s.more) && <div className="what">{[s.more && t(`live.more.${s.more.key}`, s.more.values as { count: number }), s.text].filter(Boolean).join(' · ')}</div>}
           </li>
         ))}
         {event && (

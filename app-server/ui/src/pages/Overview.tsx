@@ -56,7 +56,7 @@ export function Overview() {
           parts={g && [ ['ok', g.onlineCount, t('state.ONLINE')], ['bad', g.offlineCount, t('state.OFFLINE')], ['off', g.neverSeenCount, t('state.NEVER_SEEN')] ]} />
         <Tile name={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params, search: { sort: 'LAST_SEEN_AT', desc: true } }} figure={d && deviceCount !== undefined && figure(d.activeCount, deviceCount, t('overview.active'))}
           parts={d && [ ['ok', d.activeCount, t('state.active')], ['warn', d.inactiveCount, t('state.inactive')], ['off', d.neverSeenCount, t('state.NEVER_SEEN')] ]} />
-        <Tile name={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} figure={applications.data && figure(applications.data.totalCount)} />
+        <Tile name={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} figure={applications.data && figure(applications.data.totalCount)} note={applications.data?.result.slice(0, 4).map((a) => a.name).join(', ')} />
       </div>
       <div className="grid">
         <section className="card">
@@ -103,12 +103,13 @@ function figure(n: number, of?: number, word?: string): ReactNode {
   );
 }
 
-function Tile({ name, link, figure, parts }: { name: string; link: LinkProps; figure: ReactNode; parts?: [string, number, string][] }) {
+function Tile({ name, link, figure, parts, note }: { name: string; link: LinkProps; figure: ReactNode; note?: string; parts?: [string, number, string][] }) {
   const whole = parts?.reduce((sum, [, n]) => sum + n, 0) ?? 0;
   return (
     <Link {...link} className="card tile">
       <div className="tile-name">{name}</div>
       <div className="tile-figure">{figure || <Skeleton h={24} w={90} mt={6} mb={6} />}</div>
+      {note && <div className="tile-note truncate" style={{ display: 'block', marginTop: 8 }}>{note}</div>}
       {parts && (
         <>
           <div className="bar" aria-hidden>

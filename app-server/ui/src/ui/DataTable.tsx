@@ -1,5 +1,5 @@
 /* Server-paged list: sorting, paging, a choice of columns, selection with bulk actions, skeletons, an empty state. */
-import { ActionIcon, Button, Checkbox, Menu, Pagination, Skeleton, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, Checkbox, Pagination, Popover, Skeleton, Stack, TextInput, Tooltip } from '@mantine/core';
 import { IconArrowDown, IconArrowUp, IconColumns, IconSearch } from '@tabler/icons-react';
 import { useNavigate, type LinkProps } from '@tanstack/react-router';
 import { useEffect, useRef, useState, type MouseEvent, type ReactNode } from 'react';
@@ -76,6 +76,7 @@ export function DataTable<R>(p: Props<R>) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const [chosen, setChosen] = useState<string[]>(() => kept(p.name) ?? p.columns.filter((c) => !c.extra).map((c) => c.id));
+  const [choosing, setChoosing] = useState(false);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const columns = p.columns.filter((c, i) => i === 0 || chosen.includes(c.id));
   const page = p.search.page ?? 1;
@@ -112,22 +113,22 @@ export function DataTable<R>(p: Props<R>) {
             {p.bulk.label} ({marked.length})
           </Button>
         )}
-        <Menu position="bottom-end" closeOnItemClick={false}>
-          <Menu.Target>
+        <Popover opened={choosing} onChange={setChoosing} position="bottom-end" shadow="md" transitionProps={{ duration: 100 }} trapFocus>
+          <Popover.Target>
             <Tooltip label={t('common.columns')}>
-              <ActionIcon variant="default" size={34} aria-label={t('common.columns')}>
+              <ActionIcon variant="default" size={34} aria-label={t('common.columns')} onClick={() => setChoosing(!choosing)}>
                 <IconColumns size={16} />
               </ActionIcon>
             </Tooltip>
-          </Menu.Target>
-          <Menu.Dropdown>
-            {p.columns.slice(1).map((c) => (
-              <Menu.Item key={c.id} role="menuitemcheckbox" aria-checked={chosen.includes(c.id)} onClick={() => choose(c.id)} leftSection={<Checkbox.Indicator size="xs" checked={chosen.includes(c.id)} />}>
-                {c.label}
-              </Menu.Item>
-            ))}
-          </Menu.Dropdown>
-        </Menu>
+          </Popover.Target>
+          <Popover.Dropdown aria-label={t('common.columns')}>
+            <Stack gap={10}>
+              {p.columns.slice(1).map((c) => (
+                <Checkbox key={c.id} size="xs" label={c.label} checked={chosen.includes(c.id)} onChange={() => choose(c.id)} />
+              ))}
+            </Stack>
+          </Popover.Dropdown>
+        </Popover>
       </div>
       <div className="card">
         {bare ? (

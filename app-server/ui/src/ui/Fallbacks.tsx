@@ -33,3 +33,12 @@ export function Missing() {
     />
   );
 }
+
+/** The same, where no shell stands around it. */
+export function MissingPage() {
+  return (
+    <main className="main" style={{ margin: '0 auto' }}>
+      <Missing />
+    </main>
+  );
+}

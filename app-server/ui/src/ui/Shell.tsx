@@ -143,10 +143,12 @@ export function Shell() {
   );
 }
 
-function Item({ icon, label, link, exact }: { icon: ReactNode; label: string; link: LinkProps; exact?: boolean }) {
+/** `also`: addresses of single things that belong to this item. */
+function Item({ icon, label, link, exact, also }: { icon: ReactNode; label: string; link: LinkProps; exact?: boolean; also?: string }) {
+  const inside = useLocation().pathname.startsWith(also ?? '-');
   return (
     <li>
-      <Link {...link} className="nav-item" activeOptions={{ exact: exact ?? false, includeSearch: false }} activeProps={{ className: 'active', 'aria-current': 'page' }}>
+      <Link {...link} className={`nav-item ${inside ? 'active' : ''}`} activeOptions={{ exact: exact ?? false, includeSearch: false }} activeProps={{ className: 'active', 'aria-current': 'page' }}>
         {icon}
         {label}
       </Link>
@@ -163,13 +165,13 @@ function Navigation({ tenantId, admin, read, manage }: { tenantId: string | unde
       {tenantId && read && (
         <>
           <Item icon={<IconHome2 {...icon} />} label={t('nav.overview')} link={{ to: '/t/$tenantId', params }} exact />
-          <Item icon={<IconAntenna {...icon} />} label={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params }} />
-          <Item icon={<IconBox {...icon} />} label={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} />
-          <Item icon={<IconCpu {...icon} />} label={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params }} />
-          <Item icon={<IconSettings2 {...icon} />} label={t('nav.profiles')} link={{ to: '/t/$tenantId/device-profiles', params }} />
+          <Item icon={<IconAntenna {...icon} />} label={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params }} also="/gateways/" />
+          <Item icon={<IconBox {...icon} />} label={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} also="/applications/" />
+          <Item icon={<IconCpu {...icon} />} label={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params }} also="/devices/" />
+          <Item icon={<IconSettings2 {...icon} />} label={t('nav.profiles')} link={{ to: '/t/$tenantId/device-profiles', params }} also="/device-profiles/" />
         </>
       )}
-      {(admin || read) && <li className="nav-line" role="separator" />}
+      {(admin || read) && <li className="nav-line" aria-hidden />}
       {admin ? (
         <Item icon={<IconBuilding {...icon} />} label={t('nav.tenants')} link={{ to: '/tenants' }} />
       ) : (
@@ -243,7 +245,7 @@ function ThemeMenu() {
       </Menu.Target>
       <Menu.Dropdown>
         {(['light', 'dark', 'auto'] as const).map((s) => (
-          <Menu.Item key={s} role="menuitemradio" aria-checked={s === colorScheme} leftSection={icons[s]} onClick={() => setColorScheme(s)} fw={s === colorScheme ? 600 : 400}>
+          <Menu.Item key={s} aria-current={s === colorScheme || undefined} leftSection={icons[s]} onClick={() => setColorScheme(s)} fw={s === colorScheme ? 600 : 400}>
             {t(`shell.theme_${s}`)}
           </Menu.Item>
         ))}

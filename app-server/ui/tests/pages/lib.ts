@@ -1,0 +1,66 @@
+/* What the page tests share: signing in, the API beside the page, accessibility. */
+import AxeBuilder from '@axe-core/playwright';
+import { expect, type APIRequestContext, type Page } from '@playwright/test';
+
+export const url = () => process.env.LONGWAVE_URL ?? '';
+export const password = () => process.env.LONGWAVE_PASSWORD ?? '';
+/** Names that no other run has used. */
+export const unique = Math.random().toString(16).slice(2, 8).padEnd(6, '0');
+export const hex = (digits: number) => Array.from({ length: digits }, () => Math.floor(Math.random() * 16).toString(16)).join('');
+
+export async function signIn(page: Page, path = '/') {
+  await page.goto(new URL(path, url()).href);
+  await page.getByLabel('User or e-mail').fill('admin');
+  await page.getByLabel('Password', { exact: true }).fill(password());
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await expect(page.getByRole('navigation', { name: 'Main navigation' }).or(page.getByRole('button', { name: 'Menu' })).first()).toBeVisible();
+}
+
+export class Api {
+  private constructor(
+    private readonly request: APIRequestContext,
+    private readonly token: string,
+  ) {}
+
+  static async open(request: APIRequestContext, email = 'admin', secret = password()): Promise<Api> {
+    const answer = await request.post(new URL('/api/internal/login', url()).href, { data: { email, password: secret } });
+    expect(answer.ok(), await answer.text()).toBe(true);
+    return new Api(request, ((await answer.json()) as { jwt: string }).jwt);
+  }
+
+  async call<T = Record<string, unknown>>(method: string, path: string, data?: unknown): Promise<T> {
+    const answer = await this.request.fetch(new URL(path, url()).href, { method, data, headers: { Authorization: `Bearer ${this.token}` } });
+    expect(answer.ok(), `${method} ${path}: ${await answer.text()}`).toBe(true);
+    return (await answer.json()) as T;
+  }
+
+  /** A simulated device that was heard, with its application and tenant. */
+  async demo(): Promise<{ tenantId: string; applicationId: string; devEui: string; gatewayId: string; profileId: string }> {
+    type List<T> = { result: T[] };
+    for (const tenant of (await this.call<List<{ id: string }>>('GET', '/api/tenants?limit=100')).result) {
+      for (const application of (await this.call<List<{ id: string }>>('GET', `/api/applications?limit=100&tenantId=${tenant.id}`)).result) {
+        const devices = await this.call<List<{ devEui: string; lastSeenAt: string | null; deviceProfileId: string }>>('GET', `/api/devices?limit=1&orderBy=LAST_SEEN_AT&orderByDesc=true&applicationId=${application.id}`);
+        const heard = devices.result[0];
+        if (!heard?.lastSeenAt) continue;
+        const gateways = await this.call<List<{ gatewayId: string }>>('GET', `/api/gateways?limit=1&tenantId=${tenant.id}`);
+        return { tenantId: tenant.id, applicationId: application.id, devEui: heard.devEui, gatewayId: gateways.result[0]?.gatewayId ?? '', profileId: heard.deviceProfileId };
+      }
+    }
+    throw new Error('no simulated device was heard yet');
+  }
+}
+
+export async function demo(request: APIRequestContext) {
+  const api = await Api.open(request);
+  let found: Awaited<ReturnType<Api['demo']>> | undefined;
+  await expect(async () => {
+    found = await api.demo();
+  }).toPass({ timeout: 40_000 });
+  return found!;
+}
+
+/** No violation of WCAG 2 A and AA on what is shown. */
+export async function accessible(page: Page, what: string) {
+  const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']).analyze();
+  expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary?.split('\n')[1]?.trim() ?? ''}`).join(' | ')}`), what).toEqual([]);
+}

@@ -1,0 +1,127 @@
+/* Every page in light, dark and on a phone: it loads without an error, nothing overflows, axe finds nothing. */
+import { expect, test, type Page } from '@playwright/test';
+import { accessible, demo, signIn } from './lib';
+
+type Places = Awaited<ReturnType<typeof demo>>;
+const pages: Record<string, (d: Places) => string> = {
+  overview: (d) => `/t/${d.tenantId}`,
+  gateways: (d) => `/t/${d.tenantId}/gateways`,
+  'gateway overview': (d) => `/gateways/${d.gatewayId}`,
+  'gateway live': (d) => `/gateways/${d.gatewayId}/live`,
+  'gateway configuration': (d) => `/gateways/${d.gatewayId}/configuration`,
+  'gateway new': (d) => `/t/${d.tenantId}/gateways/new`,
+  'device profiles': (d) => `/t/${d.tenantId}/device-profiles`,
+  'device profile': (d) => `/device-profiles/${d.profileId}`,
+  applications: (d) => `/t/${d.tenantId}/applications`,
+  application: (d) => `/applications/${d.applicationId}`,
+  'application events': (d) => `/applications/${d.applicationId}/events`,
+  'application configuration': (d) => `/applications/${d.applicationId}/configuration`,
+  devices: (d) => `/t/${d.tenantId}/devices`,
+  'device overview': (d) => `/devices/${d.devEui}`,
+  'device live': (d) => `/devices/${d.devEui}/live`,
+  'device events': (d) => `/devices/${d.devEui}/live?show=events`,
+  'device queue': (d) => `/devices/${d.devEui}/queue`,
+  'device keys': (d) => `/devices/${d.devEui}/keys`,
+  'device activation': (d) => `/devices/${d.devEui}/activation`,
+  'device configuration': (d) => `/devices/${d.devEui}/configuration`,
+  'device new': (d) => `/applications/${d.applicationId}/devices/new`,
+  tenants: () => '/tenants',
+  tenant: (d) => `/tenants/${d.tenantId}`,
+  'tenant users': (d) => `/tenants/${d.tenantId}/users`,
+  users: () => '/users',
+  'user new': () => '/users/new',
+  'api keys': (d) => `/t/${d.tenantId}/api-keys`,
+  'no such page': () => '/nowhere',
+};
+
+async function settled(page: Page) {
+  await expect(page.locator('main').getByRole('heading').first()).toBeVisible();
+  await expect(page.locator('main .mantine-Skeleton-root')).toHaveCount(0);
+}
+
+for (const scheme of ['light', 'dark'] as const) {
+  test(`every page in ${scheme} passes axe`, async ({ browser, request }) => {
+    test.setTimeout(300_000);
+    const d = await demo(request);
+    const context = await browser.newContext({ colorScheme: scheme, reducedMotion: 'reduce', locale: 'en-GB', viewport: { width: 1280, height: 860 } });
+    const page = await context.newPage();
+    const wrong: string[] = [];
+    page.on('pageerror', (e) => wrong.push(e.message));
+    page.on('console', (m) => m.type() === 'error' && wrong.push(m.text()));
+    await page.goto(new URL('/login', process.env.LONGWAVE_URL).href);
+    await accessible(page, 'login');
+    await signIn(page);
+    await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', scheme);
+    for (const [name, path] of Object.entries(pages)) {
+      await test.step(name, async () => {
+        await page.goto(new URL(path(d), process.env.LONGWAVE_URL).href);
+        await settled(page);
+        if (name === 'device live') {
+          await page.getByRole('button', { name: 'Pause' }).click();
+          await page.getByRole('feed').getByRole('button').first().click();
+        }
+        await accessible(page, `${name}, ${scheme}`);
+      });
+    }
+    expect(wrong).toEqual([]);
+    await context.close();
+  });
+}
+
+test('on a phone nothing overflows and the menu leads everywhere', async ({ browser, request }) => {
+  test.setTimeout(180_000);
+  const d = await demo(request);
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, locale: 'en-GB' });
+  const page = await context.newPage();
+  await signIn(page);
+  for (const [name, path] of Object.entries(pages)) {
+    await page.goto(new URL(path(d), process.env.LONGWAVE_URL).href);
+    await settled(page);
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    expect(over, name).toBeLessThanOrEqual(0);
+  }
+  await page.getByRole('button', { name: 'Menu' }).click();
+  await page.getByRole('navigation', { name: 'Main navigation' }).getByRole('link', { name: 'Gateways' }).click();
+  await expect(page.getByRole('heading', { level: 1, name: 'Gateways' })).toBeVisible();
+  await context.close();
+});
+
+test('the theme is chosen, kept, and set before the first paint', async ({ page }) => {
+  await signIn(page);
+  await page.getByRole('button', { name: 'Colours' }).click();
+  await page.getByRole('menuitem', { name: 'Dark' }).click();
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'dark');
+  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  expect(await background()).toBe('rgb(18, 22, 27)');
+  await page.route('**/assets/*.js', (route) => route.abort());
+  await page.reload();
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'dark');
+});
+
+test('German, chosen in the account menu, is kept', async ({ page }) => {
+  await signIn(page);
+  await page.getByRole('button', { name: 'Account' }).click();
+  await page.getByRole('menuitem', { name: 'Deutsch' }).click();
+  const nav = page.getByRole('navigation', { name: 'Hauptnavigation' });
+  await expect(nav.getByRole('link', { name: 'Anwendungen' })).toBeVisible();
+  await page.reload();
+  await expect(nav.getByRole('link', { name: 'Anwendungen' })).toBeVisible();
+  await expect(page.locator('html')).toHaveAttribute('lang', 'de');
+});
+
+test('lists keep their state in the address; back goes back; a link opens in a second window', async ({ page, context, request }) => {
+  const { tenantId } = await demo(request);
+  await signIn(page, `/t/${tenantId}/gateways`);
+  await page.getByRole('button', { name: 'Last seen' }).click();
+  await expect(page).toHaveURL(/sort=LAST_SEEN_AT/);
+  await page.getByRole('textbox', { name: 'Search', exact: true }).fill('no such gateway');
+  await expect(page.getByText('Nothing matches.')).toBeVisible();
+  const second = await context.newPage();
+  await second.goto(page.url());
+  await expect(second.getByRole('textbox', { name: 'Search', exact: true })).toHaveValue('no such gateway');
+  await expect(second.getByText('Nothing matches.')).toBeVisible();
+  await second.close();
+  await page.goBack();
+  await expect(page).not.toHaveURL(/sort=/);
+  await expect(page.getByRole('heading', { level: 1, name: 'Gateways' })).toBeVisible();
+});
