@@ -46,8 +46,8 @@ static const char *const texts[N_STATEMENTS] = {
 	[FRONT] = "SELECT id, at_ns, length(topic) + length(data) FROM item WHERE queue = ?1 ORDER BY id",
 	[ACK] = "DELETE FROM item WHERE queue = ?1 AND id <= ?2",
 	[REMOVE] = "DELETE FROM item WHERE queue = ?1 AND id = ?2",
-	[SIZE] = "SELECT count(*), total(length(topic) + length(data)) FROM item WHERE queue = ?1 AND id BETWEEN ?2 "
-		 "AND ?3",
+	[SIZE] = ("SELECT count(*), total(length(topic) + length(data)) FROM item WHERE queue = ?1 AND id BETWEEN ?2 "
+		  "AND ?3"),
 	[NEW_QUEUE] = "INSERT INTO queue (name) VALUES (?1)",
 	[DROP_ITEMS] = "DELETE FROM item WHERE queue = ?1",
 	[DROP_QUEUE] = "DELETE FROM queue WHERE id = ?1",

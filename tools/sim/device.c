@@ -14,11 +14,12 @@
 static void plan_init(struct sim_device *d, const struct sim_options *o)
 {
 	lw_plan_init(&d->plan, o->region);
-	if (!o->region->user_channels && d->plan.n >= 72) {
+	if (!o->region->user_channels && o->sub_band * 8 + 8 <= d->plan.n) {
 		lw_plan_disable_all(&d->plan);
 		for (unsigned i = 0; i < 8; i++)
 			lw_plan_enable(&d->plan, o->sub_band * 8 + i, true);
-		lw_plan_enable(&d->plan, 64 + o->sub_band, true);
+		if (o->region->mask_control == LW_MASK_64_8)
+			lw_plan_enable(&d->plan, 64 + o->sub_band, true);
 	}
 }
 
@@ -214,7 +215,8 @@ static enum sim_verdict window(const struct sim_device *d, const struct sim_opti
 		uint32_t rx1_hz = 0;
 		int dr = lw_region_rx1_dr(o->region, d->up_dr, d->rx1_dr_offset, false);
 		const struct lw_modulation *want = dr < 0 ? NULL : lw_region_dr(o->region, LW_DOWN, (unsigned)dr);
-		int err = lw_plan_rx1_hz(&d->plan, d->up_hz, d->up_dr, &rx1_hz);
+		int err = d->joining ? lw_plan_join_rx1_hz(&d->plan, d->up_hz, d->up_dr, &rx1_hz)
+				     : lw_plan_rx1_hz(&d->plan, d->up_hz, d->up_dr, &rx1_hz);
 		return !err && want && rx1_hz == hz && same_modulation(want, mod) ? SIM_OK : SIM_BAD_RADIO;
 	}
 	if (near(start_us, d->up_end_us + delay2 * 1000000)) {
