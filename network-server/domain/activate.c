@@ -52,6 +52,47 @@ void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, con
 	ns_channels_boot(rc, s);
 }
 
+void ns_session_accepted(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc,
+			 uint8_t dl_settings, uint8_t rx_delay_s, const uint8_t *cflist)
+{
+	struct lw_dl_settings dl = lw_dl_settings_parse(dl_settings);
+	struct lw_cflist list;
+	s->rx1_delay_s = rx_delay_s;
+	s->rx1_dr_offset = dl.rx1_dr_offset;
+	s->rx2_dr = dl.rx2_dr;
+	s->rx2_hz = lw_region_by_id(rc->region)->rx2_hz; /* a join-accept cannot say otherwise */
+	s->dr = NS_DR_UNKNOWN;
+	ns_session_boot(s, profile, rc);
+	if (cflist != NULL && lw_cflist_parse(cflist, &list) == 0)
+		ns_channels_cflist(rc, &list, s);
+}
+
+void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_config *rc, struct ns_session *out)
+{
+	const struct ns_session *old = &dev->session;
+	const struct ns_rekey *r = &old->rekey;
+	*out = *old;
+	out->rekey.present = false;
+	out->f_nwk_s_int_key = r->f_nwk_s_int_key;
+	out->s_nwk_s_int_key = r->s_nwk_s_int_key;
+	out->nwk_s_enc_key = r->nwk_s_enc_key;
+	memcpy(out->session_key_id, r->session_key_id, sizeof(out->session_key_id));
+	out->session_key_id_len = r->session_key_id_len;
+	out->f_cnt_up = 0;
+	out->n_f_cnt_down = 0;
+	out->a_f_cnt_down = 0;
+	out->conf_f_cnt = 0;
+	out->rj_count0 = 0;
+	out->has_uplink = false;
+	out->n_adr_history = 0;
+	if (r->type == 2)
+		return; /* the radio's parameters stay */
+	out->enabled_class = LW_CLASS_A;
+	out->beacon_locked = false;
+	out->ping_slot_nb = 0;
+	ns_session_accepted(out, &dev->profile, rc, r->dl_settings, r->rx_delay_s, r->has_cflist ? r->cflist : NULL);
+}
+
 /* 0 means the data rate 0 where a frequency is given with it and the rate exists; else that nothing was said. */
 static uint8_t rx2_dr(const struct ns_profile *profile, const struct lw_region *region)
 {

@@ -16,6 +16,11 @@ int ns_activate(const Longwave__Ns__V1__Session *in, const struct ns_profile *pr
 		const struct ns_region_config *rc, struct ns_session *out, const char **why);
 /* What MAC commands and channels are like right after a start of the device: the session's version must be set. */
 void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc);
+/* Receive windows and channels as a join-accept set them. */
+void ns_session_accepted(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc,
+			 uint8_t dl_settings, uint8_t rx_delay_s, const uint8_t *cflist);
+/* The session that dev->session.rekey is an offer of. */
+void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_config *rc, struct ns_session *out);
 /* Receive windows of a device that did not join. */
 void ns_session_factory_rx(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc);
 /* Fills a message whose strings and bytes live in the arena. */

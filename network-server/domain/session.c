@@ -29,6 +29,8 @@ enum section {
 	SEC_MAC_REJECTED = 17,
 	SEC_MAC_MORE = 18,
 	SEC_DL_CHANNEL = 19,
+	SEC_REJOIN = 20,
+	SEC_REKEY = 21,
 };
 
 /* ---- writing ---- */
@@ -154,12 +156,39 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	end(b, at);
 }
 
+static void put_rekey(const struct ns_session *s, struct lw_buf *b)
+{
+	const struct ns_rekey *r = &s->rekey;
+	size_t at = begin(b, SEC_REJOIN);
+	put32(b, s->rj_count0);
+	end(b, at);
+	if (!r->present)
+		return;
+	at = begin(b, SEC_REKEY);
+	put8(b, r->type);
+	lw_buf_append(b, r->f_nwk_s_int_key.b, 16);
+	lw_buf_append(b, r->s_nwk_s_int_key.b, 16);
+	lw_buf_append(b, r->nwk_s_enc_key.b, 16);
+	put8(b, r->session_key_id_len);
+	lw_buf_append(b, r->session_key_id, NS_KEY_ID_MAX);
+	put8(b, r->dl_settings);
+	put8(b, r->rx_delay_s);
+	put8(b, r->has_cflist);
+	lw_buf_append(b, r->cflist, sizeof(r->cflist));
+	put8(b, r->is_foreign);
+	lw_buf_append(b, r->app_s_key_kek, sizeof(r->app_s_key_kek));
+	put8(b, r->app_s_key_len);
+	lw_buf_append(b, r->app_s_key, sizeof(r->app_s_key));
+	end(b, at);
+}
+
 int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
 {
 	BUG_ON(s->n_rx > NS_RX_GATEWAYS || s->n_adr_history > NS_ADR_HISTORY || s->n_mac_pending > NS_MAC_PENDING ||
 	       s->n_mac_errors > NS_MAC_ERRORS || s->session_key_id_len > NS_KEY_ID_MAX);
 	put8(b, BLOB_VERSION);
 	put_fixed(s, b);
+	put_rekey(s, b);
 	for (uint8_t i = 0; i < LW_PLAN_USER_CHANNELS; i++) {
 		const struct lw_channel *c = &s->user_channels[i];
 		if (c->hz == 0)
@@ -359,6 +388,29 @@ static void read_more(struct lw_span v, struct ns_session *s)
 	s->beacon_hz = get32(&v);
 }
 
+static void read_rekey(struct lw_span v, struct ns_rekey *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->present = true;
+	r->type = get8(&v);
+	get(&v, r->f_nwk_s_int_key.b, 16);
+	get(&v, r->s_nwk_s_int_key.b, 16);
+	get(&v, r->nwk_s_enc_key.b, 16);
+	uint8_t n = get8(&v);
+	r->session_key_id_len = n <= NS_KEY_ID_MAX ? n : NS_KEY_ID_MAX;
+	get(&v, r->session_key_id, NS_KEY_ID_MAX);
+	r->dl_settings = get8(&v);
+	r->rx_delay_s = get8(&v);
+	r->has_cflist = get8(&v) != 0;
+	get(&v, r->cflist, sizeof(r->cflist));
+	r->is_foreign = get8(&v) != 0;
+	get(&v, r->app_s_key_kek, sizeof(r->app_s_key_kek));
+	r->app_s_key_kek[sizeof(r->app_s_key_kek) - 1] = '\0';
+	n = get8(&v);
+	r->app_s_key_len = n <= NS_WRAPPED_KEY_MAX ? n : NS_WRAPPED_KEY_MAX;
+	get(&v, r->app_s_key, sizeof(r->app_s_key));
+}
+
 static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 {
 	switch (tag) {
@@ -425,6 +477,12 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		s->last_uplink_hz = get32(&v);
 		s->last_uplink_confirmed = get8(&v) != 0;
 		s->answered = get8(&v) != 0;
+		break;
+	case SEC_REJOIN:
+		s->rj_count0 = get32(&v);
+		break;
+	case SEC_REKEY:
+		read_rekey(v, &s->rekey);
 		break;
 	case SEC_MAC_RETRY:
 		read_retry(v, s);

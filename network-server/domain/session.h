@@ -8,7 +8,9 @@
 #include "common/lorawan/types.h"
 
 #define NS_REGION_ID_MAX 24
-#define NS_KEY_ID_MAX 16  /* SessionKeyID */
+#define NS_KEY_ID_MAX 16 /* SessionKeyID */
+#define NS_KEK_LABEL_MAX 32
+#define NS_WRAPPED_KEY_MAX 24
 #define NS_RX_GATEWAYS 16 /* gateways remembered of the last uplink */
 #define NS_CONTEXT_MAX 32 /* gw.UplinkRxInfo.context; longer ones are cut off from downlinks */
 #define NS_ADR_HISTORY 20
@@ -71,6 +73,27 @@ struct ns_mac_rejected {
 struct ns_mac_errors {
 	uint8_t cid;
 	uint8_t count; /* negative answers in a row */
+};
+
+/* A session that a rejoin-accept offered and the device has not used yet: its first uplink makes it the session. The
+ * address stays the same. */
+struct ns_rekey {
+	bool present; /* else the rest is not kept */
+	uint8_t type; /* of the rejoin-request. 0, 1: all starts anew; 2: keys and counters only */
+	struct lw_key f_nwk_s_int_key;
+	struct lw_key s_nwk_s_int_key;
+	struct lw_key nwk_s_enc_key;
+	uint8_t session_key_id[NS_KEY_ID_MAX];
+	uint8_t session_key_id_len;
+	uint8_t dl_settings;
+	uint8_t rx_delay_s;
+	bool has_cflist;
+	uint8_t cflist[16];
+	/* Of another join server: the AppSKey as it wrapped it. */
+	bool is_foreign;
+	char app_s_key_kek[NS_KEK_LABEL_MAX];
+	uint8_t app_s_key[NS_WRAPPED_KEY_MAX];
+	uint8_t app_s_key_len;
 };
 
 struct ns_session {
@@ -145,6 +168,9 @@ struct ns_session {
 	bool answered; /* a downlink was handed to a gateway for its receive windows: class A gets one */
 	struct ns_rx_gateway rx[NS_RX_GATEWAYS];
 	uint8_t n_rx;
+
+	uint32_t rj_count0; /* the next one acceptable of rejoin-requests of type 0 and 2 */
+	struct ns_rekey rekey;
 };
 
 /* A packed form, tagged section by section: readers skip what they do not know, missing sections read as zero.

@@ -4,6 +4,7 @@
 
 #include "common/lorawan/airtime.h"
 #include "common/lorawan/mic.h"
+#include "network-server/domain/activate.h"
 #include "network-server/domain/channels.h"
 
 int ns_uplink_dr(const struct ns_uplink *up, const struct ns_profile *profile)
@@ -59,6 +60,22 @@ static enum ns_match_kind kind_of(const struct ns_device *dev, uint32_t f_cnt)
 	return f_cnt == expected - 1 && dev->session.has_uplink ? NS_MATCH_RETRANSMISSION : NS_MATCH_REPLAY;
 }
 
+/* The first uplink under new keys. */
+static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev, struct ns_match *m)
+{
+	struct ns_session next;
+	if (!dev->session.rekey.present || strcmp(dev->session.region_config_id, up->rc->id) != 0)
+		return false;
+	ns_session_rekeyed(dev, up->rc, &next);
+	int dr = ns_uplink_dr(up, &dev->profile);
+	int channel = ns_channels_index(up->rc, &next, up->hz, dr < 0 ? 0 : (unsigned)dr);
+	if (!mic_ok(kc, up, &next, up->phy.u.data.fcnt, dr, channel))
+		return false;
+	dev->session = next;
+	*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
+	return true;
+}
+
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,
 			 size_t n)
 {
@@ -92,6 +109,10 @@ struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, str
 				best = m;
 			break;
 		}
+		struct ns_match rekeyed;
+		if (best.dev != dev || best.kind == NS_MATCH_NO_MIC)
+			if (match_rekeyed(kc, up, dev, &rekeyed))
+				return rekeyed;
 	}
 	if (best.kind == NS_MATCH_NO_MIC && tried > 1)
 		best.dev = NULL;

@@ -37,9 +37,11 @@ struct ns_match {
 	enum ns_match_kind kind;
 	struct ns_device *dev; /* not for NO_DEVICE; for NO_MIC the only candidate, or NULL */
 	uint32_t f_cnt;
+	bool rekeyed; /* by the session that a rejoin-accept offered; dev->session is that one now */
 };
 
-/* Tries every candidate with every counter that the 16 bits can mean. up->f_cnt is not looked at. */
+/* Changes the candidate that it finds only when that is rekeyed. Tries every candidate with every counter that the 16
+ * bits can mean. up->f_cnt is not looked at. */
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,
 			 size_t n);
 

@@ -166,7 +166,7 @@ static void enter(struct ns_up *u, struct rt_flow *flow)
 	rt_flow_enter(flow, &u->c.flow);
 }
 
-/* End of any of the four tables that a reception passes: on into the next one, or the end of its life. */
+/* End of any of the tables that a reception passes: on into the next one, or the end of its life. */
 void ns_up_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 {
 	struct ns_flows *f = owner;
@@ -183,6 +183,9 @@ void ns_up_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 			return;
 		case NS_UP_JOIN:
 			enter(u, f->join);
+			return;
+		case NS_UP_PROPRIETARY:
+			enter(u, f->proprietary);
 			return;
 		case NS_UP_LOCATE:
 			up_finish(u, "uplink");

@@ -1,6 +1,7 @@
 /* Events for the application server, packed for the outbox. */
 #include <string.h>
 
+#include "common/base/hex.h"
 #include "network-server/flow/internal.h"
 
 struct ns_subject ns_subject_of(const struct ns_device *dev, const struct ns_region_config *rc, const char *dedup_id,
@@ -121,5 +122,32 @@ struct ns_event ns_reencrypt_event(struct lw_arena *a, const struct ns_subject *
 	r.session_key_id.len = session->session_key_id_len;
 	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_REENCRYPT;
 	e.reencrypt = &r;
+	return ns_event_pack(a, s, &e);
+}
+
+struct ns_event ns_join_event(struct lw_arena *a, const struct ns_subject *s, const struct ns_session *session,
+			      bool is_foreign, const char *app_s_key_kek, struct lw_span app_s_key)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__JoinEvent j = LONGWAVE__NS__V1__JOIN_EVENT__INIT;
+	Common__JoinServerContext ctx = COMMON__JOIN_SERVER_CONTEXT__INIT;
+	Common__KeyEnvelope env = COMMON__KEY_ENVELOPE__INIT;
+	char id[2 * NS_KEY_ID_MAX + 1] = "";
+	j.session_key_id.data = (uint8_t *)(uintptr_t)session->session_key_id;
+	j.session_key_id.len = session->session_key_id_len;
+	j.mac_version = (Common__MacVersion)session->mac_version;
+	if (is_foreign) {
+		lw_hex_encode(session->session_key_id, session->session_key_id_len, id);
+		ctx.session_key_id = id;
+		if (app_s_key.n > 0) {
+			env.kek_label = (char *)(uintptr_t)(app_s_key_kek != NULL ? app_s_key_kek : "");
+			env.aes_key.data = (uint8_t *)(uintptr_t)app_s_key.p;
+			env.aes_key.len = app_s_key.n;
+			ctx.app_s_key = &env;
+		}
+		j.join_server_context = &ctx;
+	}
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_JOIN;
+	e.join = &j;
 	return ns_event_pack(a, s, &e);
 }

@@ -62,6 +62,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	f->receive = flow_new(f, "receive", ns_receive_steps, ns_receive_n_steps, ns_up_ended);
 	f->uplink = flow_new(f, "uplink", ns_uplink_steps, ns_uplink_n_steps, ns_up_ended);
 	f->join = flow_new(f, "join", ns_join_steps, ns_join_n_steps, ns_up_ended);
+	f->proprietary = flow_new(f, "proprietary", ns_proprietary_steps, ns_proprietary_n_steps, ns_up_ended);
 	f->locate = flow_new(f, "locate", ns_locate_steps, ns_locate_n_steps, ns_up_ended);
 	f->tx_ack = flow_new(f, "tx_ack", ns_tx_ack_steps, ns_tx_ack_n_steps, ns_ack_ended);
 	f->downlink = flow_new(f, "downlink", ns_downlink_steps, ns_downlink_n_steps, ns_down_ended);
@@ -98,6 +99,7 @@ void ns_flows_free(struct ns_flows *f)
 	rt_flow_free(f->receive);
 	rt_flow_free(f->uplink);
 	rt_flow_free(f->join);
+	rt_flow_free(f->proprietary);
 	rt_flow_free(f->locate);
 	rt_flow_free(f->tx_ack);
 	rt_flow_free(f->downlink);
@@ -159,6 +161,7 @@ void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
 	rt_flow_register_metrics(f->receive, m);
 	rt_flow_register_metrics(f->uplink, m);
 	rt_flow_register_metrics(f->join, m);
+	rt_flow_register_metrics(f->proprietary, m);
 	rt_flow_register_metrics(f->locate, m);
 	rt_flow_register_metrics(f->tx_ack, m);
 	rt_flow_register_metrics(f->downlink, m);

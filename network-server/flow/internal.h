@@ -44,7 +44,7 @@ struct ns_ctx {
 	unsigned n_steps;
 };
 
-enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_LOCATE };
+enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_PROPRIETARY, NS_UP_LOCATE };
 
 struct ns_window;
 
@@ -188,7 +188,7 @@ struct ns_flows {
 	struct ns_flow_config cfg;
 	struct lw_rng *rng;
 	struct lw_keycache *kc;
-	struct rt_flow *receive, *uplink, *join, *locate, *downlink, *tx_ack, *stats;
+	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats;
 	struct lw_bmap windows;       /* struct ns_window by what makes receptions copies of one transmission */
 	struct lw_map tx;             /* struct ns_tx by downlink_id */
 	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
@@ -203,9 +203,9 @@ struct ns_flows {
 
 /* The tables, each in its file. */
 extern const struct rt_flow_step ns_receive_steps[], ns_uplink_steps[], ns_locate_steps[], ns_join_steps[],
-	ns_downlink_steps[], ns_tx_ack_steps[], ns_stats_steps[];
-extern const size_t ns_receive_n_steps, ns_uplink_n_steps, ns_locate_n_steps, ns_join_n_steps, ns_downlink_n_steps,
-	ns_tx_ack_n_steps, ns_stats_n_steps;
+	ns_proprietary_steps[], ns_downlink_steps[], ns_tx_ack_steps[], ns_stats_steps[];
+extern const size_t ns_receive_n_steps, ns_uplink_n_steps, ns_locate_n_steps, ns_join_n_steps, ns_proprietary_n_steps,
+	ns_downlink_n_steps, ns_tx_ack_n_steps, ns_stats_n_steps;
 
 /* --- context.c: life of contexts -------------------------------------------------------------------------------------
  */
@@ -257,6 +257,9 @@ struct ns_event ns_ack_event(struct lw_arena *a, const struct ns_subject *s, str
 			     uint32_t f_cnt_down);
 struct ns_event ns_reencrypt_event(struct lw_arena *a, const struct ns_subject *s, const struct ns_session *session,
 				   const struct ns_queue_item *items, size_t n);
+/* app_s_key: of another join server, as it wrapped it. */
+struct ns_event ns_join_event(struct lw_arena *a, const struct ns_subject *s, const struct ns_session *session,
+			      bool is_foreign, const char *app_s_key_kek, struct lw_span app_s_key);
 Google__Protobuf__Timestamp *ns_timestamp(struct lw_arena *a, int64_t ns);
 
 /* --- record.c ----------------------------------------------------------------------------------------------------- */

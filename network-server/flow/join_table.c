@@ -1,8 +1,10 @@
-/* The join: a join-request that has passed the receive table becomes a session. */
+/* The join: a join-request that has passed the receive table becomes a session; a rejoin-request becomes the offer of
+ * one, which the device's first uplink under the new keys takes (TS001-1.1 §6.2.4). */
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/lorawan/mic.h"
 #include "network-server/domain/activate.h"
 #include "network-server/domain/channels.h"
 #include "network-server/domain/mac_down.h"
@@ -32,9 +34,19 @@ static struct ns_up *up_of(struct rt_flow_ctx *flow)
 	return (struct ns_up *)(void *)flow;
 }
 
+static bool is_rejoin(const struct ns_up *u)
+{
+	return u->up.phy.mtype == LW_MTYPE_REJOIN_REQUEST;
+}
+
+static struct lw_dev_eui dev_eui_of(const struct ns_up *u)
+{
+	return is_rejoin(u) ? u->up.phy.u.rejoin.dev_eui : u->up.phy.u.join_request.dev_eui;
+}
+
 static bool join_key(const struct rt_flow_ctx *flow, uint64_t *key)
 {
-	*key = lw_dev_eui_u64(((const struct ns_up *)(const void *)flow)->up.phy.u.join_request.dev_eui);
+	*key = lw_dev_eui_u64(dev_eui_of((const struct ns_up *)(const void *)flow));
 	return true;
 }
 
@@ -56,8 +68,8 @@ static void join_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v
 	(void)flow;
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
-		u->fetch = (struct ns_fetch){
-			.dev_eui = u->up.phy.u.join_request.dev_eui, .arena = &u->c.arena, .done = fetched, .owner = u};
+		u->fetch =
+			(struct ns_fetch){.dev_eui = dev_eui_of(u), .arena = &u->c.arena, .done = fetched, .owner = u};
 		req[i] = &u->fetch;
 	}
 	f->ports->store.fetch(f->ports->store.self, req, n);
@@ -70,6 +82,32 @@ static bool may_hear(const struct ns_up *u, struct lw_gateway_id id)
 	if (g == NULL)
 		return u->c.f->cfg.allow_unknown_gateways;
 	return (!g->is_private_up && !u->rc->force_gws_private) || lw_uuid_eq(g->tenant_id, u->dev->tenant_id);
+}
+
+/* Types 0 and 2 go to the network that serves the device, which checks them itself; type 1 goes to its join server. */
+static enum rt_flow_rc authorize_rejoin(struct ns_up *u)
+{
+	const struct lw_rejoin_frame *r = &u->up.phy.u.rejoin;
+	const struct ns_session *s = &u->dev->session;
+	if (u->dev->profile.mac_version < LW_MAC_1_1_0 || (u->dev->has_session && !ns_session_is_11(s)))
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNSUPPORTED_FRAME_TYPE,
+			       "a rejoin-request of a device that is not of 1.1");
+	if (r->type == 1)
+		return RT_FLOW_NEXT;
+	if (!u->dev->has_session)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__NOT_ACTIVATED, "a rejoin-request without a session");
+	if (r->netid.v != u->c.f->cfg.netid.v)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__FILTERED, "the rejoin-request is for another network");
+	if (!lw_mic_eq(lw_mic_plain(u->c.f->kc, &s->s_nwk_s_int_key, u->up.phy.msg), u->up.phy.mic))
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH,
+			       "the session's key does not give this MIC");
+	if (r->rj_count < s->rj_count0) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "RJcount0 has been used");
+		if (u->in.is_replay)
+			u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+		return RT_FLOW_DROP;
+	}
+	return RT_FLOW_NEXT;
 }
 
 static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
@@ -86,7 +124,7 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 	if (p->region != lw_region_base(u->rc->region) ||
 	    (p->region_config_id[0] != '\0' && strcmp(p->region_config_id, u->rc->id) != 0))
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the profile is for another region");
-	if (u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
+	if (!is_rejoin(u) && u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
 	    u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce) {
 		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
 		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
@@ -103,7 +141,7 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 	if (n == 0)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
 			       "heard only by private gateways of other tenants");
-	return RT_FLOW_NEXT;
+	return is_rejoin(u) ? authorize_rejoin(u) : RT_FLOW_NEXT;
 }
 
 /* ---- address ---- */
@@ -136,6 +174,11 @@ static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
 		struct ns_addr_check *req[NS_ADDR_DRAWS];
+		if (is_rejoin(u) && u->dev->has_session) {
+			u->ask.devaddr = u->dev->session.devaddr; /* stays */
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+			continue;
+		}
 		u->addr_open = NS_ADDR_DRAWS;
 		for (size_t k = 0; k < NS_ADDR_DRAWS; k++) {
 			u->addr[k] = (struct ns_addr_check){.addr = ns_random_devaddr(f->cfg.devaddr_prefix, f->rng),
@@ -155,14 +198,26 @@ static void asked(struct ns_join_ask *req)
 	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
 }
 
+static struct lw_join_eui join_eui_of(const struct ns_up *u)
+{
+	if (!is_rejoin(u))
+		return u->up.phy.u.join_request.join_eui;
+	if (u->up.phy.u.rejoin.type == 1)
+		return u->up.phy.u.rejoin.join_eui;
+	static const struct lw_join_eui none;
+	return memcmp(&u->dev->session.join_eui, &none, sizeof(none)) != 0 ? u->dev->session.join_eui
+									   : u->dev->join_eui;
+}
+
 static void prepare(struct ns_up *u)
 {
 	struct lw_plan plan;
 	struct lw_cflist list;
-	const struct lw_join_request_frame *jr = &u->up.phy.u.join_request;
 	struct ns_join_ask *a = &u->ask;
-	a->join_eui = jr->join_eui;
-	a->dev_eui = jr->dev_eui;
+	a->join_eui = join_eui_of(u);
+	a->dev_eui = dev_eui_of(u);
+	a->is_rejoin = is_rejoin(u);
+	a->rejoin_type = a->is_rejoin ? u->up.phy.u.rejoin.type : 0;
 	a->netid = u->c.f->cfg.netid;
 	a->mac_version = u->dev->profile.mac_version;
 	a->phy = lw_span(u->frame->phy_payload.data, u->frame->phy_payload.len);
@@ -210,10 +265,11 @@ static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *te
 {
 	char eui[LW_EUI_TEXT];
 	char nonce[8];
-	const struct lw_join_request_frame *jr = &u->up.phy.u.join_request;
-	snprintf(nonce, sizeof(nonce), "%u", jr->dev_nonce);
-	lw_join_eui_print(jr->join_eui, eui);
-	const char *context[] = {"join_eui", eui, "dev_nonce", nonce, "deduplication_id", u->dedup_id, NULL};
+	const char *what = is_rejoin(u) ? "rj_count" : "dev_nonce";
+	unsigned count = is_rejoin(u) ? u->up.phy.u.rejoin.rj_count : u->up.phy.u.join_request.dev_nonce;
+	snprintf(nonce, sizeof(nonce), "%u", count);
+	lw_join_eui_print(join_eui_of(u), eui);
+	const char *context[] = {"join_eui", eui, what, nonce, "deduplication_id", u->dedup_id, NULL};
 	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
 	ns_drop(&u->c, reason, text);
 	u->event[0] = ns_log_event(&u->c.arena, &s, LOG_ERROR, CODE_OTAA, text, context);
@@ -228,7 +284,6 @@ static void new_session(struct ns_up *u)
 	const struct ns_join_ask *a = &u->ask;
 	const struct ns_profile *p = &u->dev->profile;
 	struct ns_session *s = &u->dev->session;
-	struct lw_cflist list;
 	memset(s, 0, sizeof(*s));
 	s->devaddr = a->devaddr;
 	s->join_eui = a->join_eui;
@@ -242,46 +297,49 @@ static void new_session(struct ns_up *u)
 		s->mac_version = LW_MAC_1_0_3; /* a 1.1 device behind a 1.0 join server */
 	s->enabled_class = p->supports_class_c && !ns_session_is_11(s) ? LW_CLASS_C : LW_CLASS_A;
 	strncpy(s->region_config_id, u->rc->id, sizeof(s->region_config_id) - 1);
-	s->dev_nonce = u->up.phy.u.join_request.dev_nonce;
-	s->rx1_delay_s = a->rx_delay_s;
-	s->rx1_dr_offset = u->rc->rx1_dr_offset;
-	s->rx2_dr = u->rc->rx2_dr;
-	s->rx2_hz = lw_region_by_id(u->rc->region)->rx2_hz; /* a join-accept cannot say otherwise */
-	s->dr = NS_DR_UNKNOWN;
-	ns_session_boot(s, p, u->rc);
-	if (a->has_cflist && lw_cflist_parse(a->cflist, &list) == 0)
-		ns_channels_cflist(u->rc, &list, s);
+	if (!is_rejoin(u))
+		s->dev_nonce = u->up.phy.u.join_request.dev_nonce;
+	ns_session_accepted(s, p, u->rc, a->dl_settings, a->rx_delay_s, a->has_cflist ? a->cflist : NULL);
 	u->dev->has_session = true;
+}
+
+/* The session stays until the device uses the new one. False: the answer makes no sense. */
+static bool offer_session(struct ns_up *u)
+{
+	const struct ns_join_ask *a = &u->ask;
+	struct ns_session *s = &u->dev->session;
+	struct ns_rekey *r = &s->rekey;
+	if (a->is_10 || a->app_s_key.n > NS_WRAPPED_KEY_MAX ||
+	    (a->app_s_key_kek != NULL && strlen(a->app_s_key_kek) >= NS_KEK_LABEL_MAX))
+		return false;
+	memset(r, 0, sizeof(*r));
+	r->present = true;
+	r->type = a->rejoin_type;
+	r->f_nwk_s_int_key = a->f_nwk_s_int_key;
+	r->s_nwk_s_int_key = a->s_nwk_s_int_key;
+	r->nwk_s_enc_key = a->nwk_s_enc_key;
+	memcpy(r->session_key_id, a->session_key_id, a->session_key_id_len);
+	r->session_key_id_len = a->session_key_id_len;
+	r->dl_settings = a->dl_settings;
+	r->rx_delay_s = a->rx_delay_s;
+	r->has_cflist = a->has_cflist;
+	memcpy(r->cflist, a->cflist, sizeof(r->cflist));
+	r->is_foreign = a->is_foreign;
+	if (a->app_s_key_kek != NULL)
+		memcpy(r->app_s_key_kek, a->app_s_key_kek, strlen(a->app_s_key_kek));
+	r->app_s_key_len = (uint8_t)a->app_s_key.n;
+	if (a->app_s_key.n > 0)
+		memcpy(r->app_s_key, a->app_s_key.p, a->app_s_key.n);
+	if (a->rejoin_type != 1)
+		s->rj_count0 = u->up.phy.u.rejoin.rj_count + 1u;
+	return true;
 }
 
 static struct ns_event join_event(struct ns_up *u)
 {
 	const struct ns_join_ask *a = &u->ask;
-	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
-	Longwave__Ns__V1__JoinEvent j = LONGWAVE__NS__V1__JOIN_EVENT__INIT;
-	Common__JoinServerContext ctx = COMMON__JOIN_SERVER_CONTEXT__INIT;
-	Common__KeyEnvelope env = COMMON__KEY_ENVELOPE__INIT;
 	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
-	char id[2 * NS_KEY_ID_MAX + 1];
-	j.session_key_id.data = (uint8_t *)(uintptr_t)a->session_key_id;
-	j.session_key_id.len = a->session_key_id_len;
-	j.mac_version = (Common__MacVersion)u->dev->session.mac_version;
-	if (a->is_foreign) {
-		for (size_t i = 0; i < a->session_key_id_len; i++)
-			snprintf(id + 2 * i, 3, "%02x", a->session_key_id[i]);
-		id[2 * a->session_key_id_len] = '\0';
-		ctx.session_key_id = id;
-		if (a->app_s_key.n > 0) {
-			env.kek_label = (char *)(uintptr_t)(a->app_s_key_kek != NULL ? a->app_s_key_kek : "");
-			env.aes_key.data = (uint8_t *)(uintptr_t)a->app_s_key.p;
-			env.aes_key.len = a->app_s_key.n;
-			ctx.app_s_key = &env;
-		}
-		j.join_server_context = &ctx;
-	}
-	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_JOIN;
-	e.join = &j;
-	return ns_event_pack(&u->c.arena, &s, &e);
+	return ns_join_event(&u->c.arena, &s, &u->dev->session, a->is_foreign, a->app_s_key_kek, a->app_s_key);
 }
 
 static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
@@ -296,6 +354,15 @@ static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 	}
 	if (a->accept.n == 0 || a->accept.n > LW_JOIN_ACCEPT_MAX || a->session_key_id_len > NS_KEY_ID_MAX)
 		return refused(u, LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED, "The join server's answer makes no sense");
+	if (is_rejoin(u) && u->dev->has_session) {
+		if (!offer_session(u))
+			return refused(u, LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED,
+				       "The join server's answer makes no sense");
+		u->n_events = 0;
+		u->n_queue_ops = 0;
+		u->change = (struct ns_change){.op = NS_SESSION_PUT};
+		return RT_FLOW_NEXT;
+	}
 	new_session(u);
 	u->event[0] = join_event(u);
 	u->n_events = 1;

@@ -146,7 +146,9 @@ struct ns_join_ask {
 	struct lw_devaddr devaddr;
 	struct lw_netid netid;
 	enum lw_mac_version mac_version;
-	struct lw_span phy; /* the join-request */
+	struct lw_span phy; /* the join-request or rejoin-request */
+	bool is_rejoin;
+	uint8_t rejoin_type; /* 0, 1, 2 */
 	uint8_t dl_settings;
 	uint8_t rx_delay_s;
 	bool has_cflist;

@@ -96,6 +96,8 @@ void ns_record_uplink(struct ns_up *u)
 			set_data(u, &fr, addr);
 		else if (u->up.phy.mtype == LW_MTYPE_JOIN_REQUEST)
 			fr.dev_eui = lw_dev_eui_print(u->up.phy.u.join_request.dev_eui, eui);
+		else
+			fr.dev_eui = lw_dev_eui_print(u->up.phy.u.rejoin.dev_eui, eui);
 		fr.dr = u->up.dr;
 	} else if (u->up.phy.mtype == LW_MTYPE_PROPRIETARY) {
 		fr.f_type = COMMON__FTYPE__PROPRIETARY;

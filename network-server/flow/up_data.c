@@ -321,6 +321,17 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 	size_t n = 0;
 	u->n_events = 0;
 	u->n_queue_ops = 0;
+	if (u->match.rekeyed) {
+		/* What was sent in the old session goes again in the new one. */
+		bool flush = u->dev->profile.flush_queue_on_activate && u->dev->session.rekey.type != 2;
+		u->queue_op[u->n_queue_ops++] =
+			(struct ns_queue_op){.kind = flush ? NS_QUEUE_FLUSH : NS_QUEUE_RELEASE_ALL};
+		for (size_t i = 0; i < u->queue.n; i++)
+			u->queue.items[i].state = NS_ITEM_QUEUED;
+		if (flush)
+			u->n_queued = u->queue.n = 0;
+		return RT_FLOW_NEXT;
+	}
 	for (size_t i = 0; i < u->queue.n; i++) {
 		struct ns_queue_item *item = &u->queue.items[i];
 		if (item->confirmed && item->state != NS_ITEM_QUEUED && ack &&
@@ -342,6 +353,15 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 }
 
 /* ---- events ---- */
+
+static void put_first(struct ns_up *u, struct ns_event e)
+{
+	const size_t max = sizeof(u->event) / sizeof(u->event[0]);
+	memmove(u->event + 1, u->event, (max - 1) * sizeof(u->event[0]));
+	u->event[0] = e;
+	if (u->n_events < max)
+		u->n_events++;
+}
 
 static void compose_uplink(struct ns_up *u)
 {
@@ -367,11 +387,16 @@ static void compose_uplink(struct ns_up *u)
 	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_UPLINK;
 	e.uplink = &up;
 	/* First of all events of this frame: an acknowledgement follows the uplink that carried it. */
-	struct ns_event packed = ns_event_pack(&u->c.arena, &subj, &e);
-	memmove(u->event + 1, u->event, (sizeof(u->event) / sizeof(u->event[0]) - 1) * sizeof(u->event[0]));
-	u->event[0] = packed;
-	if (u->n_events < sizeof(u->event) / sizeof(u->event[0]))
-		u->n_events++;
+	put_first(u, ns_event_pack(&u->c.arena, &subj, &e));
+}
+
+/* The session that a rejoin-accept offered has begun. */
+static void compose_rekeyed(struct ns_up *u)
+{
+	struct ns_subject s = subject(u);
+	const struct ns_rekey *r = &u->dev->session.rekey;
+	put_first(u, ns_join_event(&u->c.arena, &s, &u->dev->session, r->is_foreign, r->app_s_key_kek,
+				   lw_span(r->app_s_key, r->app_s_key_len)));
 }
 
 static void compose_status(struct ns_up *u)
@@ -433,6 +458,8 @@ enum rt_flow_rc up_compose(struct rt_flow_ctx *flow)
 		return RT_FLOW_NEXT;
 	}
 	compose_uplink(u);
+	if (u->match.rekeyed)
+		compose_rekeyed(u);
 	if (u->mac.has_status)
 		compose_status(u);
 	compose_reencrypt(u);

@@ -149,12 +149,14 @@ enum rt_flow_rc up_parse(struct rt_flow_ctx *flow)
 	if (lw_phy_parse(lw_span(f->phy_payload.data, f->phy_payload.len), &up->phy) != 0)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "not a LoRaWAN frame");
 	bool data = lw_mtype_is_data_up(up->phy.mtype);
-	if (!data && up->phy.mtype != LW_MTYPE_JOIN_REQUEST)
+	bool proprietary = up->phy.mtype == LW_MTYPE_PROPRIETARY;
+	bool join = up->phy.mtype == LW_MTYPE_JOIN_REQUEST || up->phy.mtype == LW_MTYPE_REJOIN_REQUEST;
+	if (!data && !join && !proprietary)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNSUPPORTED_FRAME_TYPE, lw_mtype_text(up->phy.mtype));
 	int dr = lw_region_dr_index(up->region, LW_UP, &up->mod);
-	if (dr < 0)
+	if (dr < 0 && !proprietary)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DATA_RATE, "the region has no such data rate");
-	up->dr = (uint8_t)dr;
-	u->next = data ? NS_UP_DATA : NS_UP_JOIN;
+	up->dr = dr < 0 ? NS_DR_UNKNOWN : (uint8_t)dr;
+	u->next = data ? NS_UP_DATA : join ? NS_UP_JOIN : NS_UP_PROPRIETARY;
 	return RT_FLOW_DONE;
 }

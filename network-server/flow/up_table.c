@@ -8,7 +8,7 @@ const struct rt_flow_step ns_receive_steps[] = {
 	{"decode", .pure = up_decode}, /* protobuf or JSON */
 	{"admit", .pure = up_admit},   /* known gateways only; adds what we know about them */
 	{"collect", .io = ns_collect}, /* deduplication window: the first copy carries the others on */
-	{"parse", .pure = up_parse},   /* PHYPayload and data rate; data frames and join-requests part here */
+	{"parse", .pure = up_parse},   /* PHYPayload and data rate; data frames and (re)join-requests part here */
 };
 const size_t ns_receive_n_steps = sizeof(ns_receive_steps) / sizeof(ns_receive_steps[0]);
 
@@ -29,6 +29,12 @@ const struct rt_flow_step ns_uplink_steps[] = {
 	{"answer", .pure = up_answer},             /* enters the downlink table where there is something to say */
 };
 const size_t ns_uplink_n_steps = sizeof(ns_uplink_steps) / sizeof(ns_uplink_steps[0]);
+
+/* Frames of the proprietary type. */
+const struct rt_flow_step ns_proprietary_steps[] = {
+	{"pass_on", .io = up_pass_on}, /* an event for whoever listens */
+};
+const size_t ns_proprietary_n_steps = sizeof(ns_proprietary_steps) / sizeof(ns_proprietary_steps[0]);
 
 /* After delivery, for profiles that want positions. */
 const struct rt_flow_step ns_locate_steps[] = {

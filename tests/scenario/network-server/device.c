@@ -29,6 +29,7 @@ void device_frame_join(struct device *d, struct frame *out)
 	phy.u.join_request.join_eui = d->join_eui;
 	phy.u.join_request.dev_eui = d->dev_eui;
 	phy.u.join_request.dev_nonce = d->dev_nonce;
+	d->asked = LW_JOIN_REQ_JOIN;
 	int n = lw_phy_encode(&phy, out->b, sizeof(out->b));
 	assert_true(n > 0);
 	out->n = (size_t)n;
@@ -36,20 +37,39 @@ void device_frame_join(struct device *d, struct frame *out)
 		       lw_mic_plain(d->kc, d->is_11 ? &d->nwk_key : &d->app_key, lw_span(out->b, out->n - 4)));
 }
 
+void device_frame_rejoin(struct device *d, uint8_t type, uint16_t rj_count, struct frame *out)
+{
+	struct lw_phy phy = {.mtype = LW_MTYPE_REJOIN_REQUEST};
+	struct lw_key js_int, js_enc;
+	phy.u.rejoin.type = type;
+	phy.u.rejoin.dev_eui = d->dev_eui;
+	phy.u.rejoin.join_eui = d->join_eui;
+	phy.u.rejoin.rj_count = rj_count;
+	d->dev_nonce = rj_count;
+	d->asked = (enum lw_join_req_type)type;
+	int n = lw_phy_encode(&phy, out->b, sizeof(out->b));
+	assert_true(n > 0);
+	out->n = (size_t)n;
+	lw_keys_js(d->kc, &d->nwk_key, d->dev_eui, &js_int, &js_enc);
+	lw_phy_set_mic(out->b, out->n,
+		       lw_mic_plain(d->kc, type == 1 ? &js_int : &d->keys.s_nwk_s_int, lw_span(out->b, out->n - 4)));
+}
+
 void device_accept(struct device *d, const uint8_t *phy, size_t n, struct lw_join_accept *out)
 {
 	uint8_t plain[LW_JOIN_ACCEPT_MAX];
 	const struct lw_key *key = d->is_11 ? &d->nwk_key : &d->app_key;
+	struct lw_key js_int, js_enc;
 	assert_true(n == 17 || n == 33);
 	plain[0] = phy[0];
+	lw_keys_js(d->kc, &d->nwk_key, d->dev_eui, &js_int, &js_enc);
+	if (d->asked != LW_JOIN_REQ_JOIN)
+		key = &js_enc; /* the answer to a rejoin-request */
 	assert_int_equal(lw_cipher_join_accept_decrypt(d->kc, key, phy + 1, n - 1, plain + 1), 0);
 	assert_int_equal(lw_join_accept_parse(lw_span(plain + 1, n - 5), out), 0);
 	struct lw_mic mic;
 	if (out->dl_settings.opt_neg) {
-		struct lw_key js_int, js_enc;
-		lw_keys_js(d->kc, &d->nwk_key, d->dev_eui, &js_int, &js_enc);
-		mic = lw_mic_join_accept_11(d->kc, &js_int, LW_JOIN_REQ_JOIN, d->join_eui, d->dev_nonce,
-					    lw_span(plain, n - 4));
+		mic = lw_mic_join_accept_11(d->kc, &js_int, d->asked, d->join_eui, d->dev_nonce, lw_span(plain, n - 4));
 		lw_keys_session_11(d->kc, &d->nwk_key, &d->app_key, out->join_nonce, d->join_eui, d->dev_nonce,
 				   &d->keys);
 	} else {

@@ -6,6 +6,7 @@
 #include "common/lorawan/join.h"
 #include "common/lorawan/keys.h"
 #include "common/lorawan/mac.h"
+#include "common/lorawan/mic.h"
 #include "common/lorawan/phy.h"
 
 struct device {
@@ -15,7 +16,8 @@ struct device {
 	struct lw_key app_key; /* 1.0.x: AppKey */
 	struct lw_key nwk_key;
 	bool is_11;
-	uint16_t dev_nonce;
+	uint16_t dev_nonce;          /* of the last join-request, or RJcount of the last rejoin-request */
+	enum lw_join_req_type asked; /* what the next join-accept answers */
 	struct lw_devaddr devaddr;
 	struct lw_session_keys keys;
 	uint32_t f_cnt_up;
@@ -52,6 +54,8 @@ struct heard {
 	char data_hex[2 * LW_PHY_MAX + 1];
 };
 
+/* type 0 and 2: with this RJcount0; type 1: RJcount1. */
+void device_frame_rejoin(struct device *d, uint8_t type, uint16_t rj_count, struct frame *out);
 void device_frame_join(struct device *d, struct frame *out);
 /* Takes the session from a join-accept; aborts the test when it does not verify. */
 void device_accept(struct device *d, const uint8_t *phy, size_t n, struct lw_join_accept *out);

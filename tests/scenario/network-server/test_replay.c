@@ -359,6 +359,10 @@ static void compare_event(struct replay *r, struct json_object *want, const Long
 static void compare_events(struct replay *r, struct json_object *step, size_t before)
 {
 	struct json_object *want = get(step, "events");
+	if (r->w->n_events == before + 1 && len(want) == 0 &&
+	    r->w->event[before]->kind_case == LONGWAVE__NS__V1__EVENT__KIND_PROPRIETARY &&
+	    difference(r, "proprietary event") != NULL)
+		return;
 	CHECK(r, r->w->n_events - before == len(want));
 	for (size_t i = 0; i < len(want); i++)
 		compare_event(r, json_object_array_get_idx(want, i), r->w->event[before + i]);
@@ -463,6 +467,7 @@ static void play_step(struct replay *r, struct json_object *step)
 		uint8_t nonce[2];
 		if (strlen(hex) == 46 && strncmp(hex, "00", 2) == 0 && lw_hex_decode(hex + 34, 4, nonce, 2) == 2)
 			r->d->end.dev_nonce = lw_get_le16(nonce);
+		r->d->end.asked = LW_JOIN_REQ_JOIN;
 		play_up(r, get(step, "up"));
 	}
 	if (get(step, "enqueue") != NULL)

@@ -428,8 +428,7 @@ static void malformed(void **state)
 		Longwave__V1__Reason reason;
 	} v[] = {
 		{"40010203", R(MALFORMED)},
-		{"e00102030405", R(UNSUPPORTED_FRAME_TYPE)},
-		{"c00000000038cb51cafc42a7020000281fc7e2", R(UNSUPPORTED_FRAME_TYPE)},
+		{"c00000000038cb51cafc42a7020000281fc7e2", R(UNKNOWN_DEVICE)},
 		{"600102030400000001020304", R(UNSUPPORTED_FRAME_TYPE)},
 	};
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
@@ -594,11 +593,42 @@ static void stops_in_the_middle(void **state)
 	world_pass(w, 60000);
 }
 
+/* [Proprietary: uplink] Passed on once, with all receptions, whatever its data rate. */
+static void proprietary(void **state)
+{
+	struct world *w = *state;
+	struct air air = world_air();
+	struct frame f = {.b = {0xE0, 1, 2, 3, 4, 5, 6}, .n = 7};
+	world_gateway(w, 2);
+	world_receive(w, &air, &f);
+	air.gateway = 1;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_int_equal(w->n_events, 1);
+	const Longwave__Ns__V1__Event *e = world_last(w, KIND(PROPRIETARY));
+	assert_string_equal(e->dev_eui, "");
+	assert_string_equal(e->region_config_id, "eu868");
+	assert_int_equal(e->proprietary->n_rx_info, 2);
+	assert_int_equal(e->proprietary->mac_payload.len, 2);
+	assert_memory_equal(e->proprietary->mac_payload.data, "\1\2", 2);
+	assert_memory_equal(e->proprietary->mic.data, "\3\4\5\6", 4);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_last_uplink(w)->f_type, COMMON__FTYPE__PROPRIETARY);
+	assert_int_equal(w->n_journal_done, 2);
+	/* the store away: kept in the journal */
+	w->store_away = true;
+	f.b[1] = 9;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_int_equal(w->n_journal_retry, 1);
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(proprietary),
 		TEST(unconfirmed_with_payload),
 		TEST(three_gateways_one_event),
 		TEST(redelivered_reception_counts_once),

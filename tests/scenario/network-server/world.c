@@ -288,6 +288,7 @@ static void build_accept(struct world *w, struct world_device *d, struct ns_join
 				    .rx_delay = r->rx_delay_s,
 				    .has_cflist = r->has_cflist};
 	memcpy(ja.cflist, r->cflist, sizeof(ja.cflist));
+	w->join_nonce++; /* never the same again */
 	if (w->join_is_10)
 		ja.dl_settings.opt_neg = false;
 	plain[0] = LW_MTYPE_JOIN_ACCEPT << 5;
@@ -300,14 +301,19 @@ static void build_accept(struct world *w, struct world_device *d, struct ns_join
 	if (ja.dl_settings.opt_neg) {
 		struct lw_key js_int, js_enc;
 		lw_keys_js(w->kc, key, d->rec.dev_eui, &js_int, &js_enc);
-		mic = lw_mic_join_accept_11(w->kc, &js_int, LW_JOIN_REQ_JOIN, r->join_eui, dev_nonce,
-					    lw_span(plain, len));
+		mic = lw_mic_join_accept_11(w->kc, &js_int,
+					    r->is_rejoin ? (enum lw_join_req_type)r->rejoin_type : LW_JOIN_REQ_JOIN,
+					    r->join_eui, dev_nonce, lw_span(plain, len));
 		lw_keys_session_11(w->kc, key, &d->end.app_key, ja.join_nonce, r->join_eui, dev_nonce, &keys);
 	} else {
 		mic = lw_mic_plain(w->kc, key, lw_span(plain, len));
 		lw_keys_session_10(w->kc, key, ja.join_nonce, ja.netid, dev_nonce, &keys);
 	}
 	memcpy(plain + len, mic.b, 4);
+	struct lw_key rejoin_int, rejoin_enc;
+	lw_keys_js(w->kc, key, d->rec.dev_eui, &rejoin_int, &rejoin_enc);
+	if (r->is_rejoin)
+		key = &rejoin_enc;
 	uint8_t *out = lw_arena_memdup(r->arena, plain, len + 4);
 	lw_cipher_join_accept_encrypt(w->kc, key, plain + 1, len + 3, out + 1);
 	r->accept = lw_span(out, len + 4);
@@ -317,6 +323,19 @@ static void build_accept(struct world *w, struct world_device *d, struct ns_join
 	r->is_10 = !ja.dl_settings.opt_neg;
 	lw_rng_fill(&w->rng, r->session_key_id, 16);
 	r->session_key_id_len = 16;
+}
+
+/* Types 0 and 2 were checked by the network; the join server checks type 1. */
+static void ask_rejoin(struct world *w, struct world_device *d, struct ns_join_ask *r, const struct lw_phy *phy)
+{
+	struct lw_key js_int, js_enc;
+	lw_keys_js(w->kc, &d->end.nwk_key, d->rec.dev_eui, &js_int, &js_enc);
+	assert_int_equal(phy->u.rejoin.type, r->rejoin_type);
+	assert_true(lw_join_eui_eq(r->join_eui, d->rec.join_eui));
+	if (r->rejoin_type == 1 && !lw_mic_eq(lw_mic_plain(w->kc, &js_int, phy->msg), phy->mic))
+		r->result = NS_JOIN_MIC;
+	else
+		build_accept(w, d, r, phy->u.rejoin.rj_count);
 }
 
 static void join_ask(void *self, struct ns_join_ask **v, size_t n)
@@ -331,6 +350,11 @@ static void join_ask(void *self, struct ns_join_ask **v, size_t n)
 			assert_int_equal(lw_phy_parse(r->phy, &phy), 0);
 			const struct lw_key *key = d->end.is_11 ? &d->end.nwk_key : &d->end.app_key;
 			uint16_t nonce = phy.u.join_request.dev_nonce;
+			if (r->is_rejoin) {
+				ask_rejoin(w, d, r, &phy);
+				r->done(r);
+				continue;
+			}
 			if (!lw_mic_eq(lw_mic_plain(w->kc, key, phy.msg), phy.mic))
 				r->result = NS_JOIN_MIC;
 			else if (nonce_used(d, nonce))

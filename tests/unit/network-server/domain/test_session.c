@@ -39,7 +39,7 @@ static void fill(struct ns_session *s)
 	s->dr = 5;
 	s->tx_power_index = 4;
 	s->nb_trans = 2;
-	
+
 	s->min_tx_power_index = 1;
 	s->adr = true;
 	s->uplink_dwell_400ms = 1;
@@ -67,6 +67,30 @@ static void fill(struct ns_session *s)
 	s->last_uplink_hz = 904300000;
 	s->last_uplink_confirmed = true;
 	s->answered = true;
+	s->max_duty_cycle = 4;
+	s->adr_ack_limit_exp = 5;
+	s->adr_ack_delay_exp = 4;
+	s->beacon_hz = 869000000;
+	s->dl_hz[0] = 867100000;
+	s->dl_hz[NS_DL_CHANNELS - 1] = 867300000;
+	for (uint64_t i = 0; i < NS_MAC_REJECTED; i++)
+		ns_session_reject(s, NS_WHAT_CHANNEL, i << 48 | 868100000);
+	s->rj_count0 = 65536;
+	s->rekey.present = true;
+	s->rekey.type = 2;
+	lw_rng_fill(&rng, s->rekey.f_nwk_s_int_key.b, 16);
+	lw_rng_fill(&rng, s->rekey.s_nwk_s_int_key.b, 16);
+	lw_rng_fill(&rng, s->rekey.nwk_s_enc_key.b, 16);
+	lw_rng_fill(&rng, s->rekey.session_key_id, 16);
+	s->rekey.session_key_id_len = 16;
+	s->rekey.dl_settings = 0x83;
+	s->rekey.rx_delay_s = 5;
+	s->rekey.has_cflist = true;
+	lw_rng_fill(&rng, s->rekey.cflist, 16);
+	s->rekey.is_foreign = true;
+	memset(s->rekey.app_s_key_kek, 'k', NS_KEK_LABEL_MAX - 1);
+	lw_rng_fill(&rng, s->rekey.app_s_key, NS_WRAPPED_KEY_MAX);
+	s->rekey.app_s_key_len = NS_WRAPPED_KEY_MAX;
 	for (unsigned i = 0; i < NS_RX_GATEWAYS; i++) {
 		struct ns_rx_gateway *g = &s->rx[s->n_rx++];
 		g->gateway_id = lw_gateway_id_from_u64(0x1000 + i);
@@ -176,12 +200,54 @@ static void pending_and_errors(void **state)
 	assert_int_equal(ns_session_errors(&s, 5), 0);
 }
 
+/* Due again after 1, 2, 4, 8 … uplinks; one that was not sent after all does not count. */
+static void back_off(void **state)
+{
+	struct ns_session s = {0};
+	static const uint8_t cid[] = {3};
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		ns_session_pending_put(&s, 3, cid, 1);
+		struct ns_mac_pending *p = ns_session_pending(&s, 3);
+		assert_int_equal(p->tries, i + 1);
+		assert_int_equal(p->wait, 1u << (i < 15 ? i : 15));
+		for (unsigned k = p->wait; k > 0; k--)
+			ns_session_pending_tick(&s);
+		ns_session_pending_tick(&s);
+		assert_int_equal(p->wait, 0);
+	}
+	ns_session_pending_unsend(&s, cid, 1);
+	assert_int_equal(ns_session_pending(&s, 3)->tries, 19);
+	ns_session_pending_remove(&s, 3);
+	ns_session_pending_unsend(&s, cid, 1);
+	ns_session_pending_put(&s, 3, cid, 1);
+	ns_session_pending_unsend(&s, cid, 1);
+	assert_null(ns_session_pending(&s, 3));
+}
+
+static void rejected(void **state)
+{
+	struct ns_session s = {0};
+	(void)state;
+	for (uint64_t i = 0; i < NS_MAC_REJECTED + 3; i++) {
+		ns_session_reject(&s, NS_WHAT_RX2_HZ, i);
+		ns_session_reject(&s, NS_WHAT_RX2_HZ, i);
+	}
+	assert_int_equal(s.n_mac_rejected, NS_MAC_REJECTED);
+	assert_false(ns_session_rejected(&s, NS_WHAT_RX2_HZ, 2)); /* the oldest gave way */
+	assert_true(ns_session_rejected(&s, NS_WHAT_RX2_HZ, 3));
+	assert_false(ns_session_rejected(&s, NS_WHAT_RX2_DR, 3));
+	ns_session_mac_reset(&s);
+	assert_int_equal(s.n_mac_rejected, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back),         cmocka_unit_test(damaged),
 		cmocka_unit_test(other_versions),     cmocka_unit_test(counters),
-		cmocka_unit_test(pending_and_errors),
+		cmocka_unit_test(pending_and_errors), cmocka_unit_test(back_off),
+		cmocka_unit_test(rejected),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
