@@ -70,8 +70,15 @@ class Mqtt:
 
     def take_until(self, wanted, timeout=10):
         """Removes and returns all messages up to and with the first for which wanted(m) holds."""
+        seen = 0
+
         def index():
-            return next((i for i, m in enumerate(self._messages) if wanted(m)), None)
+            nonlocal seen  # each message is looked at once: the backlog may be long
+            while seen < len(self._messages):
+                if wanted(self._messages[seen]):
+                    return seen
+                seen += 1
+            return None
 
         with self._ready:
             if not self._ready.wait_for(lambda: index() is not None, timeout):
