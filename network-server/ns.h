@@ -23,7 +23,10 @@ struct ns {
 	struct rt_daemon_env env;
 	const struct ns_conf *conf;
 	struct lw_schema *schema;
+	/* The system's randomness, fetched by the handful: names of frames and downlinks, addresses. Never copied. */
 	struct lw_rng rng;
+	uint8_t random[512];
+	size_t n_random;
 	struct sql_db *db;
 	struct redis *redis;
 	struct ns_store *store;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/list.h"
 #include "common/base/xmalloc.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
@@ -212,12 +213,30 @@ static int choose_regions(struct ns *ns, struct lw_diag *diag)
 	return 0;
 }
 
+static void fill_random(struct lw_rng *rng, void *out, size_t n)
+{
+	struct ns *ns = LW_CONTAINER_OF(rng, struct ns, rng);
+	struct lw_rng system;
+	if (n > sizeof(ns->random) || n > ns->n_random) {
+		lw_rng_init_system(&system);
+		if (n > sizeof(ns->random)) {
+			lw_rng_fill(&system, out, n);
+			return;
+		}
+		lw_rng_fill(&system, ns->random, sizeof(ns->random));
+		ns->n_random = sizeof(ns->random);
+	}
+	ns->n_random -= n;
+	memcpy(out, ns->random + ns->n_random, n);
+	lw_wipe(ns->random + ns->n_random, n);
+}
+
 int ns_init_base(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
 	struct ns *ns = owner;
 	ns->env = *env;
 	ns->conf = env->conf;
-	lw_rng_init_system(&ns->rng);
+	ns->rng = (struct lw_rng){.fill = fill_random};
 	ns->schema = lw_schema_new();
 	snprintf(ns->origin, sizeof(ns->origin), "longwave-ns-%s", ns->conf->replica);
 	ns->outcomes = outcome_metrics(env->metrics);

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/arena.h"
 #include "common/base/xmalloc.h"
+#include "common/pb/unpack.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 #include "common/runtime/metrics.h"
@@ -14,6 +16,7 @@
 #define BATCH 256
 #define BATCH_BYTES (256u << 10)
 #define CONSUMER_MAX 64
+#define ARENA_MAX (64u << 20)
 #define RETRY_MS 500
 
 struct pending {
@@ -53,6 +56,7 @@ struct ns_event_stream {
 	uint64_t sent; /* seq of the last event handed to the stream */
 	uint64_t acked;
 	struct rt_timer retry;
+	struct lw_arena arena; /* of the message that is being made */
 	struct rt_metric *n_sent, *n_acked, *n_read;
 };
 
@@ -85,7 +89,7 @@ static bool ready(const struct ns_event_stream *s)
 }
 
 /* Collects from v what makes a message; events that were sent before are passed over. Returns how many of v. */
-static size_t collect(const struct ns_event_stream *s, const struct ns_stored_event *v, size_t n,
+static size_t collect(struct ns_event_stream *s, const struct ns_stored_event *v, size_t n,
 		      Longwave__Ns__V1__EventBatch *batch, uint64_t *last)
 {
 	size_t i = 0, bytes = 0;
@@ -93,13 +97,15 @@ static size_t collect(const struct ns_event_stream *s, const struct ns_stored_ev
 	for (; i < n && batch->n_events < BATCH && bytes < BATCH_BYTES; i++) {
 		if (v[i].seq <= *last)
 			continue;
-		Longwave__Ns__V1__Event *e = longwave__ns__v1__event__unpack(NULL, v[i].packed.n, v[i].packed.p);
+		ProtobufCMessage *e = NULL;
+		int err = lw_pb_unpack(&longwave__ns__v1__event__descriptor, v[i].packed, &s->arena, &e);
 		*last = v[i].seq;
-		if (!e) {
-			RT_LOG_ERROR(s->log, "an event of the outbox cannot be read", rt_u64("seq", v[i].seq));
+		if (err) {
+			RT_LOG_ERROR(s->log, "an event of the outbox cannot be read", rt_u64("seq", v[i].seq),
+				     rt_err(err));
 			continue;
 		}
-		batch->events[batch->n_events++] = e;
+		batch->events[batch->n_events++] = (Longwave__Ns__V1__Event *)e;
 		bytes += v[i].packed.n;
 	}
 	return i;
@@ -116,8 +122,7 @@ static size_t send_run(struct ns_event_stream *s, const struct ns_stored_event *
 		batch.events = events;
 		size_t k = collect(s, v + i, n - i, &batch, &last);
 		int err = batch.n_events ? grpc_call_send(s->served->call, &batch.base) : 0;
-		for (size_t e = 0; e < batch.n_events; e++)
-			longwave__ns__v1__event__free_unpacked(events[e], NULL);
+		lw_arena_reset(&s->arena);
 		if (err)
 			return i;
 		rt_metric_add(s->n_sent, batch.n_events);
@@ -398,6 +403,7 @@ struct ns_event_stream *ns_event_stream_new(struct rt_loop *loop, struct ns_stor
 {
 	struct ns_event_stream *s = lw_xcalloc(1, sizeof(*s));
 	s->store = store;
+	lw_arena_init(&s->arena, NULL, 0, ARENA_MAX);
 	rt_timer_init(&s->retry, loop, "event_stream", on_retry, s);
 	rt_timer_start_every(&s->retry, RETRY_MS);
 	s->log = log;
@@ -413,5 +419,6 @@ void ns_event_stream_free(struct ns_event_stream *s)
 		return;
 	ns_event_stream_drain(s);
 	rt_timer_stop(&s->retry);
+	lw_arena_deinit(&s->arena);
 	free(s);
 }

@@ -77,11 +77,6 @@ static void free_flight(struct flight *f)
 		lw_buf_deinit(&f->events[i].packed);
 	for (size_t i = 0; i < f->n; i++)
 		lw_buf_deinit(&f->blobs[i]);
-	free(f->v);
-	free(f->writer);
-	free(f->written);
-	free(f->put_rows);
-	free(f->blobs);
 	free(f->events);
 	free(f);
 }
@@ -248,15 +243,19 @@ static void add_events(struct flight *f, struct sql_tx *tx)
 
 static void send(struct ns_store *s, struct ns_change **v, size_t n)
 {
-	struct flight *f = lw_xcalloc(1, sizeof(*f));
+	/* All arrays in one piece, the widest members first. */
+	size_t per_change =
+		sizeof(struct lw_buf) + sizeof(struct ns_change *) + sizeof(uint64_t) + sizeof(size_t) + sizeof(bool);
+	struct flight *f = lw_xcalloc(1, sizeof(*f) + n * per_change);
 	struct sql_tx *tx = sql_tx_new(s->db);
 	f->s = s;
 	f->n = n;
-	f->v = lw_xmemdup(v, n * sizeof(*v));
-	f->writer = lw_xcalloc(n, sizeof(*f->writer));
-	f->written = lw_xcalloc(n, sizeof(*f->written));
-	f->put_rows = lw_xcalloc(n, sizeof(*f->put_rows));
-	f->blobs = lw_xcalloc(n, sizeof(*f->blobs));
+	f->blobs = (void *)(f + 1);
+	f->v = (void *)(f->blobs + n);
+	f->writer = (void *)(f->v + n);
+	f->put_rows = (void *)(f->writer + n);
+	f->written = (void *)(f->put_rows + n);
+	memcpy(f->v, v, n * sizeof(f->v[0]));
 	for (size_t i = 0; i < n; i++)
 		lw_buf_init(&f->blobs[i], NS_SESSION_BLOB_MAX);
 	add_sessions(f, tx);
@@ -270,13 +269,12 @@ static void send(struct ns_store *s, struct ns_change **v, size_t n)
 
 /* One transaction for all, except that a device which is in the batch twice goes on in a further one: a statement must
  * not touch a row twice. */
-void ns_store_commit(void *self, struct ns_change **v, size_t n)
+static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
 {
-	struct ns_store *s = self;
 	size_t begin = 0;
 	struct lw_map seen;
 	lw_map_init(&seen);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; n > 1 && i < n; i++) {
 		if (v[i]->op == NS_SESSION_KEEP)
 			continue;
 		if (lw_map_put(&seen, lw_dev_eui_u64(v[i]->dev_eui), v[i])) {
@@ -289,4 +287,26 @@ void ns_store_commit(void *self, struct ns_change **v, size_t n)
 	lw_map_deinit(&seen);
 	if (n > begin)
 		send(s, v + begin, n - begin);
+}
+
+#define TX_CHANGES 512 /* of one transaction: a longer one holds up those behind it */
+
+void ns_commit_flush(void *store)
+{
+	struct ns_store *s = store;
+	for (size_t at = 0; at < s->n_changes; at += TX_CHANGES)
+		send_all(s, s->changes + at, s->n_changes - at < TX_CHANGES ? s->n_changes - at : TX_CHANGES);
+	s->n_changes = 0;
+}
+
+/* Uplinks, downlinks and answers of gateways that are ready in one turn share a transaction. */
+void ns_store_commit(void *self, struct ns_change **v, size_t n)
+{
+	struct ns_store *s = self;
+	if (s->n_changes + n > s->cap_changes) {
+		s->cap_changes = 2 * (s->n_changes + n);
+		s->changes = lw_xreallocarray(s->changes, s->cap_changes, sizeof(struct ns_change *));
+	}
+	memcpy(s->changes + s->n_changes, v, n * sizeof(struct ns_change *));
+	s->n_changes += n;
 }

@@ -57,13 +57,12 @@ static void link_addr(struct ns_store *s, struct ns_cached *c)
 	lw_map_put(&s->by_addr, c->devaddr.v, c);
 }
 
+static void drop_blob(struct ns_cached *c);
+
 void ns_cached_free(struct ns_cached *c)
 {
-	if (!c)
-		return;
-	if (c->blob)
-		lw_wipe(c->blob, c->blob_len);
-	free(c->blob);
+	if (c)
+		drop_blob(c);
 	free(c);
 }
 
@@ -151,15 +150,33 @@ void ns_cache_answered(struct ns_store *s)
 	lw_map_clear(&s->changed_addr);
 }
 
-static void set_blob(struct ns_cached *c, struct lw_span blob)
+#define BLOB_STEP 32u /* a session grows and shrinks by a few bytes all the time */
+
+static void drop_blob(struct ns_cached *c)
 {
-	uint8_t *p = blob.p ? lw_xmemdup(blob.p, blob.n) : NULL;
 	if (c->blob)
 		lw_wipe(c->blob, c->blob_len);
 	free(c->blob);
-	c->blob = p;
-	c->blob_len = p ? (uint32_t)blob.n : 0;
-	c->has_session = p != NULL;
+	c->blob = NULL;
+	c->blob_len = c->blob_cap = 0;
+}
+
+/* What is left behind in the same memory is wiped: it may be part of a key. */
+static void set_blob(struct ns_cached *c, struct lw_span blob)
+{
+	c->has_session = blob.p != NULL;
+	if (!blob.p || blob.n > c->blob_cap || blob.n + 4 * BLOB_STEP < c->blob_cap)
+		drop_blob(c);
+	if (!blob.p)
+		return;
+	if (!c->blob) {
+		c->blob_cap = (uint32_t)(blob.n + BLOB_STEP) & ~(BLOB_STEP - 1);
+		c->blob = lw_xmalloc(c->blob_cap);
+	} else if (blob.n < c->blob_len) {
+		lw_wipe(c->blob + blob.n, c->blob_len - blob.n);
+	}
+	memcpy(c->blob, blob.p, blob.n);
+	c->blob_len = (uint32_t)blob.n;
 }
 
 void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t version, struct lw_devaddr devaddr,
@@ -168,11 +185,7 @@ void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t vers
 	bool moves = c->has_session != (blob.p != NULL) || !lw_devaddr_eq(c->devaddr, devaddr);
 	if (moves)
 		unlink_addr(s, c);
-	/* The usual case: a session of the same length. */
-	if (c->has_session && blob.p && blob.n == c->blob_len)
-		memcpy(c->blob, blob.p, blob.n);
-	else
-		set_blob(c, blob);
+	set_blob(c, blob);
 	c->version = version;
 	c->devaddr = devaddr;
 	if (moves)

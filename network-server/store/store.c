@@ -129,6 +129,7 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 	lw_map_init(&s->changed);
 	lw_map_init(&s->changed_addr);
 	ns_outbox_init(s);
+	s->tick = rt_loop_on_tick(o->loop, RT_TICK_COMMIT, "commit", ns_commit_flush, s);
 	rt_timer_init(&s->start_timer, o->loop, "store_start", on_start_timer, s);
 	rt_timer_init(&s->seen_timer, o->loop, "gateways_seen", on_seen_timer, s);
 	rt_timer_start_every(&s->seen_timer, SEEN_INTERVAL_MS);
@@ -138,6 +139,7 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 
 void ns_store_flush(struct ns_store *s)
 {
+	ns_commit_flush(s);
 	ns_catalog_flush_seen(s);
 	ns_outbox_flush_acks(s);
 }
@@ -148,6 +150,8 @@ void ns_store_free(struct ns_store *s)
 		return;
 	rt_timer_stop(&s->seen_timer);
 	rt_timer_stop(&s->start_timer);
+	rt_tick_remove(s->tick);
+	free(s->changes);
 	ns_outbox_deinit(s);
 	ns_cache_deinit(s);
 	ns_catalog_deinit(s);

@@ -36,7 +36,7 @@ struct ns_cached {
 	bool may_have_queue;
 	uint32_t queue_stamp; /* of this entry and its knowledge about the queue; never the same twice */
 	struct lw_devaddr devaddr;
-	uint32_t blob_len;
+	uint32_t blob_len, blob_cap;
 	uint8_t *blob;
 };
 
@@ -64,6 +64,11 @@ struct ns_store {
 	struct lw_map changed;
 	struct lw_map changed_addr;
 	uint32_t queue_stamp;
+
+	/* Changes of this turn; they leave together. */
+	struct ns_change **changes;
+	size_t n_changes, cap_changes;
+	struct rt_tick *tick;
 
 	uint64_t ack_seq; /* outbox rows up to here may go */
 	bool ack_dirty;
@@ -130,6 +135,8 @@ void ns_store_fetch(void *self, struct ns_fetch **v, size_t n);
 void ns_store_addr_check(void *self, struct ns_addr_check **v, size_t n);
 /* commit.c */
 void ns_store_commit(void *self, struct ns_change **v, size_t n);
+/* What was handed over in this turn. */
+void ns_commit_flush(void *store);
 /* queue.c */
 void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n);
 /* outbox.c */
