@@ -12,7 +12,6 @@
 #include "gateway-bridge/store/conn_state.h"
 
 #define TOPIC_MAX 320
-#define QUEUE "events"
 /* More unacknowledged messages than this mean that the broker does not keep up: the rest waits on disk. */
 #define MAX_PENDING 20000
 /* Messages of the spool under way at a time. */
@@ -22,10 +21,27 @@
 /* Memory of an outgoing record that is kept for the next one. */
 #define KEEP_BYTES 4096
 
+/* What one region's events go through. Each has a part of the spool of its own, so that a region to which nobody
+ * listens holds up no other. */
+struct lane {
+	struct gb_broker *broker;
+	const char *prefix;
+	char queue[TOPIC_MAX];   /* its name in the spool */
+	struct lw_list to_spool; /* in order, written at the end of the turn */
+	bool spooling;           /* the spool holds something: what must keep its order goes behind it */
+	size_t draining;         /* messages of the spool under way */
+	bool drain_failed;
+	uint64_t drain_last; /* id */
+	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
+	 * what it acknowledges. The spool rests until this fires. */
+	struct rt_timer unheard;
+};
+
 /* A message under way, kept until the broker has it. */
 struct outgoing {
-	struct lw_list link; /* gb_broker.idle or .to_spool */
+	struct lw_list link; /* gb_broker.idle or lane.to_spool */
 	struct gb_broker *broker;
+	struct lane *lane; /* NULL: a connection state */
 	char topic[TOPIC_MAX];
 	struct lw_buf payload;
 	uintptr_t offline_of; /* OFFLINE: the announcement that it takes back */
@@ -41,16 +57,9 @@ struct gb_broker {
 	struct gb_conn_state announced;
 	struct lw_bmap wanted; /* "prefix eui" of gateways that are connected */
 	struct lw_list idle;
-	struct lw_list to_spool; /* in order, written at the end of the turn */
+	struct lane *lanes; /* one for each prefix */
 	size_t n_pending;
-	bool spooling; /* the spool holds something: what must keep its order goes behind it */
 	bool closing;
-	size_t draining; /* messages of the spool under way */
-	bool drain_failed;
-	uint64_t drain_last; /* id */
-	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
-	 * what it acknowledges. The spool rests until this fires. */
-	struct rt_timer unheard;
 	struct {
 		struct rt_metric *published;
 		struct rt_metric *failed;
@@ -82,6 +91,7 @@ static struct outgoing *outgoing_take(struct gb_broker *b)
 		lw_buf_init(&o->payload, 1024 * 1024);
 	}
 	o->offline_of = 0;
+	o->lane = NULL;
 	return o;
 }
 
@@ -105,21 +115,21 @@ static void outgoing_free_all(struct lw_list *list)
 
 /* --- spool ------------------------------------------------------------------------------------------------------ */
 
-static void flush_to_spool(struct gb_broker *b)
+static void flush_to_spool(struct gb_broker *b, struct lane *l)
 {
 	struct spool_item items[256];
 	struct lw_list done;
 	lw_list_init(&done);
-	while (!lw_list_empty(&b->to_spool)) {
+	while (!lw_list_empty(&l->to_spool)) {
 		size_t n = 0;
-		while (n < 256 && !lw_list_empty(&b->to_spool)) {
-			struct lw_list *node = lw_list_pop_front(&b->to_spool);
+		while (n < 256 && !lw_list_empty(&l->to_spool)) {
+			struct lw_list *node = lw_list_pop_front(&l->to_spool);
 			struct outgoing *o = LW_CONTAINER_OF(node, struct outgoing, link);
 			lw_list_push_back(&done, node);
 			items[n++] =
 				(struct spool_item){.topic = lw_span_str(o->topic), .data = lw_buf_span(&o->payload)};
 		}
-		int err = spool_append(b->spool, QUEUE, items, n, rt_loop_now_ns(b->opts.loop));
+		int err = spool_append(b->spool, l->queue, items, n, rt_loop_now_ns(b->opts.loop));
 		if (err < 0) {
 			RT_LOG_ERROR(b->opts.log, "events lost: the spool cannot be written", rt_err(err),
 				     rt_u64("events", n));
@@ -127,7 +137,7 @@ static void flush_to_spool(struct gb_broker *b)
 		} else {
 			rt_metric_add(b->m.spooled, n);
 			rt_metric_add(b->m.lost, (uint64_t)err);
-			b->spooling = true;
+			l->spooling = true;
 		}
 		LW_LIST_FOREACH (node, tmp, &done) {
 			lw_list_remove(node);
@@ -136,11 +146,12 @@ static void flush_to_spool(struct gb_broker *b)
 	}
 }
 
-static void drain_finished(struct gb_broker *b)
+static void drain_finished(struct lane *l)
 {
-	if (b->drain_failed || b->closing)
+	struct gb_broker *b = l->broker;
+	if (l->drain_failed || b->closing)
 		return;
-	int err = spool_ack(b->spool, QUEUE, b->drain_last);
+	int err = spool_ack(b->spool, l->queue, l->drain_last);
 	if (err < 0)
 		RT_LOG_ERROR(b->opts.log, "spool cannot be written; events will be sent again", rt_err(err));
 }
@@ -151,70 +162,85 @@ static void on_unheard_timer(struct rt_timer *t, void *arg)
 	(void)arg; /* the tick of this turn drains */
 }
 
-static void note_unheard(struct gb_broker *b)
+static void note_unheard(struct lane *l)
 {
-	if (rt_timer_armed(&b->unheard))
+	if (rt_timer_armed(&l->unheard))
 		return;
-	RT_LOG_WARN(b->opts.log, "nobody listens to gateway events at the broker; they wait in the spool");
-	rt_timer_start(&b->unheard, UNHEARD_MS);
+	RT_LOG_WARN(l->broker->opts.log, "nobody listens to these gateway events at the broker; they wait in the spool",
+		    rt_str("topic_prefix", l->prefix));
+	rt_timer_start(&l->unheard, UNHEARD_MS);
 }
 
 static void on_drained_one(void *arg, int err)
 {
-	struct gb_broker *b = arg;
-	b->draining--;
+	struct lane *l = arg;
+	struct gb_broker *b = l->broker;
+	l->draining--;
 	b->n_pending--;
 	if (err == LW_ENOTFOUND)
-		note_unheard(b);
+		note_unheard(l);
 	if (err < 0)
-		b->drain_failed = true;
+		l->drain_failed = true;
 	else
 		rt_metric_inc_at(b->m.published, EV_SPOOLED);
-	if (b->draining == 0)
-		drain_finished(b);
+	if (l->draining == 0)
+		drain_finished(l);
 }
 
 static int drain_one(void *arg, const struct spool_item *item)
 {
-	struct gb_broker *b = arg;
+	struct lane *l = arg;
+	struct gb_broker *b = l->broker;
 	char topic[TOPIC_MAX];
 	if (item->topic.n >= sizeof(topic))
 		return 0;
 	memcpy(topic, item->topic.p, item->topic.n);
 	topic[item->topic.n] = '\0';
-	int err = mqtt_publish(b->mqtt, topic, item->data.p, item->data.n, b->opts.qos, false, on_drained_one, b);
+	int err = mqtt_publish(b->mqtt, topic, item->data.p, item->data.n, b->opts.qos, false, on_drained_one, l);
 	if (err == LW_EINVAL) { /* can never be sent */
 		rt_metric_inc(b->m.lost);
-		b->drain_last = item->id;
+		l->drain_last = item->id;
 		return 0;
 	}
 	if (err < 0)
 		return -1;
-	b->draining++;
+	l->draining++;
 	b->n_pending++;
-	b->drain_last = item->id;
+	l->drain_last = item->id;
 	return 0;
 }
 
 /* Sends the next part of the spool; switches to direct sending when nothing is left. */
-static void drain(struct gb_broker *b)
+static void drain(struct lane *l)
 {
-	b->drain_failed = false;
-	int n = spool_peek(b->spool, QUEUE, 0, DRAIN_BATCH, rt_loop_now_ns(b->opts.loop), drain_one, b);
+	struct gb_broker *b = l->broker;
+	l->drain_failed = false;
+	int n = spool_peek(b->spool, l->queue, 0, DRAIN_BATCH, rt_loop_now_ns(b->opts.loop), drain_one, l);
 	if (n < 0)
 		RT_LOG_ERROR(b->opts.log, "spool cannot be read", rt_err(n));
 	else if (n == 0)
-		b->spooling = false;
-	else if (b->draining == 0)
-		drain_finished(b);
+		l->spooling = false;
+	else if (l->draining == 0)
+		drain_finished(l);
 }
 
 static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
-	flush_to_spool(b);
-	if (b->spooling && b->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&b->unheard))
-		drain(b);
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		struct lane *l = &b->lanes[i];
+		flush_to_spool(b, l);
+		if (l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard))
+			drain(l);
+	}
+}
+
+static struct lane *lane_of(struct gb_broker *b, const char *prefix)
+{
+	for (size_t i = 0; i < b->opts.n_prefixes; i++)
+		if (b->lanes[i].prefix == prefix || strcmp(b->lanes[i].prefix, prefix) == 0)
+			return &b->lanes[i];
+	BUG_ON(true);
 }
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
@@ -225,10 +251,10 @@ static void on_published(void *arg, int err)
 	struct gb_broker *b = o->broker;
 	b->n_pending--;
 	if (err == LW_ENOTFOUND)
-		note_unheard(b);
+		note_unheard(o->lane);
 	if (err < 0) {
 		rt_metric_inc(b->m.failed);
-		lw_list_push_back(&b->to_spool, &o->link);
+		lw_list_push_back(&o->lane->to_spool, &o->link);
 		return;
 	}
 	outgoing_give(o);
@@ -249,14 +275,15 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 	struct outgoing *o = outgoing_take(b);
 	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/event/%s", prefix, gateway_id, event);
 	lw_buf_append_span(&o->payload, payload);
-	bool behind = in_order && (b->spooling || !lw_list_empty(&b->to_spool));
+	struct lane *l = o->lane = lane_of(b, prefix);
+	bool behind = in_order && (l->spooling || !lw_list_empty(&l->to_spool));
 	if (!behind && mqtt_connected(b->mqtt) && b->n_pending < MAX_PENDING &&
 	    mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) == 0) {
 		b->n_pending++;
 		rt_metric_inc_at(b->m.published, event_index(event));
 		return;
 	}
-	lw_list_push_back(&b->to_spool, &o->link);
+	lw_list_push_back(&l->to_spool, &o->link);
 }
 
 static void state_payload(struct gb_broker *b, const char *gateway_id, bool online, struct lw_buf *out)
@@ -394,11 +421,16 @@ static void collect(void *arg, struct lw_buf *out)
 {
 	struct gb_broker *b = arg;
 	struct spool_stats s;
+	double items = 0, bytes = 0;
 	(void)out;
-	if (spool_stats(b->spool, QUEUE, &s) == 0) {
-		rt_metric_set(b->m.spool_items, (double)s.items);
-		rt_metric_set(b->m.spool_bytes, (double)s.bytes);
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		if (spool_stats(b->spool, b->lanes[i].queue, &s) != 0)
+			continue;
+		items += (double)s.items;
+		bytes += (double)s.bytes;
 	}
+	rt_metric_set(b->m.spool_items, items);
+	rt_metric_set(b->m.spool_bytes, bytes);
 	rt_metric_set(b->m.pending, (double)b->n_pending);
 }
 
@@ -434,8 +466,17 @@ static int open_files(struct gb_broker *b, struct lw_diag *diag)
 		gb_conn_state_close(&b->announced);
 		return err;
 	}
-	struct spool_stats s;
-	b->spooling = spool_stats(b->spool, QUEUE, &s) < 0 || s.items > 0;
+	b->lanes = lw_xcalloc(b->opts.n_prefixes ? b->opts.n_prefixes : 1, sizeof(*b->lanes));
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		struct lane *l = &b->lanes[i];
+		struct spool_stats s;
+		l->broker = b;
+		l->prefix = b->opts.prefixes[i];
+		snprintf(l->queue, sizeof(l->queue), "events %.200s", l->prefix);
+		lw_list_init(&l->to_spool);
+		l->spooling = spool_stats(b->spool, l->queue, &s) < 0 || s.items > 0;
+		rt_timer_init(&l->unheard, b->opts.loop, "unheard", on_unheard_timer, l);
+	}
 	return 0;
 }
 
@@ -485,7 +526,6 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 	struct gb_broker *b = lw_xcalloc(1, sizeof(*b));
 	b->opts = *opts;
 	lw_list_init(&b->idle);
-	lw_list_init(&b->to_spool);
 	lw_bmap_init(&b->wanted);
 	int err = open_files(b, diag);
 	if (err < 0) {
@@ -496,11 +536,11 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 	if (err < 0) {
 		spool_close(b->spool);
 		gb_conn_state_close(&b->announced);
+		free(b->lanes);
 		free(b);
 		return err;
 	}
 	init_metrics(b);
-	rt_timer_init(&b->unheard, opts->loop, "unheard", on_unheard_timer, b);
 	b->tick = rt_loop_on_tick(opts->loop, RT_TICK_COMMIT, "spool", on_tick, b);
 	*out = b;
 	return 0;
@@ -512,14 +552,17 @@ void gb_broker_free(struct gb_broker *b)
 		return;
 	b->closing = true;
 	rt_tick_remove(b->tick);
-	rt_timer_stop(&b->unheard);
 	mqtt_free(b->mqtt); /* hands back what is pending */
-	flush_to_spool(b);
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		rt_timer_stop(&b->lanes[i].unheard);
+		flush_to_spool(b, &b->lanes[i]);
+	}
 	rt_metrics_remove_collect(b->opts.metrics, b);
 	spool_close(b->spool);
 	gb_conn_state_close(&b->announced);
 	outgoing_free_all(&b->idle);
 	lw_bmap_deinit(&b->wanted);
+	free(b->lanes);
 	free(b);
 }
 
