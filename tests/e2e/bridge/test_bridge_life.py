@@ -165,6 +165,26 @@ def test_two_listeners(tmp_path, mosquitto, procs, mqtt):
     assert b.daemon.metrics()["longwave_gb_gateways_connected"] == 2
 
 
+def test_unheard_events_wait(tmp_path, mosquitto, procs):
+    """A region to which nobody listens keeps its events, in order, and holds up no other region."""
+    ports = [lw.free_port(socket.SOCK_DGRAM) for _ in range(2)]
+    b = Bridge(tmp_path, mosquitto, procs, marshaler="json", listeners=[
+        {"bind": f"127.0.0.1:{ports[0]}", "topic_prefix": "eu868"},
+        {"bind": f"127.0.0.1:{ports[1]}", "topic_prefix": "us915_0"}])
+    eu, us = (Gateway(EUI, p).pull() for p in ports)
+    heard = lw.Mqtt(mosquitto.port, "eu868/gateway/+/event/up")
+    for n in range(20):
+        us.push(frame(n))
+        eu.push(frame(100 + n))
+        assert number(heard.take("event/up")) == 100 + n
+    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 20, 10, text="20 events in the spool")
+    heard.close()
+    late = lw.Mqtt(mosquitto.port, "us915_0/gateway/+/event/up")
+    assert [number(late.take("event/up")) for _ in range(20)] == list(range(20))
+    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 0, 10, text="an empty spool")
+    late.close()
+
+
 def test_several_downlinks_in_flight(bridge, mqtt):
     gw = bridge.gateway().pull()
     mqtt.take("state/conn")
