@@ -7,6 +7,8 @@
 
 /* As integration.LogLevel and integration.LogCode. */
 enum { LOG_INFO = 0, LOG_ERROR = 2 };
+/* A class C downlink that no gateway took is tried again after 5 s, 10 s … up to 320 s. */
+enum { CLASS_C_RETRY_MS = 5000, CLASS_C_RETRY_DOUBLINGS = 6 };
 enum { CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
 
 static rt_flow_io_fn down_wait, down_fetch, down_fetch_queue, down_commit;
@@ -80,12 +82,20 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	enter(d);
 }
 
-void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms)
+void ns_down_failed(const struct ns_tx *tx)
+{
+	unsigned n = tx->attempt < CLASS_C_RETRY_DOUBLINGS ? tx->attempt : CLASS_C_RETRY_DOUBLINGS;
+	if (tx->has_item && tx->enabled_class == LW_CLASS_C)
+		ns_down_try_later(tx->f, tx->dev_eui, (uint32_t)CLASS_C_RETRY_MS << n, (uint8_t)(n + 1));
+}
+
+void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms, uint8_t attempt)
 {
 	struct ns_down *d = ns_down_new(f);
 	d->dev_eui = dev_eui;
 	d->by_hint = true;
 	d->delay_ms = ms;
+	d->attempt = attempt;
 	/* Not in the table of undecided ones: others need not wait for it. */
 	rt_flow_enter(f->downlink, &d->c.flow);
 }
@@ -190,7 +200,9 @@ static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 	if (d->by_hint && s->enabled_class == LW_CLASS_C) {
 		if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
 			return RT_FLOW_DONE;
-		d->mode = NS_DOWN_CLASS_C;
+		/* While RX1 of an uplink that has no answer yet can be met, that is the sooner and faster way. */
+		int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
+		d->mode = !s->answered && ns_now(f) < rx1_ns ? NS_DOWN_CLASS_A : NS_DOWN_CLASS_C;
 	} else if (s->answered || !s->has_uplink) {
 		return RT_FLOW_DONE;
 	}
@@ -431,6 +443,7 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	tx->enabled_class = d->dev->session.enabled_class;
 	memcpy(tx->dedup_id, d->dedup_id, sizeof(tx->dedup_id));
 	tx->uplink_at_ns = d->dev->session.last_uplink_at_ns;
+	tx->attempt = d->attempt;
 	tx->n_frames = out->n_frames;
 	memcpy(tx->frame, out->frame, sizeof(tx->frame));
 	tx->ack = d->ack;
@@ -467,6 +480,7 @@ static bool try_again(struct ns_down *d)
 	again->dev_eui = d->dev_eui;
 	again->rc = d->rc;
 	again->by_hint = d->by_hint;
+	again->attempt = d->attempt;
 	again->ack = d->ack;
 	again->force = d->force;
 	again->n_answers = d->n_answers;

@@ -96,6 +96,7 @@ struct ns_down {
 	struct lw_dev_eui dev_eui;
 	const struct ns_region_config *rc;
 	bool by_hint;
+	uint8_t attempt; /* class C: how often its gateways have failed in a row */
 	uint32_t delay_ms;
 	struct rt_timer timer;
 	struct lw_list waiting;
@@ -142,6 +143,7 @@ struct ns_tx {
 	bool has_item;
 	bool item_confirmed;
 	struct lw_uuid item_id;
+	uint8_t attempt;
 	int64_t item_timeout_ns; /* class C: how long to wait for the device, 0: until its next uplink */
 	int64_t dev_status_req_at_ns;
 	struct ns_rx_gateway gw[NS_TX_GATEWAYS]; /* the chosen one first, then alternatives */
@@ -285,6 +287,9 @@ Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *
  */
 void ns_answer_uplink(struct ns_up *u);
 void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui);
-/* The same after a while: a class C device had so long to acknowledge. */
-void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms);
+/* The same after a while: a class C device had so long to acknowledge, or its gateways failed for the attempt-th time.
+ */
+void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms, uint8_t attempt);
+/* Class C has no uplink to wait for: once more, later and later. */
+void ns_down_failed(const struct ns_tx *tx);
 bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority);

@@ -43,6 +43,7 @@ static void silent(struct rt_timer *t, void *arg)
 	f->ports->log.outcome(f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
 			      LONGWAVE__V1__REASON__GATEWAY_SILENT);
 	lw_arena_deinit(&c.arena);
+	ns_down_failed(tx);
 	ns_tx_free(tx);
 }
 

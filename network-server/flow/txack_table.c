@@ -300,7 +300,9 @@ void ns_ack_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 		if (a->taken >= 0 && tx->has_item && tx->enabled_class == LW_CLASS_C)
 			ns_down_try(f, tx->dev_eui);
 		if (a->taken >= 0 && tx->item_confirmed && tx->item_timeout_ns != 0)
-			ns_down_try_later(f, tx->dev_eui, (uint32_t)(tx->item_timeout_ns / LW_NS_PER_MS) + 1);
+			ns_down_try_later(f, tx->dev_eui, (uint32_t)(tx->item_timeout_ns / LW_NS_PER_MS) + 1, 0);
+		if (a->taken < 0)
+			ns_down_failed(tx);
 	}
 	if (!f->closing)
 		f->ports->log.outcome(f->ports->log.self, "tx_ack", a->c.outcome, a->c.reason);

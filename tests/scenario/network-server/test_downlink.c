@@ -802,6 +802,80 @@ static void class_c(void **state)
 	assert_string_equal(world_hear(w, d, 0, 5).data_hex, "06");
 }
 
+/* [class_c: has not yet sent an uplink; confirmed data; 300 bytes] [DownlinkTXAck class C: nack] Nobody waits for a
+ * poll. */
+static void class_c_refused(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	char hex[2 * 52 + 1];
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 10000);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, true, "01");
+	assert_int_equal(w->n_downs, downs + 1); /* in the same turn of the loop */
+	assert_int_equal(w->down[downs].at_ns, rt_loop_now_ns(w->loop));
+	world_ack(w, (const char *const[]){"COLLISION_PACKET", NULL});
+	assert_int_equal(world_session(d).n_f_cnt_down, 0); /* given back */
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 8);
+	/* again after 5 s, then 10 s */
+	world_pass(w, 4900);
+	assert_int_equal(w->n_downs, downs + 1);
+	world_pass(w, 200);
+	assert_int_equal(w->n_downs, downs + 2);
+	world_ack(w, (const char *const[]){"COLLISION_PACKET", NULL});
+	world_pass(w, 9900);
+	assert_int_equal(w->n_downs, downs + 2);
+	world_pass(w, 200);
+	assert_int_equal(w->n_downs, downs + 3);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+	/* silence: the counter stays used, and once more */
+	world_pass(w, 30000);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(GATEWAY_SILENT));
+	world_pass(w, 20100);
+	assert_int_equal(w->n_downs, downs + 4);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "01");
+	world_ack_ok(w);
+	world_up(w, d, &WITH_ACK);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_int_equal(d->n_queue, 0);
+	/* too large for RX2's data rate: discarded, and the next one goes */
+	world_pass(w, 10000);
+	memset(hex, '0', sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	world_enqueue(w, d, 7, false, hex);
+	assert_int_equal(world_last(w, KIND(LOG))->log->code, 1);
+	assert_int_equal(d->n_queue, 0);
+	assert_int_equal(w->n_downs, downs + 4);
+}
+
+/* Soon after an uplink RX1 is the sooner way; what comes later goes at once over RX2. */
+static void class_c_after_uplink(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN); /* 400 ms */
+	world_enqueue(w, d, 7, false, "01");
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 1);
+	assert_int_equal(m->items[0]->tx_info->frequency, 868100000);
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "02");
+	m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->timing->parameters_case, GW__TIMING__PARAMETERS_IMMEDIATELY);
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 700);
+	world_enqueue(w, d, 7, false, "03");
+	m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->timing->parameters_case, GW__TIMING__PARAMETERS_IMMEDIATELY);
+	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "03");
+}
+
 static void gateway_stats(void **state)
 {
 	struct world *w = *state;
@@ -885,6 +959,8 @@ int main(void)
 		TEST(device_status),
 		TEST(mac_commands_disabled),
 		TEST(class_c),
+		TEST(class_c_refused),
+		TEST(class_c_after_uplink),
 		TEST(gateway_stats),
 		TEST(strange_tx_acks),
 	};
