@@ -15,21 +15,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools/cli"))
 from machine import Failed, main_guard  # noqa: E402
 from provision import Api, provision  # noqa: E402
 
-WAIT_S = 60
+WAIT_S = 90
 PAYLOAD = base64.b64encode(b"\x01\x02").decode()
 
 
 def subscribe(compose):
     """Events as the broker's user "application" reads them, who may read nothing else."""
-    script = ('exec mosquitto_sub -h 127.0.0.1 -u application -P "$LONGWAVE_MQTT_APPLICATION_PASSWORD" '
-              f"-t 'application/+/device/+/event/+' -v -W {WAIT_S}")
-    return subprocess.Popen([*compose, "exec", "-T", "mosquitto", "sh", "-c", script], stdout=subprocess.PIPE,
+    script = ('exec stdbuf -oL mosquitto_sub -h 127.0.0.1 -u application -P "$LONGWAVE_MQTT_APPLICATION_PASSWORD" '
+              f"-t 'application/+/device/+/event/+' -d -v -W {WAIT_S}")
+    proc = subprocess.Popen([*compose, "exec", "-T", "mosquitto", "sh", "-c", script], stdout=subprocess.PIPE,
                             stdin=subprocess.DEVNULL, text=True)
+    # Nothing is sent before the broker has the subscription.
+    if not any(line.startswith("Subscribed") for line in proc.stdout):
+        raise Failed("the broker does not let the user application subscribe")
+    return proc
 
 
 def collect(lines, wanted):
     found = {}
     for line in lines:
+        if not line.startswith("application/"):
+            continue
         topic, _, text = line.partition(" ")
         name, event = topic.rsplit("/", 1)[1], json.loads(text)
         print(f"try: {topic}", flush=True)
@@ -53,7 +59,7 @@ def main():
             raise Failed("no web UI at /")
     print(f"try: registered device {eui} and {len(made['gateways'])} gateways", flush=True)
     subscriber = subscribe(compose)
-    traffic = subprocess.Popen([sim, *argv, "--server", f"127.0.0.1:{os.environ['LONGWAVE_UDP_PORT']}", "--duration", "45", "--quiet"],
+    traffic = subprocess.Popen([sim, *argv, "--server", f"127.0.0.1:{os.environ['LONGWAVE_UDP_PORT']}", "--duration", "75", "--quiet"],
                                stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     queue = threading.Timer(12, lambda: api.call("POST", f"/api/devices/{eui}/queue", {
         "queueItem": {"devEui": eui, "fPort": 10, "data": PAYLOAD}}))
