@@ -93,7 +93,8 @@ struct rt_daemon {
 	void (*reload)(void *owner, const void *conf);
 };
 
-/* Options: -c/--config FILE, --check, --health, --print-defaults, --print-docs, --version, --help. Returns the exit status. */
+/* Options: -c/--config FILE, --check, --health, --print-defaults, --print-docs, --version, --help. Returns the exit
+ * status. */
 int rt_daemon_main(int argc, char **argv, const struct rt_daemon *d);
 
 /* From drain (or later): the loop may stop. */

@@ -45,10 +45,9 @@ int ns_join_build(const struct ns_join_ask *ask, uint32_t transaction_id, struct
 		      "\"DevAddr\":\"%s\","
 		      "\"DLSettings\":\"%02x\",\"RxDelay\":%u",
 		      lw_netid_print(ask->netid, netid), lw_join_eui_print(ask->join_eui, join_eui), transaction_id,
-		      ask->is_rejoin ? "RejoinReq" : "JoinReq",
-		      lw_mac_version_text(ask->mac_version), print_hex(ask->phy, phy),
-		      lw_dev_eui_print(ask->dev_eui, dev_eui), lw_devaddr_print(ask->devaddr, devaddr),
-		      ask->dl_settings, ask->rx_delay_s);
+		      ask->is_rejoin ? "RejoinReq" : "JoinReq", lw_mac_version_text(ask->mac_version),
+		      print_hex(ask->phy, phy), lw_dev_eui_print(ask->dev_eui, dev_eui),
+		      lw_devaddr_print(ask->devaddr, devaddr), ask->dl_settings, ask->rx_delay_s);
 	if (ask->has_cflist)
 		lw_buf_printf(out, ",\"CFList\":\"%s\"", print_hex(lw_span(ask->cflist, sizeof(ask->cflist)), cflist));
 	lw_buf_append_str(out, "}");
