@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/lorawan/region.h"
+#include "proto/longwave/ns/v1/ns.pb-c.h"
+
 #define NS_DL_CHANNEL_SETTINGS 8
 
 struct ns_mac_settings {
@@ -50,3 +53,9 @@ struct ns_adr_settings {
 	uint8_t tx_power_index;
 	uint8_t nb_trans;
 };
+
+/* From the API's messages (NULL: nothing is set). Return NULL, or what is wrong with them; then *out is as if nothing
+ * had been set. */
+const char *ns_adr_settings_from_pb(const Longwave__Ns__V1__AdrSettings *in, struct ns_adr_settings *out);
+const char *ns_mac_settings_from_pb(const Longwave__Ns__V1__MacSettings *in, const struct lw_region *region,
+				    struct ns_mac_settings *out);

@@ -56,6 +56,9 @@ static void profile_from_body(const Longwave__Ns__V1__DeviceProfile *b, struct n
 		.rx1_delay_s = (uint8_t)(b->rx1_delay_s & 15),
 		.allow_roaming = b->allow_roaming,
 	};
+	/* Checked when it was put. */
+	(void)ns_adr_settings_from_pb(b->adr, &p->adr);
+	(void)ns_mac_settings_from_pb(b->mac, lw_region_by_id(p->region), &p->mac);
 	uuid_or_zero(b->id, &p->id);
 	uuid_or_zero(b->tenant_id, &p->tenant_id);
 	strncpy(p->region_config_id, b->region_config_id, sizeof(p->region_config_id) - 1);
