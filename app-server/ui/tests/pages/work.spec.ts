@@ -136,7 +136,7 @@ test("an API key's token is shown once", async ({ page }) => {
   await dialog.getByRole('button', { name: 'Add API key' }).click();
   await expect(dialog.getByTestId('token')).toHaveText(/.{40,}/);
   await dialog.getByRole('button', { name: 'Done' }).click();
-  await expect(page.getByRole('cell', { name: 'export' })).toBeVisible();
+  await expect(page.getByRole('cell', { name: 'export', exact: true })).toBeVisible();
   await page.getByRole('button', { name: 'Delete export' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
   await expect(page.getByText('No API keys yet')).toBeVisible();
