@@ -46,7 +46,8 @@ def ui(build_dir):
     if not (UI / "package.json").exists():
         return None
     out = Path(build_dir) / "ui"
-    sources = [p for p in UI.rglob("*") if p.is_file() and "node_modules" not in p.parts and "test-results" not in p.parts]
+    sources = [p for p in UI.rglob("*") if p.is_file() and not {"node_modules", "test-results", "dist"} & set(p.parts)
+               and p.name != "schema.d.ts"]  # made by the build itself
     stamp = out / ".longwave-sources"
     want = _digest(sources + list((ROOT / "proto").rglob("*.proto")))
     if stamp.exists() and stamp.read_text() == want:

@@ -14,6 +14,9 @@ export interface Notice {
 }
 
 const EVERY_MS = 2000;
+/** Silence is news too: without a notice for this long gateways may have gone offline. Asked again after twice as long. */
+const SILENCE_MS = 60_000;
+const SILENCE_MAX_MS = 3_600_000;
 const KEEP = 50;
 let notices: readonly Notice[] = [];
 const listeners = new Set<() => void>();
@@ -54,12 +57,22 @@ export function addNotices(old: readonly Notice[], more: readonly Notice[], limi
 export function useOverviewStream(tenantId: string | undefined): void {
   const dirty = useRef(new Set<'gateway' | 'device'>());
   const timer = useRef<ReturnType<typeof setTimeout>>();
+  const silence = useRef<ReturnType<typeof setTimeout>>();
+  const listen = useRef((wait: number) => {
+    clearTimeout(silence.current);
+    silence.current = setTimeout(() => {
+      for (const kind of ['gateway', 'device']) void queryClient.invalidateQueries({ queryKey: [kind] });
+      listen.current(Math.min(2 * wait, SILENCE_MAX_MS));
+    }, wait);
+  });
   useEffect(() => {
     notices = [];
     listeners.forEach((l) => l());
+    listen.current(SILENCE_MS);
     return () => {
       clearTimeout(timer.current);
       timer.current = undefined;
+      clearTimeout(silence.current);
     };
   }, [tenantId]);
   const stream = useStream(tenantId ? `/api/live/overview?tenantId=${encodeURIComponent(tenantId)}` : undefined, (events) => {
@@ -67,6 +80,7 @@ export function useOverviewStream(tenantId: string | undefined): void {
     // More changed than the server wants to list.
     if (events.some((e) => e.event === 'refresh')) dirty.current.add('gateway').add('device');
     fresh.forEach((n) => dirty.current.add(n.kind));
+    if (fresh.some((n) => n.kind === 'gateway')) listen.current(SILENCE_MS);
     if (dirty.current.size === 0) return;
     notices = addNotices(notices, fresh, KEEP);
     listeners.forEach((l) => l());
