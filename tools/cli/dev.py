@@ -21,8 +21,8 @@ def _lint(_args):
 
 
 def _fuzz(args):
-    out = build.cmake("fuzz")
-    targets = sorted(p.name for p in (out / "tests/fuzz").glob("fuzz_*") if p.is_file() and os.access(p, os.X_OK))
+    out = build.cmake("fuzz", "fuzzers")
+    targets = sorted(p.name for p in (out / "bin").glob("fuzz_*") if p.is_file() and os.access(p, os.X_OK))
     seconds = args.pop() if args and args[-1].isdigit() else "60"
     names = [a if a.startswith("fuzz_") else f"fuzz_{a}" for a in args] or targets
     code = 0
@@ -31,7 +31,7 @@ def _fuzz(args):
             raise Failed(f"no target {name}; there are: {' '.join(targets)}")
         corpus = ROOT / "tests/fuzz/corpus" / name.removeprefix("fuzz_")
         corpus.mkdir(parents=True, exist_ok=True)
-        code |= subprocess.run([str(out / "tests/fuzz" / name), f"-max_total_time={seconds}", "-rss_limit_mb=1024", str(corpus)],
+        code |= subprocess.run([str(out / "bin" / name), f"-max_total_time={seconds}", "-rss_limit_mb=1024", str(corpus)],
                                cwd=ROOT).returncode
     return code
 

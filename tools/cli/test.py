@@ -92,8 +92,8 @@ def lint(count):
 
 def fuzz(count):
     """A short run of every target over its corpus; longer by hand: ./longwave fuzz TARGET SECONDS."""
-    out = build.cmake("fuzz")
-    targets = sorted(p for p in (out / "tests/fuzz").glob("fuzz_*") if p.is_file() and os.access(p, os.X_OK))
+    out = build.cmake("fuzz", "fuzzers")
+    targets = sorted(p for p in (out / "bin").glob("fuzz_*") if p.is_file() and os.access(p, os.X_OK))
     if not targets:
         count.add(0, 1, ["fuzz: no target was built"])
     for t in targets:

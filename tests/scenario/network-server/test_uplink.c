@@ -447,8 +447,8 @@ static void malformed(void **state)
 	struct ns_inbox in = {.region = w->regions[0], .journal_position = 77};
 	size_t done = w->n_journal_done;
 	static const char *garbage[] = {"", "\xff\xff\xff", "{\"gatewayId\":", "{}",
-					"\x0a\x05"
-					"abc"};
+					("\x0a\x05"
+					 "abc")};
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(ns_flows_uplink(w->flows, &in, lw_span_str(garbage[i])), 0);
 	world_pass(w, 300);
