@@ -47,6 +47,10 @@ void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, con
 	ns_session_mac_reset(s);
 	s->uplink_dwell_400ms = up;
 	s->downlink_dwell_400ms = down;
+	s->ping_slot_nb = 0;
+	if (profile->supports_class_b)
+		s->ping_slot_nb = (uint8_t)(1u << (7 - profile->ping_slot_periodicity));
+	s->beacon_locked = false;
 	s->ping_slot_dr = profile->ping_slot_dr;
 	s->ping_slot_hz = profile->ping_slot_hz;
 	ns_channels_boot(rc, s);
@@ -88,8 +92,6 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_conf
 	if (r->type == 2)
 		return; /* the radio's parameters stay */
 	out->enabled_class = LW_CLASS_A;
-	out->beacon_locked = false;
-	out->ping_slot_nb = 0;
 	ns_session_accepted(out, &dev->profile, rc, r->dl_settings, r->rx_delay_s, r->has_cflist ? r->cflist : NULL);
 }
 

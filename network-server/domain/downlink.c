@@ -9,6 +9,7 @@
 #include "common/lorawan/cipher.h"
 #include "common/lorawan/mic.h"
 #include "network-server/domain/channels.h"
+#include "network-server/domain/class_b.h"
 
 /* How far an item's first counter may lie ahead of the session's: after a counter was given back, some were already
  * encrypted for the next one. Skipping a counter is always allowed. */
@@ -120,6 +121,18 @@ unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_regio
 		out[n++] = rx2;
 	}
 	return n;
+}
+
+bool ns_ping_window(const struct ns_device *dev, const struct ns_region_config *rc, int64_t slot_gps_ns,
+		    struct ns_down_window *out)
+{
+	const struct lw_region *region = ns_profile_region(&dev->profile, rc->region);
+	const struct ns_session *s = &dev->session;
+	uint32_t beacon_s = (uint32_t)(ns_beacon_start(slot_gps_ns) / LW_NS_PER_S);
+	*out = (struct ns_down_window){.gps_ns = slot_gps_ns, .dr = s->ping_slot_dr, .hz = s->ping_slot_hz};
+	if (out->hz == 0)
+		out->hz = lw_hop_hz(&region->ping_slot, beacon_s, s->devaddr.v);
+	return fill(rc, region, out);
 }
 
 /* ---- the queue's items ---- */
@@ -337,6 +350,8 @@ static void use_counters(struct ns_down_out *out)
 			s->conf_f_cnt = f->f_cnt;
 	}
 	s->answered = true;
+	if (out->frame[0].window.gps_ns != 0)
+		s->ping_slot_used_ns = out->frame[0].window.gps_ns;
 	ns_mac_down_sent(&out->mac, s);
 }
 
@@ -345,6 +360,8 @@ static unsigned open_windows(const struct ns_down_in *in, struct ns_down_window 
 {
 	struct ns_down_window all[2];
 	unsigned n = 0;
+	if (in->mode == NS_DOWN_CLASS_B)
+		return ns_ping_window(in->dev, in->rc, in->ping_slot_gps_ns, &out[0]) ? 1 : 0;
 	unsigned n_all = ns_down_windows(in->dev, in->rc, in->mode, all);
 	for (unsigned i = 0; i < n_all; i++)
 		if (all[i].immediately ||

@@ -14,6 +14,7 @@
 enum ns_down_mode {
 	NS_DOWN_CLASS_A, /* RX1 and RX2 of the last uplink */
 	NS_DOWN_CLASS_C, /* now, with RX2's parameters */
+	NS_DOWN_CLASS_B, /* in a ping slot */
 };
 
 struct ns_down_in {
@@ -22,6 +23,7 @@ struct ns_down_in {
 	const struct ns_region_config *rc;
 	enum ns_down_mode mode;
 	int64_t now_ns;
+	int64_t ping_slot_gps_ns; /* class B */
 	/* Asked for by the uplink that is answered. */
 	bool ack;
 	uint32_t ack_f_cnt_up;
@@ -40,6 +42,7 @@ struct ns_down_window {
 	uint32_t hz;
 	uint8_t dr;
 	bool immediately;
+	int64_t gps_ns;  /* then, since the GPS epoch; 0: not by GPS */
 	uint8_t delay_s; /* after the uplink */
 	int8_t power_dbm;
 	const struct lw_modulation *mod;
@@ -77,6 +80,10 @@ struct ns_down_out {
 	size_t n_mac_bytes;
 	struct ns_session session; /* as it is once the counters count as used */
 };
+
+/* The ping slot at this time; false: the device's data rate for them does not exist. */
+bool ns_ping_window(const struct ns_device *dev, const struct ns_region_config *rc, int64_t slot_gps_ns,
+		    struct ns_down_window *out);
 
 void ns_down_build(const struct ns_down_in *in, struct ns_down_out *out);
 

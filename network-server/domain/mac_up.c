@@ -149,6 +149,16 @@ static void dispatch(struct ns_mac_up *m, const struct block *b, uint64_t seen[4
 		settle(m, p, b);
 }
 
+/* The class B bit says whether it hears beacons; without them it is of class A. */
+static void beacon_lock(struct ns_mac_up *m)
+{
+	bool locked = m->up->phy.u.data.fctrl.class_b;
+	if (!m->profile->supports_class_b || locked == m->s->beacon_locked)
+		return;
+	m->s->beacon_locked = locked;
+	m->s->enabled_class = locked ? LW_CLASS_B : LW_CLASS_A;
+}
+
 void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
 {
 	struct lw_mac_iter it;
@@ -156,6 +166,7 @@ void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
 	struct block b = {.n = 0};
 	uint64_t seen[4] = {0};
 	int rc;
+	beacon_lock(m);
 	lw_mac_iter_init(&it, LW_UP, commands);
 	while ((rc = lw_mac_iter_next(&it, &cmd)) == 1) {
 		if (b.n > 0 && (b.cmd[0].cid != cmd.cid || b.n == BLOCK_MAX)) {

@@ -22,7 +22,7 @@ struct ns_mac_up {
 	uint32_t unknown_cid; /* the first command that could not be read, 0: none */
 };
 
-/* The commands in the clear. */
+/* The commands in the clear; and the class B bit of the frame. */
 void ns_mac_up(struct ns_mac_up *m, struct lw_span commands);
 
 /* "dr=5 tx_power=1 nb_trans=1": the values of a command by name; "" for one without. Returns out. */

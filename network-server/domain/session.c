@@ -146,6 +146,7 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put8(b, s->adr_ack_limit_exp);
 	put8(b, s->adr_ack_delay_exp);
 	put32(b, s->beacon_hz);
+	put64(b, (uint64_t)s->ping_slot_used_ns);
 	end(b, at);
 
 	at = begin(b, SEC_UPLINK);
@@ -386,6 +387,7 @@ static void read_more(struct lw_span v, struct ns_session *s)
 	s->adr_ack_limit_exp = get8(&v);
 	s->adr_ack_delay_exp = get8(&v);
 	s->beacon_hz = get32(&v);
+	s->ping_slot_used_ns = (int64_t)get64(&v);
 }
 
 static void read_rekey(struct lw_span v, struct ns_rekey *r)

@@ -151,6 +151,7 @@ struct ns_session {
 	uint8_t ping_slot_nb;         /* 0: unknown */
 	uint8_t ping_slot_dr;
 	uint32_t ping_slot_hz;
+	int64_t ping_slot_used_ns; /* the last one that was sent in, since the GPS epoch */
 	bool beacon_locked;
 	uint8_t rejoin_max_time_n;
 	uint8_t rejoin_max_count_n;

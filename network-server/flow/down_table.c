@@ -3,11 +3,15 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "network-server/domain/class_b.h"
 #include "network-server/flow/internal.h"
 
 /* As integration.LogLevel and integration.LogCode. */
 enum { LOG_INFO = 0, LOG_ERROR = 2 };
-/* A class C downlink that no gateway took is tried again after 5 s, 10 s … up to 320 s. */
+/* A ping slot is met when it is a second away, and sent to the gateway at most five seconds before. */
+#define PING_SLOT_LEAD_NS LW_NS_PER_S
+#define PING_SLOT_AHEAD_NS (5 * LW_NS_PER_S)
+/* A class B or C downlink that no gateway took is tried again after 5 s, 10 s … up to 320 s. */
 enum { CLASS_C_RETRY_MS = 5000, CLASS_C_RETRY_DOUBLINGS = 6 };
 enum { CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
 
@@ -85,7 +89,7 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
 void ns_down_failed(const struct ns_tx *tx)
 {
 	unsigned n = tx->attempt < CLASS_C_RETRY_DOUBLINGS ? tx->attempt : CLASS_C_RETRY_DOUBLINGS;
-	if (tx->has_item && tx->enabled_class == LW_CLASS_C)
+	if (tx->has_item && tx->enabled_class != LW_CLASS_A)
 		ns_down_try_later(tx->f, tx->dev_eui, (uint32_t)CLASS_C_RETRY_MS << n, (uint8_t)(n + 1));
 }
 
@@ -174,7 +178,37 @@ static const struct ns_region_config *region_of(const struct ns_flows *f, const 
 	return NULL;
 }
 
-/* Class A has one downlink per uplink; class C one at a time. */
+/* Class B and C: one downlink at a time. While RX1 of an uplink that has no answer yet can be met, that is the sooner
+ * and faster way. */
+static enum rt_flow_rc check_at_any_time(struct ns_down *d)
+{
+	struct ns_flows *f = d->c.f;
+	const struct ns_session *s = &d->dev->session;
+	if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
+		return RT_FLOW_DONE;
+	int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
+	if (!s->answered && ns_now(f) < rx1_ns)
+		return RT_FLOW_NEXT;
+	d->mode = s->enabled_class == LW_CLASS_C ? NS_DOWN_CLASS_C : NS_DOWN_CLASS_B;
+	if (d->mode == NS_DOWN_CLASS_C)
+		return RT_FLOW_NEXT;
+	if (s->ping_slot_nb == 0)
+		return RT_FLOW_DONE; /* it has not said when it listens */
+	/* A gateway's queue is no place for what is due in two minutes. */
+	int64_t now_gps = lw_gps_from_unix_ns(ns_now(f));
+	int64_t after = now_gps + PING_SLOT_LEAD_NS;
+	if (after <= s->ping_slot_used_ns && s->ping_slot_used_ns - now_gps < NS_BEACON_PERIOD_S * 2 * LW_NS_PER_S)
+		after = s->ping_slot_used_ns + 1; /* one frame in each */
+	d->ping_slot_gps_ns = ns_next_ping_slot(f->kc, after, s->devaddr, s->ping_slot_nb);
+	if (d->ping_slot_gps_ns - now_gps <= PING_SLOT_AHEAD_NS)
+		return RT_FLOW_NEXT;
+	int64_t wait_ns = d->ping_slot_gps_ns - now_gps - PING_SLOT_AHEAD_NS;
+	if (d->dev->may_have_queue)
+		ns_down_try_later(f, d->dev_eui, (uint32_t)(wait_ns / LW_NS_PER_MS) + 1, d->attempt);
+	return RT_FLOW_DONE;
+}
+
+/* Class A has one downlink per uplink. */
 static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 {
 	struct ns_down *d = down_of(flow);
@@ -197,16 +231,9 @@ static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 	if (d->rc == NULL)
 		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_REGION, NULL);
 	d->mode = NS_DOWN_CLASS_A;
-	if (d->by_hint && s->enabled_class == LW_CLASS_C) {
-		if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
-			return RT_FLOW_DONE;
-		/* While RX1 of an uplink that has no answer yet can be met, that is the sooner and faster way. */
-		int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
-		d->mode = !s->answered && ns_now(f) < rx1_ns ? NS_DOWN_CLASS_A : NS_DOWN_CLASS_C;
-	} else if (s->answered || !s->has_uplink) {
-		return RT_FLOW_DONE;
-	}
-	return RT_FLOW_NEXT;
+	if (!d->by_hint || s->enabled_class == LW_CLASS_A)
+		return s->answered || !s->has_uplink ? RT_FLOW_DONE : RT_FLOW_NEXT;
+	return check_at_any_time(d);
 }
 
 static void queue_fetched(struct ns_queue_fetch *req)
@@ -352,6 +379,7 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 		.rc = d->rc,
 		.mode = d->mode,
 		.now_ns = ns_now(f),
+		.ping_slot_gps_ns = d->ping_slot_gps_ns,
 		.ack = d->ack,
 		.ack_f_cnt_up = d->dev->session.f_cnt_up - 1,
 		.force = d->force,
@@ -455,6 +483,10 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	if (d->mode == NS_DOWN_CLASS_C)
 		tx->item_timeout_ns =
 			(d->dev->profile.class_c_timeout_s != 0 ? d->dev->profile.class_c_timeout_s : 5) * LW_NS_PER_S;
+	if (d->mode == NS_DOWN_CLASS_B)
+		tx->item_timeout_ns =
+			lw_gps_to_unix_ns(d->ping_slot_gps_ns) - ns_now(d->c.f) +
+			(d->dev->profile.class_b_timeout_s != 0 ? d->dev->profile.class_b_timeout_s : 5) * LW_NS_PER_S;
 	tx->dev_status_req_at_ns = d->dev_status_req_at_ns;
 	memcpy(tx->mac_bytes, out->mac_bytes, out->n_mac_bytes);
 	tx->n_mac_bytes = out->n_mac_bytes;

@@ -114,6 +114,7 @@ struct ns_down {
 	struct ns_queue_item *items; /* those that can be sent */
 	size_t n_items;
 	enum ns_down_mode mode;
+	int64_t ping_slot_gps_ns;
 	struct ns_down_out *out;
 	struct ns_gateway_candidate *gw;
 	size_t n_gw;
@@ -144,7 +145,8 @@ struct ns_tx {
 	bool item_confirmed;
 	struct lw_uuid item_id;
 	uint8_t attempt;
-	int64_t item_timeout_ns; /* class C: how long to wait for the device, 0: until its next uplink */
+	/* Class B and C: how long to wait for the device, 0: until its next uplink. */
+	int64_t item_timeout_ns;
 	int64_t dev_status_req_at_ns;
 	struct ns_rx_gateway gw[NS_TX_GATEWAYS]; /* the chosen one first, then alternatives */
 	unsigned n_gw;
@@ -290,6 +292,6 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui);
 /* The same after a while: a class C device had so long to acknowledge, or its gateways failed for the attempt-th time.
  */
 void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms, uint8_t attempt);
-/* Class C has no uplink to wait for: once more, later and later. */
+/* Class B and C have no uplink to wait for: once more, later and later. */
 void ns_down_failed(const struct ns_tx *tx);
 bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority);

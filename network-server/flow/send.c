@@ -79,6 +79,17 @@ static Gw__Timing *timing(struct lw_arena *a, const struct ns_down_window *w)
 		gw__immediately_timing_info__init(t->immediately);
 		return t;
 	}
+	if (w->gps_ns != 0) {
+		struct lw_sec_nanos at = lw_split_ns(w->gps_ns);
+		t->parameters_case = GW__TIMING__PARAMETERS_GPS_EPOCH;
+		t->gps_epoch = LW_ARENA_NEW(a, Gw__GPSEpochTimingInfo);
+		gw__gpsepoch_timing_info__init(t->gps_epoch);
+		t->gps_epoch->time_since_gps_epoch = LW_ARENA_NEW(a, Google__Protobuf__Duration);
+		google__protobuf__duration__init(t->gps_epoch->time_since_gps_epoch);
+		t->gps_epoch->time_since_gps_epoch->seconds = at.sec;
+		t->gps_epoch->time_since_gps_epoch->nanos = at.nanos;
+		return t;
+	}
 	t->parameters_case = GW__TIMING__PARAMETERS_DELAY;
 	t->delay = LW_ARENA_NEW(a, Gw__DelayTimingInfo);
 	gw__delay_timing_info__init(t->delay);
@@ -105,6 +116,8 @@ Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *
 
 static bool in_time(const struct ns_tx *tx, const struct ns_down_window *w)
 {
+	if (w->gps_ns != 0)
+		return lw_gps_to_unix_ns(w->gps_ns) > ns_now(tx->f);
 	return w->immediately || tx->uplink_at_ns + w->delay_s * LW_NS_PER_S > ns_now(tx->f);
 }
 

@@ -89,7 +89,8 @@ static void build(struct device *d, const struct up *up, uint32_t f_cnt, struct 
 	struct lw_phy phy = {.mtype = up->confirmed ? LW_MTYPE_CONFIRMED_UP : LW_MTYPE_UNCONFIRMED_UP};
 	struct lw_data_frame *f = &phy.u.data;
 	f->devaddr = d->devaddr;
-	f->fctrl = (struct lw_fctrl){.adr = d->adr, .adr_ack_req = d->adr_ack_req, .ack = up->ack};
+	f->fctrl = (struct lw_fctrl){
+		.adr = d->adr, .adr_ack_req = d->adr_ack_req, .ack = up->ack, .class_b = d->beacon_locked};
 	f->fcnt = (uint16_t)f_cnt;
 	f->fopts = lw_span(fopts, from_hex(up->fopts_hex, fopts));
 	f->fport = up->f_port;

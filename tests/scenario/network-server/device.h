@@ -24,6 +24,7 @@ struct device {
 	uint32_t conf_f_cnt; /* of the last confirmed downlink: ConfFCnt of an uplink that acknowledges it */
 	bool adr;
 	bool adr_ack_req;
+	bool beacon_locked;
 };
 
 struct frame {

@@ -60,6 +60,7 @@ static void fill(struct ns_session *s)
 	s->ping_slot_dr = 3;
 	s->ping_slot_hz = 869525000;
 	s->beacon_locked = true;
+	s->ping_slot_used_ns = INT64_C(1398600064000000003);
 	s->rejoin_max_time_n = 3;
 	s->rejoin_max_count_n = 4;
 	s->rejoin_enabled = true;
