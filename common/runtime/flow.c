@@ -35,6 +35,7 @@ struct rt_flow {
 	struct lw_list in_io;
 	struct lw_map busy; /* key → struct busy */
 	struct busy *free_busy;
+	size_t first_behind_key; /* step; 0 without a key step */
 	size_t in_flight;
 	size_t at_doors;
 	bool was_full;
@@ -101,7 +102,9 @@ static void advance(struct rt_flow *f, struct rt_flow_ctx *c, enum rt_flow_rc rc
 {
 	if (rc == RT_FLOW_DROP)
 		f->steps[c->step].st.drops++;
-	if (rc != RT_FLOW_NEXT)
+	if (rc == RT_FLOW_AGAIN)
+		to_door(f, c, f->first_behind_key);
+	else if (rc != RT_FLOW_NEXT)
 		end(f, c, rc);
 	else if (c->step + 1u == f->o.n_steps)
 		end(f, c, RT_FLOW_DONE);
@@ -291,6 +294,10 @@ struct rt_flow *rt_flow_new(struct rt_loop *loop, const struct rt_flow_opts *opt
 	struct rt_flow *f = lw_xcalloc(1, sizeof(*f));
 	f->o = *opts;
 	f->loop = loop;
+	for (size_t i = 0; i < opts->n_steps; i++)
+		if (opts->steps[i].key)
+			f->first_behind_key = i + 1;
+	BUG_ON(f->first_behind_key == opts->n_steps);
 	if (!f->o.max_in_flight)
 		f->o.max_in_flight = 65536;
 	if (!f->o.max_batch)

@@ -1,13 +1,12 @@
 /* A flow runs many contexts through one ordered table of named steps, a batch at a time.
  *
- * A context enters at step 0 and only moves forward. Once per loop turn the runner walks the steps in order; everything
- * waiting at a step goes through together. There are three kinds of step:
- *   pure  sees one context, does no I/O, reads no clock; testable with a struct and a call
- *   io    sees the whole batch; arranges exactly one rt_flow_resume() per context, now or later
- *   key   names what must not overlap from here to the end of the flow: contexts with an equal key pass one after the
- *         other, in order of arrival
- * The runner brings limits (contexts in flight, batch size, deadline per context), counters per step, a trace of chosen
- * contexts. It never logs frames and never frees a context: on_end does. */
+ * A context enters at step 0 and only moves forward (but for RT_FLOW_AGAIN). Once per loop turn the runner walks the
+ * steps in order; everything waiting at a step goes through together. There are three kinds of step: pure  sees one
+ * context, does no I/O, reads no clock; testable with a struct and a call io    sees the whole batch; arranges exactly
+ * one rt_flow_resume() per context, now or later key   names what must not overlap from here to the end of the flow:
+ * contexts with an equal key pass one after the other, in order of arrival The runner brings limits (contexts in
+ * flight, batch size, deadline per context), counters per step, a trace of chosen contexts. It never logs frames and
+ * never frees a context: on_end does. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,6 +41,9 @@ enum rt_flow_rc {
 	RT_FLOW_NEXT, /* on to the next step; after the last one: done */
 	RT_FLOW_DROP, /* ends here, drop_reason says why */
 	RT_FLOW_DONE, /* ends here as a success */
+	/* Once more from the step behind the key step (without one: from the first), keeping the key: what waits for
+	 * the key stays behind. For an effect that met a conflict; the caller counts how often. */
+	RT_FLOW_AGAIN,
 };
 
 typedef enum rt_flow_rc rt_flow_pure_fn(struct rt_flow_ctx *c);

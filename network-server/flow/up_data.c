@@ -475,10 +475,10 @@ static void committed(struct ns_change *req)
 		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
 		return;
 	}
-	if (req->err == LW_ECONFLICT && ++u->c.tries < NS_TRIES) {
-		/* Someone else changed the session meanwhile: once more with what is there now. */
-		u->next = NS_UP_DATA;
-		rt_flow_resume(&u->c.flow, RT_FLOW_DONE);
+	if ((req->err == LW_ECONFLICT || req->err == LW_EUNAVAILABLE) && ++u->c.tries < NS_TRIES) {
+		/* Someone else changed the session meanwhile, or nobody knows whether it was written: once more with
+		 * what is there now, before the address's next frame, whose higher counter would shut this one out. */
+		rt_flow_resume(&u->c.flow, RT_FLOW_AGAIN);
 		return;
 	}
 	if (req->err == LW_ECONFLICT)

@@ -228,6 +228,34 @@ static void drop_ends_with_its_reason(void **state)
 	assert_int_equal(st.waiting, 0);
 }
 
+/* A conflict: the first goes again, keeps its key, and is through before the one behind it. */
+static void again_keeps_the_key(void **state)
+{
+	struct rig *r = *state;
+	make(r, 0, 0, 0);
+	enter(r, 1, 7);
+	enter(r, 2, 7);
+	rt_loop_turn(r->loop);
+	assert_int_equal(r->n_held, 1);
+	for (int i = 0; i < 3; i++) {
+		struct rt_flow_ctx *first = r->held[0];
+		r->n_held = 0;
+		r->busy[7] = 0;
+		r->next_id[7] = 0;
+		rt_flow_resume(first, RT_FLOW_AGAIN);
+		rt_loop_turn(r->loop);
+		assert_int_equal(r->n_held, 1);
+		assert_int_equal(frame_of(r->held[0])->id, 1);
+	}
+	release_all(r);
+	rt_loop_turn(r->loop);
+	assert_int_equal(frame_of(r->held[0])->id, 2);
+	release_all(r);
+	rt_loop_turn(r->loop);
+	assert_string_equal(r->ended, "1:ok0 2:ok0 ");
+	assert_int_equal(r->overlaps + r->disorder, 0);
+}
+
 static void equal_keys_pass_one_after_the_other(void **state)
 {
 	struct rig *r = *state;
@@ -417,6 +445,7 @@ int main(void)
 		T(batches_are_capped),
 		T(drop_ends_with_its_reason),
 		T(equal_keys_pass_one_after_the_other),
+		T(again_keeps_the_key),
 		T(random_load_never_overlaps_and_keeps_order),
 		T(full_flow_says_so_and_gives_room_later),
 		T(deadline_drops_where_it_waits),
