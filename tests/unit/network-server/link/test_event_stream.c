@@ -27,6 +27,7 @@ struct reader {
 	size_t pause_after; /* 0: never; then pauses with every so many events */
 	bool paused;
 	bool acks;
+	uint8_t *seen; /* NULL, or how often event N came, by its deduplication id; numbers may then be left out */
 };
 
 static void push(struct rig *r, const struct ns_stored_event *v, size_t n)
@@ -34,6 +35,12 @@ static void push(struct rig *r, const struct ns_stored_event *v, size_t n)
 	struct world *w = r->user;
 	ns_event_stream_push(w->events, v, n);
 	r->n_events += n;
+}
+
+static void on_gap(struct rig *r, bool open)
+{
+	struct world *w = r->user;
+	ns_event_stream_hold(w->events, open);
 }
 
 static void handle(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
@@ -47,6 +54,7 @@ static void world_open(struct world *w, bool pg)
 	w->rig = rig_new(pg, 0);
 	w->rig->user = w;
 	w->rig->on_events = push;
+	w->rig->on_gap = on_gap;
 	w->metrics = rt_metrics_new("t_");
 	w->events = ns_event_stream_new(w->rig->loop, w->rig->store, w->rig->log, w->metrics);
 	w->methods = grpc_methods_new();
@@ -97,7 +105,10 @@ static void on_message(struct grpc_stream *s, const ProtobufCMessage *msg, void 
 	const Longwave__Ns__V1__EventBatch *b = (const Longwave__Ns__V1__EventBatch *)msg;
 	for (size_t i = 0; i < b->n_events; i++) {
 		uint64_t seq = b->events[i]->seq;
-		if (rd->last && seq != rd->last + 1)
+		if (rd->seen) {
+			assert_true(seq > rd->last);
+			rd->seen[strtoul(b->events[i]->deduplication_id, NULL, 10)]++;
+		} else if (rd->last && seq != rd->last + 1)
 			fail_msg("%llu after %llu", (unsigned long long)seq, (unsigned long long)rd->last);
 		rd->last = seq;
 		rd->n++;
@@ -305,6 +316,100 @@ static void test_endurance_postgres(void **state)
 	endurance(true);
 }
 
+/* The database dies under commits whose outcome then nobody knows: what was confirmed is heard once, what was not at
+ * most once, and the outbox is empty in the end. */
+static void kill_backends(const struct fix_server *pg)
+{
+	char path[64];
+	int pid;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pg->pid, (int)pg->pid);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &pid) == 1)
+		kill(pid, SIGKILL);
+	fclose(f);
+}
+
+struct outcome {
+	size_t *open;
+	int err;
+};
+
+static void ended(struct ns_change *c)
+{
+	struct outcome *o = c->owner;
+	o->err = c->err;
+	--*o->open;
+}
+
+static void test_database_killed(void **state)
+{
+	enum { TOTAL = 12000, BULK = 100, KILLS = 3 };
+	struct world w;
+	struct reader rd;
+	struct ns_change *change = lw_xcalloc(TOTAL, sizeof(*change));
+	struct outcome *outcome = lw_xcalloc(TOTAL, sizeof(*outcome));
+	struct ns_event *ev = lw_xcalloc(TOTAL, sizeof(*ev));
+	uint8_t(*mem)[32] = lw_xcalloc(TOTAL, sizeof(*mem));
+	uint8_t *seen = lw_xcalloc(TOTAL, 1);
+	size_t open = 0, confirmed = 0, refused = 0;
+	(void)state;
+	world_open(&w, true);
+	reader_open(&rd, &w, 0, "as");
+	rd.acks = true;
+	rd.seen = seen;
+	for (size_t i = 0; i < TOTAL; i += BULK) {
+		struct ns_change *v[BULK];
+		for (size_t k = 0; k < BULK; k++) {
+			char id[16];
+			snprintf(id, sizeof(id), "%zu", i + k);
+			ev[i + k] = rig_event(1, id, mem[i + k], sizeof(mem[0]));
+			outcome[i + k] = (struct outcome){.open = &open, .err = 1};
+			change[i + k] = (struct ns_change){.op = NS_SESSION_KEEP,
+							   .events = &ev[i + k],
+							   .n_events = 1,
+							   .done = ended,
+							   .owner = &outcome[i + k]};
+			v[k] = &change[i + k];
+		}
+		open += BULK;
+		w.rig->port.commit(w.rig->port.self, v, BULK);
+		rt_loop_turn(w.rig->loop);
+		if ((i / BULK) % (TOTAL / BULK / (KILLS + 1)) == TOTAL / BULK / (KILLS + 1) - 1 && i + BULK < TOTAL) {
+			kill_backends(&rig_fix.pg); /* the server starts itself again */
+		}
+		for (int k = 0; k < 20000 && open > 10 * BULK; k++)
+			turn(&w, 1);
+	}
+	for (int k = 0; k < 40000 && open; k++)
+		turn(&w, 1);
+	assert_int_equal(open, 0);
+	for (size_t i = 0; i < TOTAL; i++)
+		*(outcome[i].err ? &refused : &confirmed) += 1;
+	assert_true(w.rig->gaps_opened >= 1);
+	assert_true(confirmed > TOTAL / 4);
+	for (int k = 0; k < 40000 && (w.rig->gaps_closed < w.rig->gaps_opened || rd.n < confirmed); k++)
+		turn(&w, 1);
+	size_t left = 1;
+	for (int k = 0; k < 1000 && left; k++) {
+		turn(&w, 10);
+		left = left_in_outbox(&w);
+	}
+	assert_int_equal(left, 0);
+	for (size_t i = 0; i < TOTAL; i++) {
+		assert_true(seen[i] <= 1);
+		if (!outcome[i].err && !seen[i])
+			fail_msg("event %zu was confirmed and never heard", i);
+	}
+	reader_close(&rd);
+	world_close(&w);
+	free(change);
+	free(outcome);
+	free(ev);
+	free(mem);
+	free(seen);
+}
+
 static void test_standby_and_replacement(void **state)
 {
 	struct world w;
@@ -412,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_end_while_reading),
 		cmocka_unit_test(test_endurance_sqlite),
 		cmocka_unit_test(test_endurance_postgres),
+		cmocka_unit_test(test_database_killed),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }

@@ -39,6 +39,7 @@ struct rig {
 	size_t n_events;
 	void (*on_events)(struct rig *r, const struct ns_stored_event *v, size_t n);
 	int gaps_opened, gaps_closed;
+	void (*on_gap)(struct rig *r, bool open);
 	void *user;
 };
 
@@ -89,6 +90,8 @@ static inline void rig_on_gap(void *arg, bool open)
 {
 	struct rig *r = arg;
 	*(open ? &r->gaps_opened : &r->gaps_closed) += 1;
+	if (r->on_gap)
+		r->on_gap(r, open);
 }
 
 static inline void rig_open(struct rig *r)
