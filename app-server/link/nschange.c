@@ -102,6 +102,7 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 	m->class_b_ping_slot_freq_hz = p->class_b_ping_slot_freq;
 	m->rx1_delay_s = p->rx1_delay;
 	m->allow_roaming = p->allow_roaming;
+	m->class_b_downlink_only = p->class_b_downlink_only;
 	c->put_device_profile = m;
 	return c;
 }

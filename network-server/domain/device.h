@@ -36,6 +36,7 @@ struct ns_profile {
 	struct ns_adr_settings adr;
 	struct ns_mac_settings mac;
 	bool allow_roaming;
+	bool class_b_downlink_only; /* items of the queue wait for ping slots while it is of class B */
 };
 
 /* A device with its profile and its session, as one fetch brings them. A copy: nobody else changes it. */

@@ -89,7 +89,7 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
 void ns_down_failed(const struct ns_tx *tx)
 {
 	unsigned n = tx->attempt < CLASS_C_RETRY_DOUBLINGS ? tx->attempt : CLASS_C_RETRY_DOUBLINGS;
-	if (tx->has_item && tx->enabled_class != LW_CLASS_A)
+	if (tx->enabled_class != LW_CLASS_A)
 		ns_down_try_later(tx->f, tx->dev_eui, (uint32_t)CLASS_C_RETRY_MS << n, (uint8_t)(n + 1));
 }
 
@@ -178,6 +178,11 @@ static const struct ns_region_config *region_of(const struct ns_flows *f, const 
 	return NULL;
 }
 
+static bool in_ping_slots_only(const struct ns_down *d)
+{
+	return d->dev->profile.class_b_downlink_only && d->dev->session.enabled_class == LW_CLASS_B;
+}
+
 /* Class B and C: one downlink at a time. While RX1 of an uplink that has no answer yet can be met, that is the sooner
  * and faster way. */
 static enum rt_flow_rc check_at_any_time(struct ns_down *d)
@@ -187,7 +192,7 @@ static enum rt_flow_rc check_at_any_time(struct ns_down *d)
 	if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
 		return RT_FLOW_DONE;
 	int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
-	if (!s->answered && ns_now(f) < rx1_ns)
+	if (!s->answered && ns_now(f) < rx1_ns && !in_ping_slots_only(d))
 		return RT_FLOW_NEXT;
 	d->mode = s->enabled_class == LW_CLASS_C ? NS_DOWN_CLASS_C : NS_DOWN_CLASS_B;
 	if (d->mode == NS_DOWN_CLASS_C)
@@ -370,6 +375,11 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 	struct ns_down *d = down_of(flow);
 	struct ns_flows *f = d->c.f;
 	size_t n_queued = sendable(d);
+	if (d->mode == NS_DOWN_CLASS_A && in_ping_slots_only(d)) {
+		if (d->n_items > 0)
+			ns_down_try_later(f, d->dev_eui, 1, 0);
+		d->n_items = n_queued = 0;
+	}
 	d->out = LW_ARENA_NEW(&d->c.arena, struct ns_down_out);
 	if (d->out == NULL)
 		return ns_drop(&d->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);

@@ -297,7 +297,7 @@ void ns_ack_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 			     a->c.detail[0] != '\0' ? a->c.detail : NULL);
 		f->ports->log.outcome(f->ports->log.self, "downlink", a->c.outcome, a->c.reason);
 		/* Class B and C need not wait for an uplink. */
-		if (a->taken >= 0 && tx->has_item && tx->enabled_class != LW_CLASS_A)
+		if (a->taken >= 0 && tx->enabled_class != LW_CLASS_A)
 			ns_down_try(f, tx->dev_eui);
 		if (a->taken >= 0 && tx->item_confirmed && tx->item_timeout_ns != 0)
 			ns_down_try_later(f, tx->dev_eui, (uint32_t)(tx->item_timeout_ns / LW_NS_PER_MS) + 1, 0);

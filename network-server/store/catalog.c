@@ -55,6 +55,7 @@ static void profile_from_body(const Longwave__Ns__V1__DeviceProfile *b, struct n
 		.ping_slot_hz = b->class_b_ping_slot_freq_hz,
 		.rx1_delay_s = (uint8_t)(b->rx1_delay_s & 15),
 		.allow_roaming = b->allow_roaming,
+		.class_b_downlink_only = b->class_b_downlink_only,
 	};
 	/* Checked when it was put. */
 	(void)ns_adr_settings_from_pb(b->adr, &p->adr);

@@ -223,13 +223,47 @@ static void ping_slot_info(void **state)
 	assert_int_equal(at(w), ns_next_ping_slot(w->kc, gps_now(w) + LW_NS_PER_S, s.devaddr, 32));
 }
 
+/* [one unconfirmed downlink payload in queue (Class-B device / Class-B downlink only)] */
+static void in_ping_slots_only(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = device_b(w, 0);
+	d->rec.profile.class_b_downlink_only = true;
+	world_enqueue(w, d, 7, false, "01");
+	d->end.beacon_locked = true;
+	size_t downs = w->n_downs;
+	world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+	assert_int_equal(w->n_downs, downs + 1);
+	struct heard h = world_hear(w, d, 0, 0);
+	assert_true(h.ack);
+	assert_int_equal(h.f_port, LW_FPORT_NONE);
+	world_ack_ok(w);
+	assert_int_equal(w->n_downs, downs + 2);
+	assert_true(at(w) > gps_now(w));
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "01");
+	world_ack_ok(w);
+	/* nothing else to say: the slot at once */
+	world_enqueue(w, d, 7, false, "02");
+	world_ack_ok(w);
+	world_up(w, d, &PLAIN);
+	world_enqueue(w, d, 7, false, "03");
+	assert_true(at(w) > gps_now(w));
+	/* of class A it gets them as any other */
+	d->end.beacon_locked = false;
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "04");
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "05");
+	assert_true(w->n_downs > downs + 4);
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(slots),     TEST(beacon_lock), TEST(downlink),       TEST(far_slot),
-		TEST(confirmed), TEST(not_locked),  TEST(ping_slot_info),
+		TEST(confirmed), TEST(not_locked),  TEST(ping_slot_info), TEST(in_ping_slots_only),
 	};
 	return cmocka_run_group_tests_name("network-server class B", tests, NULL, NULL);
 }

@@ -876,6 +876,30 @@ static void class_c_after_uplink(void **state)
 	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "03");
 }
 
+/* Queued while a downlink without an item is under way: it follows when that is settled, whichever way. */
+static void class_c_behind_an_acknowledgement(void **state)
+{
+	struct world *w = *state;
+	for (int v = 0; v < 3; v++) {
+		struct world_device *d = world_device(w, LW_MAC_1_0_3);
+		d->rec.profile.supports_class_c = true;
+		world_join(w, d);
+		world_up(w, d, &(struct up){.confirmed = true, .f_port = 10});
+		size_t downs = w->n_downs;
+		world_enqueue(w, d, 7, false, "01");
+		world_pass(w, 100);
+		assert_int_equal(w->n_downs, downs);
+		if (v == 0)
+			world_ack_ok(w);
+		if (v == 1)
+			world_ack(w, (const char *const[]){"TOO_LATE", "TOO_LATE", NULL});
+		world_pass(w, v == 2 ? 36000 : 5100);
+		assert_int_equal(w->n_downs, downs + 1);
+		assert_string_equal(world_hear(w, d, 0, 1).data_hex, "01");
+		world_ack_ok(w);
+	}
+}
+
 static void gateway_stats(void **state)
 {
 	struct world *w = *state;
@@ -961,6 +985,7 @@ int main(void)
 		TEST(class_c),
 		TEST(class_c_refused),
 		TEST(class_c_after_uplink),
+		TEST(class_c_behind_an_acknowledgement),
 		TEST(gateway_stats),
 		TEST(strange_tx_acks),
 	};
