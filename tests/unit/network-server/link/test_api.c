@@ -31,6 +31,13 @@ struct world {
 	ProtobufCMessage *resp;
 };
 
+static void drop_answer(struct world *w)
+{
+	if (w->resp)
+		protobuf_c_message_free_unpacked(w->resp, NULL);
+	w->resp = NULL;
+}
+
 static void on_redis(void *arg, bool up, const char *detail)
 {
 	(void)detail;
@@ -112,6 +119,7 @@ static int teardown(void **state)
 	rt_log_free(r->log);
 	free(r);
 	fix_stop(&w->redis_server);
+	drop_answer(w);
 	lw_arena_deinit(&w->arena);
 	free(w);
 	return 0;
@@ -123,7 +131,7 @@ static void on_answer(void *arg, int status, const char *message, const Protobuf
 	w->answered = true;
 	w->status = status;
 	snprintf(w->message, sizeof(w->message), "%s", message);
-	w->resp = NULL;
+	drop_answer(w);
 	if (!resp)
 		return;
 	size_t n = protobuf_c_message_get_packed_size(resp);
@@ -131,13 +139,6 @@ static void on_answer(void *arg, int status, const char *message, const Protobuf
 	protobuf_c_message_pack(resp, bytes);
 	w->resp = protobuf_c_message_unpack(resp->descriptor, NULL, n, bytes);
 	free(bytes);
-}
-
-static void drop_answer(struct world *w)
-{
-	if (w->resp)
-		protobuf_c_message_free_unpacked(w->resp, NULL);
-	w->resp = NULL;
 }
 
 /* The answer's status; the message is in w->resp until drop_answer(). */
