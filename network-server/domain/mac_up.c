@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "network-server/domain/activate.h"
+#include "network-server/domain/class_b.h"
 #include "network-server/domain/mac_params.h"
 
 #define BLOCK_MAX 16
@@ -117,6 +118,20 @@ static void settle(struct ns_mac_up *m, const struct ns_mac_param *p, const stru
 		p->settle(&a);
 }
 
+/* Until the next beacon, in units of 30 ms from the end of the uplink; and its channel (deprecated by DeviceTimeReq).
+ */
+static void beacon_timing_req(struct ns_mac_up *m, const struct block *b)
+{
+	(void)b;
+	int64_t next = ns_beacon_start(m->up->gps_ns) + NS_BEACON_PERIOD_S * LW_NS_PER_S;
+	struct lw_mac_cmd ans = {.cid = LW_CID_BEACON_TIMING, .dir = LW_DOWN};
+	ans.u.beacon_timing_ans.delay = (uint16_t)((next - m->up->gps_ns) / (30 * LW_NS_PER_MS));
+	if (m->up->region->beacon.count > 1)
+		ans.u.beacon_timing_ans.channel =
+			(uint8_t)(next / LW_NS_PER_S / NS_BEACON_PERIOD_S % m->up->region->beacon.count);
+	answer(m, &ans);
+}
+
 /* What a device says of itself, or asks. Answers to our requests: mac_params.c. Anything else is read over. */
 static const struct {
 	uint8_t cid;
@@ -128,6 +143,7 @@ static const struct {
 	{LW_CID_REKEY, rekey_ind},
 	{LW_CID_DEVICE_TIME, device_time_req},
 	{LW_CID_PING_SLOT_INFO, ping_slot_info_req},
+	{LW_CID_BEACON_TIMING, beacon_timing_req},
 	{LW_CID_DEVICE_MODE, device_mode_ind},
 };
 
@@ -279,6 +295,10 @@ static char *text_down(const struct lw_mac_cmd *c, char *out, size_t cap)
 		break;
 	case LW_CID_PING_SLOT_CHANNEL:
 		snprintf(out, cap, "hz=%u dr=%u", c->u.ping_slot_channel_req.freq_hz, c->u.ping_slot_channel_req.dr);
+		break;
+	case LW_CID_BEACON_TIMING:
+		snprintf(out, cap, "delay_ms=%u channel=%u", c->u.beacon_timing_ans.delay * 30,
+			 c->u.beacon_timing_ans.channel);
 		break;
 	case LW_CID_BEACON_FREQ:
 		snprintf(out, cap, "hz=%u", c->u.beacon_freq_req.freq_hz);

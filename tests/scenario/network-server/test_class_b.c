@@ -257,13 +257,38 @@ static void in_ping_slots_only(void **state)
 	assert_true(w->n_downs > downs + 4);
 }
 
+/* BeaconTimingReq of 1.0.x: 30 ms units to the next beacon; US915's hops over eight channels. */
+static void beacon_timing(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = device_b(w, 0);
+	struct frame f;
+	struct air air = world_air();
+	air.gps_s = 1398600064 + 100;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .fopts_hex = "12"}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	/* 28 s: 933 units */
+	assert_int_equal(strncmp(world_hear(w, d, 0, 0).fopts_hex, "12a50300", 8), 0);
+	struct world_device *us = world_device(w, LW_MAC_1_0_3);
+	us->rec.profile.region = LW_REGION_US915;
+	world_abp(w, us, "us915_0");
+	air = (struct air){.hz = 902300000, .dr = 3, .snr = 8, .region = "us915_0", .context_hex = "77"};
+	air.gps_s = 1398600064 + 127;
+	device_frame_up(&us->end, &(struct up){.f_port = 10, .fopts_hex = "12"}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	/* 1 s: 33 units; the beacon at 128 * 10926564 is on channel 4 */
+	assert_int_equal(strncmp(world_hear(w, us, 0, 0).fopts_hex, "12210004", 8), 0);
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(slots),     TEST(beacon_lock), TEST(downlink),       TEST(far_slot),
-		TEST(confirmed), TEST(not_locked),  TEST(ping_slot_info), TEST(in_ping_slots_only),
+		TEST(slots),      TEST(beacon_lock),    TEST(downlink),           TEST(far_slot),      TEST(confirmed),
+		TEST(not_locked), TEST(ping_slot_info), TEST(in_ping_slots_only), TEST(beacon_timing),
 	};
 	return cmocka_run_group_tests_name("network-server class B", tests, NULL, NULL);
 }
