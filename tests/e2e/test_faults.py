@@ -6,7 +6,7 @@ import time
 import pytest
 
 import lw
-from lw.stack import Stack, World
+from lw.stack import Stack, World, store
 from lw.traffic import Traffic
 
 
@@ -106,7 +106,7 @@ def test_broker_stalls(stack, traffic):
     subscriptions, so that what is published before the network-server is back goes nowhere.)"""
     stack.mosquitto.proc.send_signal(signal.SIGSTOP)
     try:
-        traffic.more(40)
+        traffic.more(70)
     finally:
         stack.mosquitto.proc.send_signal(signal.SIGCONT)
     traffic.more(25)
@@ -114,3 +114,16 @@ def test_broker_stalls(stack, traffic):
     traffic.settle()
     assert len(traffic.acknowledged()) == len(traffic.sent)
     traffic.check()
+
+
+if store() == "postgres":
+    def test_kill_the_database(stack, traffic):
+        stack.pg.kill()
+        traffic.more(30)
+        stack.pg.start()
+        stack.wait_healthy(30)
+        traffic.more(25)
+        traffic.stop()
+        traffic.settle()
+        assert len(traffic.acknowledged()) == len(traffic.sent)
+        traffic.check()

@@ -33,6 +33,7 @@ class Traffic:
         self.queued = []  # (device, data) of every downlink that the API took
         self.wrong = []   # what a device could not take
         self.heard = Counter()
+        self.used = set()  # downlink counters
         self._by_tmst = {}
         self._number = itertools.count(1)
         self._lock = threading.RLock()
@@ -53,13 +54,20 @@ class Traffic:
             if d is None or f_cnt is None:
                 self.wrong.append(f"a downlink for nobody: {txpk}")
                 return None
-            last, d.last_up = d.last_up, f_cnt
+            # Two gateways may hand over in another order than they were told to: the device counts from 0 here, and what
+            # was used is remembered instead.
+            last, before = d.last_up, dict(d.next_down)
+            d.last_up, d.next_down = f_cnt, {"n": 0, "a": 0}
             try:
                 down = d.downlink(phy)
+                counter = (d.dev_eui, d.is_11 and down.f_port > 0, down.f_cnt)
+                if counter in self.used:
+                    self.wrong.append(f"{d.dev_eui} {d.version}: counter {down.f_cnt} again: {txpk}")
+                self.used.add(counter)
                 self.heard[(d.dev_eui, down.data if down.f_port > 0 else b"")] += 1
             except BadDownlink as e:
                 self.wrong.append(f"{d.dev_eui} {d.version}: {e}; {txpk}")
-            d.last_up = last
+            d.last_up, d.next_down = last, {k: max(n, before[k]) for k, n in d.next_down.items()}
         return None
 
     def uplink(self, d):
