@@ -89,6 +89,13 @@ static void test_build(void **state)
 	assert_int_equal(ns_join_build(&a, 1, &out), 0);
 	lw_buf_append(&out, "", 1);
 	assert_null(strstr((char *)out.p, "CFList"));
+	a.is_rejoin = true;
+	a.rejoin_type = 1;
+	lw_buf_reset(&out);
+	assert_int_equal(ns_join_build(&a, 1, &out), 0);
+	o = json_tokener_parse((char *)out.p);
+	assert_string_equal(member(o, "MessageType"), "RejoinReq");
+	json_object_put(o);
 	uint8_t big[65] = {0};
 	a.phy = lw_span(big, sizeof(big));
 	assert_int_equal(ns_join_build(&a, 1, &out), LW_EBIG);
