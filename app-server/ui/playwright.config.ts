@@ -7,7 +7,9 @@ export default defineConfig({
   testDir: 'tests/pages',
   globalSetup: './tests/pages/stack.ts',
   workers: 1,
-  timeout: 60_000,
+  timeout: 90_000,
+  // Machines are shared: a second try tells a slow moment from a defect.
+  retries: 1,
   expect: { timeout: 15_000 },
   reporter: report ? [['list'], ['junit', { outputFile: report }]] : [['list']],
   use: {

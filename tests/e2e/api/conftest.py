@@ -1,6 +1,7 @@
 """The app-server with a real network-server, a broker and a database of their own. $LONGWAVE_STORE: sqlite (default) or
 postgres."""
 
+import signal
 import os
 import shutil
 import subprocess
@@ -44,7 +45,13 @@ class Postgres:
         return f"postgres://lw@127.0.0.1:{self.port}/postgres?schema={schema}"
 
     def kill(self):
-        self._run("pg_ctl", "-D", self.dir / "data", "-m", "immediate", "stop")
+        try:
+            self._run("pg_ctl", "-D", self.dir / "data", "-m", "immediate", "stop")
+        except subprocess.CalledProcessError:  # slow, or gone already: then by its number
+            try:
+                os.kill(int((self.dir / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
 
 
 class Redis(lw.procs.Process):
