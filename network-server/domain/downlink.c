@@ -252,11 +252,18 @@ static void choose_mac(struct build *b)
 			used = in->answers.n - it.rest.n;
 		n_answers = used;
 	}
-	ns_mac_down_limit(&out->mac, room - n_answers);
+	const struct ns_session *s = &in->dev->session;
+	size_t n = n_answers;
 	if (n_answers > 0)
 		memcpy(out->mac_bytes, in->answers.p, n_answers);
-	memcpy(out->mac_bytes + n_answers, out->mac.bytes, out->mac.n);
-	out->n_mac_bytes = n_answers + out->mac.n;
+	if (in->mac_queue && s->mac_queue_len <= room - n) {
+		out->n_mac_queue = s->mac_queue_len;
+		memcpy(out->mac_bytes + n, s->mac_queue, s->mac_queue_len);
+		n += s->mac_queue_len;
+	}
+	ns_mac_down_limit(&out->mac, room - n);
+	memcpy(out->mac_bytes + n, out->mac.bytes, out->mac.n);
+	out->n_mac_bytes = n + out->mac.n;
 	b->mac_on_port_0 = out->n_mac_bytes > LW_FOPTS_MAX;
 }
 
@@ -352,6 +359,10 @@ static void use_counters(struct ns_down_out *out)
 	s->answered = true;
 	if (out->frame[0].window.gps_ns != 0)
 		s->ping_slot_used_ns = out->frame[0].window.gps_ns;
+	if (out->n_mac_queue > 0) {
+		s->mac_queue_len = 0;
+		s->mac_queue_sent = true;
+	}
 	ns_mac_down_sent(&out->mac, s);
 }
 

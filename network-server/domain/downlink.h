@@ -11,6 +11,8 @@
 
 #define NS_DOWN_ITEMS_MAX 4 /* items of the queue looked at */
 
+#define NS_MAC_BYTES_MAX (NS_MAC_REQUESTS_MAX + 64 + NS_MAC_QUEUE_MAX) /* answers, queue, requests */
+
 enum ns_down_mode {
 	NS_DOWN_CLASS_A, /* RX1 and RX2 of the last uplink */
 	NS_DOWN_CLASS_C, /* now, with RX2's parameters */
@@ -30,6 +32,7 @@ struct ns_down_in {
 	bool force; /* even when it is empty */
 	struct lw_span answers;
 	bool mac_requests; /* new ones may go along */
+	bool mac_queue;    /* and those queued from outside */
 	unsigned max_mac_error_count;
 	struct lw_rng *rng; /* may be NULL */
 	/* The queue's head, and how many there are. Items that wait for an acknowledgement are not in here. */
@@ -75,8 +78,9 @@ struct ns_down_out {
 	unsigned n_discard;
 	const struct ns_queue_item *stale; /* waits for new encryption */
 	struct ns_mac_down mac;            /* requests that go along */
+	size_t n_mac_queue;                /* bytes of the session's queue that go along: all or none */
 	/* All MAC commands that go along, in the clear, for the record. */
-	uint8_t mac_bytes[NS_MAC_REQUESTS_MAX + 64];
+	uint8_t mac_bytes[NS_MAC_BYTES_MAX];
 	size_t n_mac_bytes;
 	struct ns_session session; /* as it is once the counters count as used */
 };

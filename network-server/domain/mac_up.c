@@ -106,8 +106,11 @@ static void settle(struct ns_mac_up *m, const struct ns_mac_param *p, const stru
 	struct ns_mac_answer a = {.up = m->up, .s = m->s, .req = req, .ans = b->cmd, .n_ans = b->n};
 	if (p->sticky)
 		m->force_downlink = true;
-	if (pending == NULL)
+	if (pending == NULL) {
+		for (size_t i = 0; i < b->n && m->s->mac_queue_sent; i++)
+			(void)lw_mac_append(&b->cmd[i], m->foreign, &m->n_foreign, sizeof(m->foreign));
 		return;
+	}
 	struct ns_mac_pending sent = *pending;
 	struct lw_mac_iter it;
 	ns_session_pending_remove(m->s, p->cid);
@@ -175,6 +178,16 @@ static void beacon_lock(struct ns_mac_up *m)
 	m->s->enabled_class = locked ? LW_CLASS_B : LW_CLASS_A;
 }
 
+/* Nobody but who asked knows how long a proprietary command is. */
+static void foreign_rest(struct ns_mac_up *m, struct lw_span rest)
+{
+	size_t room = sizeof(m->foreign) - m->n_foreign;
+	if (rest.p[0] < LW_CID_PROPRIETARY)
+		return;
+	memcpy(m->foreign + m->n_foreign, rest.p, rest.n < room ? rest.n : room);
+	m->n_foreign += rest.n < room ? rest.n : room;
+}
+
 void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
 {
 	struct lw_mac_iter it;
@@ -193,8 +206,12 @@ void ns_mac_up(struct ns_mac_up *m, struct lw_span commands)
 	}
 	if (b.n > 0)
 		dispatch(m, &b, seen);
-	if (rc < 0 && it.rest.n > 0)
+	if (rc < 0 && it.rest.n > 0) {
 		m->unknown_cid = it.rest.p[0];
+		foreign_rest(m, it.rest);
+	}
+	if (m->n_foreign > 0)
+		m->s->mac_queue_sent = false;
 }
 
 static char *text_up(const struct lw_mac_cmd *c, char *out, size_t cap)

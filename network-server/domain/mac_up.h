@@ -19,6 +19,9 @@ struct ns_mac_up {
 	bool has_status;
 	uint8_t battery;
 	int8_t margin_db;
+	/* Answers to commands from outside, and from a proprietary command on all the rest. */
+	uint8_t foreign[LW_PHY_MAX];
+	size_t n_foreign;
 	uint32_t unknown_cid; /* the first command that could not be read, 0: none */
 };
 

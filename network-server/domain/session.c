@@ -31,6 +31,7 @@ enum section {
 	SEC_DL_CHANNEL = 19,
 	SEC_REJOIN = 20,
 	SEC_REKEY = 21,
+	SEC_MAC_QUEUE = 22,
 };
 
 /* ---- writing ---- */
@@ -147,6 +148,7 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put8(b, s->adr_ack_delay_exp);
 	put32(b, s->beacon_hz);
 	put64(b, (uint64_t)s->ping_slot_used_ns);
+	put8(b, s->mac_queue_sent);
 	end(b, at);
 
 	at = begin(b, SEC_UPLINK);
@@ -228,6 +230,11 @@ int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
 		size_t at = begin(b, SEC_MAC_REJECTED);
 		put8(b, s->mac_rejected[i].what);
 		put64(b, s->mac_rejected[i].value);
+		end(b, at);
+	}
+	if (s->mac_queue_len > 0) {
+		size_t at = begin(b, SEC_MAC_QUEUE);
+		lw_buf_append(b, s->mac_queue, s->mac_queue_len);
 		end(b, at);
 	}
 	for (uint8_t i = 0; i < NS_DL_CHANNELS; i++) {
@@ -388,6 +395,7 @@ static void read_more(struct lw_span v, struct ns_session *s)
 	s->adr_ack_delay_exp = get8(&v);
 	s->beacon_hz = get32(&v);
 	s->ping_slot_used_ns = (int64_t)get64(&v);
+	s->mac_queue_sent = get8(&v) != 0;
 }
 
 static void read_rekey(struct lw_span v, struct ns_rekey *r)
@@ -482,6 +490,11 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		break;
 	case SEC_REJOIN:
 		s->rj_count0 = get32(&v);
+		break;
+	case SEC_MAC_QUEUE:
+		memset(s->mac_queue, 0, sizeof(s->mac_queue));
+		s->mac_queue_len = (uint8_t)(v.n < NS_MAC_QUEUE_MAX ? v.n : NS_MAC_QUEUE_MAX);
+		get(&v, s->mac_queue, s->mac_queue_len);
 		break;
 	case SEC_REKEY:
 		read_rekey(v, &s->rekey);

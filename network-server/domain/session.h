@@ -8,7 +8,8 @@
 #include "common/lorawan/types.h"
 
 #define NS_REGION_ID_MAX 24
-#define NS_KEY_ID_MAX 16 /* SessionKeyID */
+#define NS_MAC_QUEUE_MAX 48 /* bytes of commands queued from outside */
+#define NS_KEY_ID_MAX 16    /* SessionKeyID */
 #define NS_KEK_LABEL_MAX 32
 #define NS_WRAPPED_KEY_MAX 24
 #define NS_RX_GATEWAYS 16 /* gateways remembered of the last uplink */
@@ -147,6 +148,11 @@ struct ns_session {
 	struct ns_mac_rejected mac_rejected[NS_MAC_REJECTED]; /* oldest first */
 	uint8_t n_mac_rejected;
 
+	/* MAC commands queued from outside, as on the air; sent as they are with the next class A downlink. */
+	uint8_t mac_queue[NS_MAC_QUEUE_MAX];
+	uint8_t mac_queue_len;
+	bool mac_queue_sent; /* some were, and nothing was heard of them yet */
+
 	int64_t dev_status_req_at_ns; /* last DevStatusReq; 0: none */
 	uint8_t ping_slot_nb;         /* 0: unknown */
 	uint8_t ping_slot_dr;
@@ -197,6 +203,8 @@ void ns_session_pending_tick(struct ns_session *s);
 void ns_session_pending_unsend(struct ns_session *s, const uint8_t *cids, size_t n);
 bool ns_session_rejected(const struct ns_session *s, enum ns_mac_what what, uint64_t value);
 void ns_session_reject(struct ns_session *s, enum ns_mac_what what, uint64_t value);
+/* Appends, or with `front` puts back. LW_EFULL: no room. */
+int ns_session_mac_enqueue(struct ns_session *s, struct lw_span commands, bool front);
 unsigned ns_session_errors(const struct ns_session *s, uint8_t cid);
 void ns_session_error_add(struct ns_session *s, uint8_t cid);
 void ns_session_error_clear(struct ns_session *s, uint8_t cid);

@@ -1,6 +1,7 @@
 /* The MAC part of a session: what was asked and not answered, what was refused, and how often. */
 #include <string.h>
 
+#include "common/base/err.h"
 #include "network-server/domain/session.h"
 
 void ns_session_mac_reset(struct ns_session *s)
@@ -138,4 +139,18 @@ void ns_session_error_clear(struct ns_session *s, uint8_t cid)
 	struct ns_mac_errors *e = find_errors(s, cid);
 	if (e != NULL)
 		*e = s->mac_errors[--s->n_mac_errors];
+}
+
+int ns_session_mac_enqueue(struct ns_session *s, struct lw_span commands, bool front)
+{
+	size_t n = s->mac_queue_len;
+	if (commands.n > NS_MAC_QUEUE_MAX - n)
+		return LW_EFULL;
+	if (commands.n == 0)
+		return 0;
+	if (front)
+		memmove(s->mac_queue + commands.n, s->mac_queue, n);
+	memcpy(s->mac_queue + (front ? 0 : n), commands.p, commands.n);
+	s->mac_queue_len = (uint8_t)(n + commands.n);
+	return 0;
 }

@@ -51,7 +51,8 @@ void ns_answer_uplink(struct ns_up *u)
 	const struct lw_data_frame *fr = &u->up.phy.u.data;
 	bool ack = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
 	bool force = !u->retransmission && (u->mac.force_downlink || fr->fctrl.adr_ack_req);
-	bool wanted = ack || force || u->mac.n_answers > 0 || u->n_queued > 0;
+	bool wanted = ack || force || u->mac.n_answers > 0 || u->n_queued > 0 ||
+		      (!u->retransmission && u->dev->session.mac_queue_len > 0);
 	if (!wanted && !f->cfg.mac_commands_disabled && !u->retransmission) {
 		struct ns_mac_down m = {.dev = u->dev,
 					.rc = u->rc,
@@ -395,6 +396,7 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 		.force = d->force,
 		.answers = lw_span(d->answers, d->n_answers),
 		.mac_requests = !d->by_hint && !f->cfg.mac_commands_disabled,
+		.mac_queue = !d->by_hint,
 		.max_mac_error_count = f->cfg.max_mac_command_error_count,
 		.rng = f->rng,
 		.items = d->items,
@@ -500,6 +502,8 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	tx->dev_status_req_at_ns = d->dev_status_req_at_ns;
 	memcpy(tx->mac_bytes, out->mac_bytes, out->n_mac_bytes);
 	tx->n_mac_bytes = out->n_mac_bytes;
+	tx->mac_queue_len = (uint8_t)out->n_mac_queue;
+	memcpy(tx->mac_queue, d->dev->session.mac_queue, out->n_mac_queue);
 	for (size_t i = 0; i < out->mac.n_blocks; i++)
 		tx->mac_request[tx->n_mac_requests++] = out->mac.block[i].cid;
 	for (size_t i = 0; i < d->n_gw && i < NS_TX_GATEWAYS; i++)

@@ -154,10 +154,12 @@ struct ns_tx {
 	uint8_t offered[2]; /* indices of the frames in the message that it got */
 	unsigned n_offered;
 	ns_reason last_error;
-	uint8_t mac_bytes[NS_MAC_REQUESTS_MAX + 64];
+	uint8_t mac_bytes[NS_MAC_BYTES_MAX];
 	size_t n_mac_bytes;
 	uint8_t mac_request[NS_MAC_BLOCKS]; /* kinds of requests in it */
 	size_t n_mac_requests;
+	uint8_t mac_queue[NS_MAC_QUEUE_MAX]; /* what came from outside, to be put back when nobody sends it */
+	uint8_t mac_queue_len;
 	bool ack;
 };
 

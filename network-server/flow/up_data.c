@@ -411,6 +411,18 @@ static void compose_status(struct ns_up *u)
 	add_event(u, ns_event_pack(&u->c.arena, &s, &e));
 }
 
+static void compose_mac_commands(struct ns_up *u)
+{
+	Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+	Longwave__Ns__V1__MacCommandsEvent m = LONGWAVE__NS__V1__MAC_COMMANDS_EVENT__INIT;
+	struct ns_subject s = subject(u);
+	m.commands.data = u->mac.foreign;
+	m.commands.len = u->mac.n_foreign;
+	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_MAC_COMMANDS;
+	e.mac_commands = &m;
+	add_event(u, ns_event_pack(&u->c.arena, &s, &e));
+}
+
 /* Items whose encryption no longer fits are asked for with the uplink, so that the answer may still catch its windows.
  */
 static void compose_reencrypt(struct ns_up *u)
@@ -462,6 +474,8 @@ enum rt_flow_rc up_compose(struct rt_flow_ctx *flow)
 		compose_rekeyed(u);
 	if (u->mac.has_status)
 		compose_status(u);
+	if (u->mac.n_foreign > 0)
+		compose_mac_commands(u);
 	compose_reencrypt(u);
 	return RT_FLOW_NEXT;
 }

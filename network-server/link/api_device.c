@@ -140,6 +140,21 @@ static void commit(struct session_call *s, const struct ns_device *d, enum ns_se
 	port.commit(port.self, v, 1);
 }
 
+/* The session alone: the queue stays as it is. */
+static void commit_session(struct session_call *s, const struct ns_device *d)
+{
+	struct ns_store_port port;
+	struct ns_change *v[1] = {&s->change};
+	s->change = (struct ns_change){.dev_eui = d->dev_eui,
+				       .op = NS_SESSION_PUT,
+				       .version = d->version,
+				       .session = &s->session,
+				       .done = on_committed,
+				       .owner = s};
+	ns_store_fill_port(s->api->o.store, &port);
+	port.commit(port.self, v, 1);
+}
+
 static const struct ns_region_config *region_for(const struct ns_api *a, const char *id, const struct ns_profile *p)
 {
 	for (size_t i = 0; i < a->o.n_regions; i++) {
@@ -172,6 +187,30 @@ void ns_api_activate(struct grpc_call *c, const ProtobufCMessage *req, void *arg
 		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "session is missing");
 	else
 		begin(arg, c, req, r->session->dev_eui, activate);
+}
+
+static void enqueue_mac(struct session_call *s, struct ns_device *d)
+{
+	const Longwave__Ns__V1__EnqueueMacCommandsRequest *req =
+		(const Longwave__Ns__V1__EnqueueMacCommandsRequest *)s->req;
+	if (!d->has_session) {
+		fail(s, GRPC_FAILED_PRECONDITION, "the device is not activated");
+		return;
+	}
+	s->session = d->session;
+	if (ns_session_mac_enqueue(&s->session, lw_span(req->commands.data, req->commands.len), false))
+		fail(s, GRPC_RESOURCE_EXHAUSTED, "more MAC commands than may wait for a device");
+	else
+		commit_session(s, d);
+}
+
+void ns_api_enqueue_mac_commands(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	const Longwave__Ns__V1__EnqueueMacCommandsRequest *r = (const Longwave__Ns__V1__EnqueueMacCommandsRequest *)req;
+	if (!r->commands.len)
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "commands are missing");
+	else
+		begin(arg, c, req, r->dev_eui, enqueue_mac);
 }
 
 static void deactivate(struct session_call *s, struct ns_device *d)

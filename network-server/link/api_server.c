@@ -20,6 +20,8 @@ static const struct grpc_method METHODS[] = {
 	    ns_api_apply),
 	ROW("Activate", longwave__ns__v1__activate_request__descriptor, EMPTY, ns_api_activate),
 	ROW("Deactivate", DEVICE, EMPTY, ns_api_deactivate),
+	ROW("EnqueueMacCommands", longwave__ns__v1__enqueue_mac_commands_request__descriptor, EMPTY,
+	    ns_api_enqueue_mac_commands),
 	ROW("GetSession", DEVICE, longwave__ns__v1__get_session_response__descriptor, ns_api_get_session),
 	ROW("GetRandomDevAddr", DEVICE, longwave__ns__v1__get_random_dev_addr_response__descriptor,
 	    ns_api_random_dev_addr),

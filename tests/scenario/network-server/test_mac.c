@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/hex.h"
 #include "network-server/domain/channels.h"
 #include "world.h"
 
@@ -491,6 +492,51 @@ static void answers_to_nothing(void **state)
 	world_up(w, d, &PLAIN);
 }
 
+static void from_outside(struct world_device *d, const char *hex)
+{
+	struct ns_session s = world_session(d);
+	uint8_t b[64];
+	int n = lw_hex_decode(hex, strlen(hex), b, sizeof(b));
+	assert_int_equal(ns_session_mac_enqueue(&s, lw_span(b, (size_t)n), false), 0);
+	world_session_put(d, &s);
+}
+
+/* [LW10MACCommandsDisabled: external downlink; answer forwarded] Commands from outside, known and proprietary, go as
+ * they are, once; what the device says to them is an event. */
+static void external_commands(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_1_0);
+	from_outside(d, "0e0a23");
+	from_outside(d, "80aabb");
+	assert_says(w, d, 5, "02", "020f010e0a2380aabb"); /* after our answers */
+	assert_silent(w, d, 5, NULL);
+	assert_int_equal(world_session(d).mac_queue_len, 0);
+	size_t events = world_count(w, KIND(MAC_COMMANDS));
+	assert_silent(w, d, 5, "0480ccdd06");
+	assert_int_equal(world_count(w, KIND(MAC_COMMANDS)), events + 1);
+	const Longwave__Ns__V1__MacCommandsEvent *e = world_last(w, KIND(MAC_COMMANDS))->mac_commands;
+	assert_int_equal(e->commands.len, 5);
+	assert_memory_equal(e->commands.data, "\x04\x80\xcc\xdd\x06", 5);
+	/* refused by the gateway: put back, before what came meanwhile */
+	from_outside(d, "0401");
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 5});
+	assert_int_equal(world_session(d).mac_queue_len, 0);
+	from_outside(d, "0402");
+	world_ack(w, (const char *const[]){"TX_FREQ", "TX_FREQ", NULL});
+	assert_says(w, d, 5, NULL, "04010402");
+	/* more than FOpts holds: port 0; more than may wait is refused */
+	struct ns_session s = world_session(d);
+	uint8_t many[NS_MAC_QUEUE_MAX] = {0x80};
+	assert_int_equal(ns_session_mac_enqueue(&s, lw_span(many, sizeof(many)), false), 0);
+	assert_true(ns_session_mac_enqueue(&s, lw_span(many, 1), false) < 0);
+	world_session_put(d, &s);
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 5});
+	struct heard h = world_hear(w, d, 0, world_session(d).n_f_cnt_down - 1);
+	assert_int_equal(h.f_port, 0);
+	assert_int_equal(strlen(h.data_hex), 2 * NS_MAC_QUEUE_MAX);
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
@@ -516,6 +562,7 @@ int main(void)
 		TEST(class_b_parameters),
 		TEST(reset_ind),
 		TEST(answers_to_nothing),
+		TEST(external_commands),
 	};
 	return cmocka_run_group_tests_name("network-server MAC layer", tests, NULL, NULL);
 }

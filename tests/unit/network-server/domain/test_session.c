@@ -76,6 +76,9 @@ static void fill(struct ns_session *s)
 	s->dl_hz[NS_DL_CHANNELS - 1] = 867300000;
 	for (uint64_t i = 0; i < NS_MAC_REJECTED; i++)
 		ns_session_reject(s, NS_WHAT_CHANNEL, i << 48 | 868100000);
+	s->mac_queue_sent = true;
+	s->mac_queue_len = NS_MAC_QUEUE_MAX;
+	memset(s->mac_queue, 0x80, NS_MAC_QUEUE_MAX);
 	s->rj_count0 = 65536;
 	s->rekey.present = true;
 	s->rekey.type = 2;

@@ -203,6 +203,33 @@ static void test_not_before_ready(void **state)
 	assert_int_equal(call_empty(w, "FlushQueue", &device("no EUI")->base), GRPC_INVALID_ARGUMENT);
 }
 
+static int enqueue_mac(struct world *w, const char *dev, size_t n)
+{
+	Longwave__Ns__V1__EnqueueMacCommandsRequest req = LONGWAVE__NS__V1__ENQUEUE_MAC_COMMANDS_REQUEST__INIT;
+	uint8_t commands[64] = {0x80};
+	req.dev_eui = (char *)(uintptr_t)dev;
+	req.commands = (ProtobufCBinaryData){n, commands};
+	return call_empty(w, "EnqueueMacCommands", &req.base);
+}
+
+static void test_mac_commands(void **state)
+{
+	struct world *w = *state;
+	ns_api_open(w->api);
+	assert_int_equal(enqueue_mac(w, DEV, 2), GRPC_NOT_FOUND);
+	put_device(w);
+	assert_int_equal(enqueue_mac(w, DEV, 2), GRPC_FAILED_PRECONDITION);
+	assert_int_equal(activate(w, 5, false), GRPC_OK);
+	assert_int_equal(enqueue_mac(w, DEV, 0), GRPC_INVALID_ARGUMENT);
+	assert_int_equal(enqueue_mac(w, "no EUI", 2), GRPC_INVALID_ARGUMENT);
+	assert_int_equal(enqueue_mac(w, DEV, 2), GRPC_OK);
+	assert_int_equal(enqueue_mac(w, DEV, 46), GRPC_OK);
+	assert_int_equal(enqueue_mac(w, DEV, 1), GRPC_RESOURCE_EXHAUSTED);
+	/* a new session has none waiting */
+	assert_int_equal(activate(w, 5, false), GRPC_OK);
+	assert_int_equal(enqueue_mac(w, DEV, 48), GRPC_OK);
+}
+
 static void test_sessions(void **state)
 {
 	struct world *w = *state;
@@ -417,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(test_not_before_ready),
+		BOTH(test_mac_commands),
 		BOTH(test_sessions),
 		BOTH(test_queue),
 		BOTH(test_gone_in_between),
