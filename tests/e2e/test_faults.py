@@ -102,8 +102,7 @@ def test_kill_the_bridge(stack, traffic):
 
 
 def test_broker_stalls(stack, traffic):
-    """It takes nothing for a while: all wait, nobody loses anything. (A restarted mosquitto 2.0 has forgotten shared
-    subscriptions, so that what is published before the network-server is back goes nowhere.)"""
+    """It takes nothing for a while: all wait, nobody loses anything."""
     stack.mosquitto.proc.send_signal(signal.SIGSTOP)
     try:
         traffic.more(70)
@@ -127,3 +126,18 @@ if store() == "postgres":
         traffic.settle()
         assert len(traffic.acknowledged()) == len(traffic.sent)
         traffic.check()
+
+
+def test_broker_restarts(stack, traffic):
+    """Mosquitto 2.0 comes back without its shared subscriptions, and says so to who speaks MQTT 5: the bridge keeps what
+    nobody hears until a network-server has subscribed again."""
+    stack.mosquitto.stop()
+    traffic.more(20)
+    stack.mosquitto.start()
+    stack.wait_healthy()
+    stack.events.reconnected()
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle(30)
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
