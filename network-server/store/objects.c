@@ -98,10 +98,9 @@ static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
 			return "region is not known to this network-server";
 		const char *why = ns_adr_settings_from_pb(c->put_device_profile->adr, &(struct ns_adr_settings){0});
 		if (!why)
-			why = ns_mac_settings_from_pb(
-				c->put_device_profile->mac,
-				lw_region_by_id((enum lw_region_id)c->put_device_profile->region),
-				&(struct ns_mac_settings){0});
+			why = ns_mac_settings_from_pb(c->put_device_profile->mac,
+						      lw_region_by_id((enum lw_region_id)c->put_device_profile->region),
+						      &(struct ns_mac_settings){0});
 		if (why)
 			return why;
 		lw_bmap_put(&a->new_profiles, lw_span_str(c->put_device_profile->id), a);
