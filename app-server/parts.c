@@ -52,8 +52,9 @@ void as_base_deinit(void *owner)
 static void on_db_state(void *arg, bool up, const char *detail)
 {
 	struct as *as = arg;
-	/* Up means usable: the tables are there and the first user is made. */
-	rt_health_set(as->db_health, up && as->ready, up ? NULL : detail);
+	/* Up means usable: the tables are there and the first user is made; on_ready() says so the first time. */
+	if (!up || as->ready)
+		rt_health_set(as->db_health, up, detail);
 }
 
 static void on_ready(struct as *as)
