@@ -230,7 +230,7 @@ static void stream_pump(struct gs_stream *s)
 		struct lw_span msg;
 		size_t used;
 		size_t max = s->conn->server->cfg.max_message;
-		int rc = grpc_frame_next(lw_span(s->in.p + off, s->in.n - off), max, &msg, &used);
+		int rc = grpc_frame_next(lw_span(s->in.p ? s->in.p + off : NULL, s->in.n - off), max, &msg, &used);
 		if (rc == 0)
 			break;
 		if (rc < 0) {
