@@ -31,6 +31,15 @@ struct as_secrets {
 	struct lw_key seal; /* wraps clear payloads that the network-server keeps for us */
 };
 
+#define AS_NS_MAX 8 /* replicas of the network-server */
+
+struct as_ns_replica {
+	struct as *as;
+	struct grpc_client *client;
+	bool up;
+	char reason[96];
+};
+
 struct rt_metric;
 
 /* Of the API; other parts keep their own. */
@@ -55,7 +64,9 @@ struct as {
 	struct sql_db *db;
 	struct rt_health *db_health;
 	struct as_bootstrap *bootstrap; /* until `ready` */
-	struct grpc_client *ns;
+	struct grpc_client *ns;         /* calls go here: the first replica that is up; changes when that one goes */
+	struct as_ns_replica ns_replicas[AS_NS_MAX]; /* events are heard from all of them */
+	size_t n_ns;
 	struct rt_health *ns_health;
 	struct as_access *access; /* who is calling: cache of users, keys and owners of objects */
 	struct as_nsync *nsync;   /* changes on their way to the network-server */

@@ -1,6 +1,7 @@
 #include "app-server/parts.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app-server/api/access.h"
@@ -100,29 +101,77 @@ void as_database_deinit(void *owner)
 
 static void on_ns_state(void *arg, bool up, const char *reason)
 {
-	struct as *as = arg;
-	rt_health_set(as->ns_health, up, reason);
+	struct as_ns_replica *r = arg;
+	struct as *as = r->as;
+	const struct as_ns_replica *best = NULL;
+	r->up = up;
+	snprintf(r->reason, sizeof(r->reason), "%s", reason ? reason : "");
+	for (size_t i = 0; i < as->n_ns && !best; i++)
+		if (as->ns_replicas[i].up)
+			best = &as->ns_replicas[i];
+	/* Calls under way stay where they are; whoever has one to cancel remembers its client. */
+	if (best)
+		as->ns = best->client;
+	rt_health_set(as->ns_health, best != NULL, best ? NULL : r->reason);
+}
+
+/* "host:port, host:port": one for each replica. */
+static int connect_replicas(struct as *as, struct lw_diag *diag)
+{
+	const char *at = as->conf->network_server;
+	while (*at) {
+		char address[256];
+		size_t n = strcspn(at, ", ");
+		if (n >= sizeof(address) || (n && as->n_ns == AS_NS_MAX)) {
+			lw_diag_set(diag, "network_server.address: at most %d addresses", AS_NS_MAX);
+			return LW_EINVAL;
+		}
+		if (n) {
+			struct as_ns_replica *r = &as->ns_replicas[as->n_ns++];
+			struct grpc_client_config c = {.address = address,
+						       .max_message = 64u << 20,
+						       .on_state = on_ns_state,
+						       .on_state_arg = r};
+			memcpy(address, at, n);
+			address[n] = 0;
+			r->as = as;
+			r->client = grpc_client_new(as->loop, &c);
+		}
+		at += n;
+		at += strspn(at, ", ");
+	}
+	if (as->n_ns == 0) {
+		lw_diag_set(diag, "network_server.address is empty");
+		return LW_EINVAL;
+	}
+	return 0;
 }
 
 int as_ns_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
 	struct as *as = owner;
-	(void)diag;
 	as->ns_health = rt_health_add(env->run, "network-server");
-	struct grpc_client_config c = {.address = as->conf->network_server,
-				       .max_message = 64u << 20,
-				       .on_state = on_ns_state,
-				       .on_state_arg = as};
-	as->ns = grpc_client_new(as->loop, &c);
-	grpc_client_connect(as->ns);
+	int rc = connect_replicas(as, diag);
+	if (rc < 0) {
+		as_ns_deinit(as);
+		return rc;
+	}
+	as->ns = as->ns_replicas[0].client;
+	for (size_t i = 0; i < as->n_ns; i++)
+		grpc_client_connect(as->ns_replicas[i].client);
 	return 0;
 }
 
 void as_ns_deinit(void *owner)
 {
 	struct as *as = owner;
+	/* Callbacks of ended calls may begin others: the one that they would go to is freed last. */
+	for (size_t i = 0; i < as->n_ns; i++)
+		if (as->ns_replicas[i].client != as->ns)
+			grpc_client_free(as->ns_replicas[i].client);
 	grpc_client_free(as->ns);
 	as->ns = NULL;
+	as->n_ns = 0;
 }
 
 /* ---- gRPC ---- */

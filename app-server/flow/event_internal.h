@@ -41,7 +41,8 @@ struct as_event_ctx {
 
 struct as_events {
 	struct as *as;
-	struct as_event_stream *stream;
+	struct as_event_stream *stream[AS_NS_MAX]; /* one to each replica of the network-server */
+	size_t n_streams;
 	struct rt_flow *flow;
 	struct as_devices *devices;
 	struct as_rows *rows;

@@ -64,17 +64,45 @@ static void ctx_free(struct as_event_ctx *c)
 
 /* ---- in ---- */
 
+static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch);
+
 static size_t in_flight(const struct as_events *e)
 {
 	return (size_t)(e->next_no - e->head_no);
 }
 
+static void pause_streams(struct as_events *e, bool paused)
+{
+	for (size_t i = 0; i < e->n_streams; i++)
+		as_event_stream_pause(e->stream[i], paused);
+}
+
 static void hold_or_go(struct as_events *e)
 {
 	if (in_flight(e) >= AS_EVENTS_HIGH || e->unacked >= AS_EVENTS_UNACKED_HIGH)
-		as_event_stream_pause(e->stream, true);
+		pause_streams(e, true);
 	else if (in_flight(e) <= AS_EVENTS_LOW && e->unacked <= AS_EVENTS_UNACKED_HIGH / 2)
-		as_event_stream_pause(e->stream, false);
+		pause_streams(e, false);
+}
+
+/* Tests have one network-server without its part. */
+static void start_streams(struct as_events *e)
+{
+	struct as *as = e->as;
+	for (size_t i = 0; i < e->n_streams; i++)
+		as_event_stream_stop(e->stream[i]);
+	for (size_t i = 0; i < (as->n_ns ? as->n_ns : 1); i++) {
+		if (i == e->n_streams) {
+			struct as_event_stream_opts o = {.loop = as->loop,
+							 .log = as->log,
+							 .rng = &as->rng,
+							 .consumer = as->conf->mqtt_client_id,
+							 .batch = on_batch,
+							 .arg = e};
+			e->stream[e->n_streams++] = as_event_stream_new(&o);
+		}
+		as_event_stream_start(e->stream[i], as->n_ns ? as->ns_replicas[i].client : as->ns, &e->safe);
+	}
 }
 
 static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev)
@@ -118,7 +146,7 @@ static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch)
 		/* Flow control works between messages; a message of unusual size is read again later. */
 		if (in_flight(e) >= AS_EVENTS_RING - 1) {
 			RT_LOG_WARN(e->as->log, "a batch of events was too large, it is asked for again");
-			as_event_stream_start(e->stream, e->as->ns, &e->safe);
+			start_streams(e);
 			break;
 		}
 		take(e, batch->events[i]);
@@ -246,7 +274,8 @@ static void on_tick(void *arg)
 	say_position(e);
 	if (e->ack_due) {
 		e->ack_due = false;
-		as_event_stream_ack(e->stream);
+		for (size_t i = 0; i < e->n_streams; i++)
+			as_event_stream_ack(e->stream[i]);
 	}
 	hold_or_go(e);
 }
@@ -263,7 +292,7 @@ static void go(struct as_events *e)
 {
 	e->taken = e->published;
 	e->going = true;
-	as_event_stream_start(e->stream, e->as->ns, &e->safe);
+	start_streams(e);
 }
 
 static void on_start_timer(struct rt_timer *t, void *arg)
@@ -295,7 +324,8 @@ static void on_broker_down(void *arg)
 	e->epoch++;
 	e->unsaid = 0;
 	rt_timer_stop(&e->start_timer);
-	as_event_stream_stop(e->stream);
+	for (size_t i = 0; i < e->n_streams; i++)
+		as_event_stream_stop(e->stream[i]);
 	while ((node = lw_list_pop_front(&e->tickets)))
 		free(LW_CONTAINER_OF(node, struct ticket, node));
 	e->unacked = 0;
@@ -337,13 +367,6 @@ int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag 
 		rt_counter_vec(as->metrics, "events_dropped_total", "Events dropped", "reason", drop_names, AS_DROPS);
 	e->devices = as_devices_new(as);
 	e->rows = as_rows_new(as);
-	struct as_event_stream_opts so = {.loop = as->loop,
-					  .log = as->log,
-					  .rng = &as->rng,
-					  .consumer = as->conf->mqtt_client_id,
-					  .batch = on_batch,
-					  .arg = e};
-	e->stream = as_event_stream_new(&so);
 	struct rt_flow_opts fo = {.name = "event",
 				  .steps = as_event_steps,
 				  .n_steps = as_event_steps_count,
@@ -394,7 +417,8 @@ void as_events_deinit(void *owner)
 	rt_timer_stop(&e->again_timer);
 	rt_timer_stop(&e->publish_timer);
 	rt_tick_remove(e->tick);
-	as_event_stream_free(e->stream);
+	for (size_t i = 0; i < e->n_streams; i++)
+		as_event_stream_free(e->stream[i]);
 	as_commands_free(e->commands);
 	rt_metrics_remove_flow(as->metrics, e->flow);
 	rt_flow_free(e->flow);

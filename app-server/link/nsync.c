@@ -104,7 +104,8 @@ void as_nsync_apply(struct as_nsync *s, grpc_done_fn *done)
 	struct grpc_client_request r = {.path = "/longwave.ns.v1.NetworkServer/Apply",
 					.deadline_ms = APPLY_DEADLINE_MS,
 					.output = &longwave__ns__v1__apply_response__descriptor};
-	s->call = grpc_client_call(s->as->ns, &r, &s->request.base, done, s);
+	s->call_at = s->as->ns;
+	s->call = grpc_client_call(s->call_at, &r, &s->request.base, done, s);
 }
 
 const char *as_nsync_error(const ProtobufCMessage *resp, size_t i)
@@ -398,7 +399,7 @@ void as_nsync_stop(struct as_nsync *s)
 	s->closing = true;
 	rt_timer_stop(&s->retry);
 	if (s->call)
-		grpc_client_cancel(s->as->ns, s->call);
+		grpc_client_cancel(s->call_at, s->call);
 	s->call = 0;
 }
 

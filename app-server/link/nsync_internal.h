@@ -14,7 +14,8 @@ struct as_nsync {
 	size_t n_pending;
 	bool busy;
 	bool closing;
-	uint64_t call; /* under way at the network-server */
+	uint64_t call;               /* under way at the network-server … */
+	struct grpc_client *call_at; /* … at this replica */
 
 	struct lw_list puts;    /* of this cycle */
 	struct lw_list singles; /* to be committed one by one, since the batch failed */

@@ -24,8 +24,11 @@ struct asking {
 	struct ns_join_client *c;
 	struct ns_join_ask *ask;
 	const struct ns_join_server *server;
+	const char *url; /* what of the server's list is left, this one included */
 	uint32_t transaction_id;
 };
+
+static void send(struct asking *a);
 
 static char *print_hex(struct lw_span s, char *out)
 {
@@ -172,6 +175,12 @@ static void on_answer(void *arg, const struct http_client_response *resp)
 	struct ns_join_ask *ask = a->ask;
 	/* Some join servers send their Result with a status other than 200. */
 	bool has_body = !resp->err && resp->body.n && (resp->status == 200 || resp->status == 400);
+	const char *next = strchr(a->url, ',');
+	if (!has_body && next) { /* another replica of it */
+		a->url = next + 1 + strspn(next + 1, ", ");
+		send(a);
+		return;
+	}
 	if (has_body) {
 		ns_join_read(ask, resp->body, a->transaction_id, a->c->keks, a->c->o.n_keks, a->server->is_own);
 	} else {
@@ -199,12 +208,31 @@ static const struct ns_join_server *choose(const struct ns_join_client *c, struc
 	return best;
 }
 
+static void send(struct asking *a)
+{
+	struct ns_join_client *c = a->c;
+	struct lw_buf body;
+	char authorization[600], url[512];
+	const char *headers[1] = {authorization};
+	lw_buf_init(&body, MAX_ANSWER);
+	ns_join_build(a->ask, a->transaction_id, &body);
+	snprintf(authorization, sizeof(authorization), "Authorization: %s", a->server->authorization);
+	snprintf(url, sizeof(url), "%.*s", (int)strcspn(a->url, ", "), a->url);
+	struct http_client_request req = {.method = "POST",
+					  .url = url,
+					  .body = lw_buf_span(&body),
+					  .content_type = "application/json",
+					  .headers = headers,
+					  .n_headers = a->server->authorization[0] != 0,
+					  .timeout_ms = c->o.timeout_ms,
+					  .max_response = MAX_ANSWER};
+	http_client_send(c->http, &req, on_answer, a);
+	lw_buf_deinit(&body);
+}
+
 static void ask_one(struct ns_join_client *c, struct ns_join_ask *ask)
 {
 	const struct ns_join_server *server = choose(c, ask->join_eui);
-	struct lw_buf body;
-	char authorization[600];
-	const char *headers[1] = {authorization};
 	if (!server) {
 		ask->result = NS_JOIN_UNKNOWN_EUI;
 		snprintf(ask->detail, sizeof(ask->detail), "no join server is configured for this JoinEUI");
@@ -212,20 +240,8 @@ static void ask_one(struct ns_join_client *c, struct ns_join_ask *ask)
 		return;
 	}
 	struct asking *a = lw_xmalloc(sizeof(*a));
-	*a = (struct asking){c, ask, server, lw_rng_u32(c->o.rng)};
-	lw_buf_init(&body, MAX_ANSWER);
-	ns_join_build(ask, a->transaction_id, &body);
-	snprintf(authorization, sizeof(authorization), "Authorization: %s", server->authorization);
-	struct http_client_request req = {.method = "POST",
-					  .url = server->url,
-					  .body = lw_buf_span(&body),
-					  .content_type = "application/json",
-					  .headers = headers,
-					  .n_headers = server->authorization[0] != 0,
-					  .timeout_ms = c->o.timeout_ms,
-					  .max_response = MAX_ANSWER};
-	http_client_send(c->http, &req, on_answer, a);
-	lw_buf_deinit(&body);
+	*a = (struct asking){c, ask, server, server->url, lw_rng_u32(c->o.rng)};
+	send(a);
 }
 
 static void ask_all(void *self, struct ns_join_ask **v, size_t n)

@@ -12,9 +12,9 @@ struct ns_join_client;
 
 struct ns_join_server {
 	const char *join_eui_prefix; /* leading hex digits; "" matches all */
-	const char *url;
-	const char *authorization; /* "" : none */
-	bool is_own;               /* our application server: it keeps the AppSKey */
+	const char *url;             /* or several, separated by commas: each is asked when the one before cannot be */
+	const char *authorization;   /* "" : none */
+	bool is_own;                 /* our application server: it keeps the AppSKey */
 };
 
 struct ns_kek {

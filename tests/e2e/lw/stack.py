@@ -72,10 +72,12 @@ class Events:
 
 
 class Stack:
-    """`config`: settings per daemon that differ, {"network-server": {"network": {…}}}."""
+    """`config`: settings per daemon that differ, {"network-server": {"network": {…}}}. `replicas`: network-servers and app-servers
+    (`self.nss`, `self.apps`; `self.ns` and `self.app` are the first of each); more than one needs PostgreSQL, which is taken then
+    whatever $LONGWAVE_STORE says."""
 
-    def __init__(self, tmp, start=True, **config):
-        self.tmp, self.config, self.parts, self.gateways = Path(tmp), config, [], []
+    def __init__(self, tmp, start=True, replicas=1, **config):
+        self.tmp, self.config, self.parts, self.gateways, self.replicas = Path(tmp), config, [], [], replicas
         self.pg = self.events = None
         try:
             self._make()
@@ -87,34 +89,49 @@ class Stack:
 
     def _make(self):
         tmp = self.tmp
-        if store() == "postgres":
+        if store() == "postgres" or self.replicas > 1:
             self.pg = Postgres().start()
         self.mosquitto = start_mosquitto(tmp)
         self.parts.append(self.mosquitto)
         self.redis = Redis(tmp)
         self.parts.append(self.redis)
         self.redis.start()
-        self.ns_port, self.http_port, self.grpc_port, self.join_port, self.geo_port = (free_port() for _ in range(5))
+        each = range(self.replicas)
+        self.ns_ports, self.http_ports, self.grpc_ports, self.join_ports = ([free_port() for _ in each] for _ in range(4))
+        self.ns_port, self.http_port, self.grpc_port, self.join_port = (
+            p[0] for p in (self.ns_ports, self.http_ports, self.grpc_ports, self.join_ports))
+        self.geo_port = free_port()
         self.udp = {r: free_port(socket.SOCK_DGRAM) for r in ("eu868", "us915_0")}
         mqtt, redis = {"server": self.mosquitto.url}, {"url": self.redis.url}
         self.geo = self._daemon("geo-server", {"bind": f"127.0.0.1:{self.geo_port}"})
-        self.ns = self._daemon("network-server", {
-            "state_dir": str(tmp / "ns-state"), "database": {"dsn": self.dsn("ns")}, "grpc": {"bind": f"127.0.0.1:{self.ns_port}"},
-            "mqtt": mqtt, "redis": redis, "join_server": {"url": f"http://127.0.0.1:{self.join_port}"},
-            "geo": {"address": f"127.0.0.1:{self.geo_port}"}})
-        self.app = self._daemon("app-server", {
-            "state_dir": str(tmp / "app-state"), "database": {"dsn": self.dsn("app")}, "http": {"bind": f"127.0.0.1:{self.http_port}"},
-            "grpc": {"bind": f"127.0.0.1:{self.grpc_port}"}, "join": {"bind": f"127.0.0.1:{self.join_port}"},
-            "network_server": {"address": f"127.0.0.1:{self.ns_port}"}, "mqtt": mqtt, "redis": redis, "admin_password": PASSWORD})
+        self.nss = [self._daemon("network-server", {
+            "replica": f"ns{i + 1}", "state_dir": str(tmp / f"ns-state{i or ''}"), "database": {"dsn": self.dsn("ns")},
+            "grpc": {"bind": f"127.0.0.1:{self.ns_ports[i]}"}, "mqtt": dict(mqtt), "redis": redis,
+            "join_server": {"url": ",".join(f"http://127.0.0.1:{p}" for p in self._first(self.join_ports, i))},
+            "geo": {"address": f"127.0.0.1:{self.geo_port}"}}, i) for i in each]
+        self.apps = [self._daemon("app-server", {
+            "state_dir": str(tmp / f"app-state{i or ''}"), "database": {"dsn": self.dsn("app")},
+            "http": {"bind": f"127.0.0.1:{self.http_ports[i]}"}, "grpc": {"bind": f"127.0.0.1:{self.grpc_ports[i]}"},
+            "join": {"bind": f"127.0.0.1:{self.join_ports[i]}"},
+            "network_server": {"address": ",".join(f"127.0.0.1:{p}" for p in self._first(self.ns_ports, i))},
+            "mqtt": dict(mqtt, client_id=f"longwave-app-server{i + 1 if i else ''}"), "redis": redis,
+            "admin_password": PASSWORD}, i) for i in each]
+        self.ns, self.app = self.nss[0], self.apps[0]
         self.bridge = self._daemon("gateway-bridge", {
             "state_dir": str(tmp / "bridge-state"), "mqtt": mqtt,
             "listeners": [{"bind": f"127.0.0.1:{p}", "topic_prefix": r} for r, p in self.udp.items()]})
-        self.daemons = [self.geo, self.ns, self.app, self.bridge]
+        self.daemons = [self.geo, *self.nss, *self.apps, self.bridge]
 
-    def _daemon(self, name, config):
+    @staticmethod
+    def _first(ports, i):
+        """All of them, the i-th first."""
+        return ports[i:] + ports[:i]
+
+    def _daemon(self, name, config, i=0):
+        """The i-th replica keeps its files in a folder of its own."""
         for key, value in self.config.get(name, {}).items():
             config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
-        d = Daemon(name, config, self.tmp)
+        d = Daemon(name, config, self.tmp / f"replica{i + 1}" if i else self.tmp)
         self.parts.append(d)
         return d
 
@@ -126,7 +143,8 @@ class Stack:
         self.events = Events(self.mosquitto.port)
 
     def login(self):
-        self.rest = Rest(f"http://127.0.0.1:{self.http_port}").login("admin", PASSWORD)
+        self.rests = [Rest(f"http://127.0.0.1:{p}").login("admin", PASSWORD) for p in self.http_ports]
+        self.rest = self.rests[0]
         self.api = Rpc(self.grpc_port, self.rest.token)
         self.ns_api = Rpc(self.ns_port)
 
