@@ -93,11 +93,15 @@ static void read_all(struct mqtt *m)
 			note_lost(m, LW_ECLOSED, mosquitto_strerror(rc));
 			break;
 		}
+		/* After a message errno says nothing of the socket: the library has written to a pipe of its own, which
+		 * nobody reads and which is full. */
+		if (m->st.received != seen)
+			continue;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			break;
 		/* A TLS handshake reports neither. */
 		int left = 0;
-		if (m->st.received == seen && ioctl(mosquitto_socket(m->mosq), FIONREAD, &left) == 0 && left == 0)
+		if (ioctl(mosquitto_socket(m->mosq), FIONREAD, &left) == 0 && left == 0)
 			break;
 	}
 }
