@@ -15,6 +15,7 @@
 /* One uplink of the past, by its place in the list: its counter. */
 struct sim_sent {
 	int64_t at_us;      /* first transmission, monotonic */
+	int64_t wire_us;    /* the first copy was given to the kernel; 0: not yet */
 	uint8_t deliveries; /* events seen */
 	bool accepted;      /* a gateway got PUSH_ACK */
 };

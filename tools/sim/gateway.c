@@ -125,6 +125,17 @@ void sim_gateway_hear(struct sim_gateway *g, uint32_t number, const struct sim_u
 	g->rx_received++;
 }
 
+/* The uplink that a datagram with this token carries, NULL when it is none of a session. */
+static struct sim_sent *sent_by(struct sim_gateway *g, uint16_t token)
+{
+	const struct sim_token *t = &g->tokens[token % TOKENS];
+	if (t->device == UINT32_MAX)
+		return NULL;
+	struct sim_device *d = &g->sim->players[t->device].dev;
+	uint32_t i = t->f_cnt - d->sent_base;
+	return i < d->n_sent ? &d->sent[i] : NULL;
+}
+
 /* Everything that leaves in this millisecond, in as few system calls as the kernel allows. */
 void sim_gateway_flush(struct sim_gateway *g)
 {
@@ -133,7 +144,11 @@ void sim_gateway_flush(struct sim_gateway *g)
 		struct mmsghdr msgs[64];
 		struct iovec iov[64];
 		unsigned n = 0;
+		int64_t now_us = sim_now_us();
 		for (struct sim_datagram *d = g->batch; d && n < 64; d = d->next, n++) {
+			struct sim_sent *sent = sent_by(g, lw_get_be16(d->bytes + 1));
+			if (sent && !sent->wire_us)
+				sent->wire_us = now_us;
 			iov[n] = (struct iovec){.iov_base = d->bytes, .iov_len = d->n};
 			msgs[n] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[n], .msg_iovlen = 1}};
 		}
@@ -252,10 +267,9 @@ static void push_ack(struct sim_gateway *g, uint16_t token)
 	g->acked_datagrams++;
 	if (t->device == UINT32_MAX)
 		return;
-	struct sim_device *d = &s->players[t->device].dev;
-	uint32_t i = t->f_cnt - d->sent_base;
-	if (i < d->n_sent && !d->sent[i].accepted) {
-		d->sent[i].accepted = true;
+	struct sim_sent *sent = sent_by(g, token);
+	if (sent && !sent->accepted) {
+		sent->accepted = true;
 		s->c.accepted++;
 	}
 	t->device = UINT32_MAX;
