@@ -71,6 +71,12 @@ static const struct conf_item items[] = {
 	 .min = 1,
 	 .max = 3000,
 	 .sentence = "How long copies of one uplink from several gateways are collected."},
+	{.key = "network.deduplication_adaptive",
+	 .type = CONF_BOOL,
+	 .offset = OFF(deduplication_adaptive),
+	 .def = "true",
+	 .sentence = "Close the window as soon as all gateways have reported that heard each of the device's last five "
+		     "uplinks."},
 	{.key = "network.downlink_delay",
 	 .type = CONF_DURATION,
 	 .offset = OFF(downlink_delay_ms),
@@ -115,7 +121,8 @@ static const struct conf_item items[] = {
 	 .max = 1,
 	 .sentence = "Quality of service towards the gateways; 0 may lose frames."},
 	STR("join_server.url", join_url, "http://127.0.0.1:8003",
-	    "Join server (Backend Interfaces) of all JoinEUIs that no other one answers for."),
+	    "Join server (Backend Interfaces) of all JoinEUIs that no other one answers for; of all its replicas, "
+	    "separated by commas."),
 	{.key = "join_server.timeout",
 	 .type = CONF_DURATION,
 	 .offset = OFF(join_timeout_ms),

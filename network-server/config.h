@@ -25,6 +25,7 @@ struct ns_conf {
 	char *grpc_bind;
 	char *net_id;
 	uint64_t deduplication_ms;
+	bool deduplication_adaptive;
 	uint64_t downlink_delay_ms;
 	uint64_t tx_ack_timeout_ms;
 	bool allow_unknown_gateways;

@@ -119,6 +119,12 @@ static void on_enqueued(void *arg, struct lw_dev_eui dev_eui)
 	ns_flows_enqueue_hint(ns->flows, dev_eui);
 }
 
+static void on_activated(void *arg, struct lw_devaddr addr)
+{
+	struct ns *ns = arg;
+	ns_flows_address_taken(ns->flows, addr);
+}
+
 static void on_events(void *arg, const struct ns_stored_event *v, size_t n)
 {
 	struct ns *ns = arg;
@@ -354,6 +360,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns_flow_config_defaults(&ns->flow_config);
 	lw_netid_parse(&ns->flow_config.netid, ns->conf->net_id);
 	ns->flow_config.deduplication_window_ms = (uint32_t)ns->conf->deduplication_ms;
+	ns->flow_config.deduplication_adaptive = ns->conf->deduplication_adaptive;
+	ns->flow_config.max_devices = ns->conf->max_cached_devices;
 	ns->flow_config.downlink_data_delay_ms = (uint32_t)ns->conf->downlink_delay_ms;
 	ns->flow_config.tx_ack_timeout_ms = (uint32_t)ns->conf->tx_ack_timeout_ms;
 	ns->flow_config.mac_commands_disabled = ns->conf->mac_commands_disabled;
@@ -396,6 +404,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.n_regions = ns->n_regions,
 				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
 				.on_enqueued = on_enqueued,
+				.on_activated = on_activated,
 				.arg = ns};
 	int err = ns_api_new(&ns->api, &o, diag);
 	if (err) {

@@ -1,30 +1,50 @@
 /* The deduplication window: receptions of one transmission become one context. The first one waits for the window and
- * carries the others along. A closed window is remembered for a while, so that stragglers are counted as what they are.
+ * carries the others along. The window closes when its time is over, or as soon as all receivers have reported by which
+ * the device was heard all the last times (domain/usual.h). A closed window is remembered for a while, so that
+ * stragglers are counted as what they are.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
 #include "common/base/xmalloc.h"
+#include "common/runtime/metrics.h"
+#include "network-server/domain/usual.h"
 #include "network-server/flow/internal.h"
 
+/* After the configured window, however early it closed. */
 #define REMEMBER_MS 1000
 #define KEY_MAX 320
-#define SEEN_MAX 24
+#define SEEN_FIRST 4
+#define SEEN_MAX 64
+#define PHY_ADDR_END 5 /* MHDR and DevAddr */
+
+/* Which gateway has reported it, and what makes its report unique. */
+struct seen {
+	struct lw_gateway_id id;
+	uint64_t reception;
+	uint64_t receiver;
+};
 
 struct ns_window {
 	struct ns_flows *f;
 	struct rt_timer timer;
 	struct ns_up *owner; /* NULL: closed */
+	bool may_close_early;
+	bool crowded;           /* heard by more than we keep */
+	bool has_addr;          /* a data frame */
+	struct lw_devaddr addr; /* as the frame says, not yet verified */
+	uint64_t receivers;     /* the set, see ns_usual_receiver() */
+	struct seen first[SEEN_FIRST], *seen;
+	size_t n_seen, cap_seen;
 	size_t key_len;
-	uint8_t key[KEY_MAX];
-	/* Which gateways have reported it, and what makes their report unique. */
-	struct {
-		struct lw_gateway_id id;
-		uint64_t reception;
-	} seen[SEEN_MAX];
-	size_t n_seen;
+	uint8_t key[];
 };
+
+enum { CLOSED_EARLY, CLOSED_FULL, N_CLOSED };
+static const char *const CLOSED[N_CLOSED] = {"early", "full"};
+enum { LATE_USUAL, LATE_OTHER, N_LATE };
+static const char *const LATE[N_LATE] = {"heard_before", "other"};
 
 /* Region configuration, frequency, modulation and bytes. The code rate is left out: not every gateway reports it. */
 static size_t make_key(const struct ns_up *u, uint8_t key[KEY_MAX])
@@ -52,53 +72,109 @@ static uint64_t reception_id(const struct ns_up *u)
 	return lw_hash_u64(rx->uplink_id);
 }
 
-static void forget(struct ns_window *w)
+static uint64_t receiver_of(const struct ns_up *u)
+{
+	const Gw__UplinkRxInfo *rx = u->frame->rx_info;
+	return ns_usual_receiver(u->gateway_id, rx->board, rx->antenna);
+}
+
+static void window_free(struct ns_window *w)
 {
 	rt_timer_stop(&w->timer);
-	lw_bmap_remove(&w->f->windows, lw_span(w->key, w->key_len));
+	if (w->seen != w->first)
+		free(w->seen);
 	free(w);
 }
 
-static void remember(struct ns_window *w, const struct ns_up *u)
+static void forget(struct ns_window *w)
 {
-	if (w->n_seen == SEEN_MAX)
-		return;
-	w->seen[w->n_seen].id = u->gateway_id;
-	w->seen[w->n_seen++].reception = reception_id(u);
+	lw_bmap_remove(&w->f->windows, lw_span(w->key, w->key_len));
+	window_free(w);
+}
+
+/* True when this receiver had not reported the transmission before. */
+static bool remember(struct ns_window *w, const struct ns_up *u)
+{
+	struct seen s = {u->gateway_id, reception_id(u), receiver_of(u)};
+	bool is_new = true;
+	for (size_t i = 0; i < w->n_seen && is_new; i++)
+		is_new = w->seen[i].receiver != s.receiver;
+	if (w->n_seen == SEEN_MAX) {
+		w->crowded = w->crowded || is_new;
+		return is_new;
+	}
+	if (w->n_seen == w->cap_seen) {
+		struct seen *more = lw_xreallocarray(NULL, 2 * w->cap_seen, sizeof(*more));
+		memcpy(more, w->seen, w->n_seen * sizeof(*more));
+		if (w->seen != w->first)
+			free(w->seen);
+		w->seen = more;
+		w->cap_seen *= 2;
+	}
+	w->seen[w->n_seen++] = s;
+	if (is_new)
+		w->receivers += s.receiver;
+	return is_new;
+}
+
+static void close_window(struct ns_window *w, bool early)
+{
+	struct ns_up *u = w->owner;
+	w->owner = NULL;
+	u->receivers = w->crowded ? 0 : w->receivers;
+	rt_timer_start(&w->timer, REMEMBER_MS + (early ? w->f->cfg.deduplication_window_ms : 0));
+	rt_metric_inc_at(w->f->windows_closed, early ? CLOSED_EARLY : CLOSED_FULL);
+	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+}
+
+static void close_if_complete(struct ns_window *w)
+{
+	if (w->may_close_early && w->f->early_close && !w->crowded &&
+	    ns_usual_complete(w->f->usual, w->addr, w->receivers))
+		close_window(w, true);
 }
 
 static void on_timer(struct rt_timer *t, void *arg)
 {
 	struct ns_window *w = arg;
-	struct ns_up *u = w->owner;
-	if (u == NULL) {
+	(void)t;
+	if (w->owner == NULL)
 		forget(w);
-		return;
-	}
-	w->owner = NULL;
-	rt_timer_start(t, REMEMBER_MS);
-	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+	else
+		close_window(w, false);
 }
 
-static void open_window(struct ns_flows *f, struct ns_up *u, const uint8_t *key, size_t key_len)
+/* The address in the clear of a data frame. */
+static bool address_of(const struct ns_up *u, struct lw_devaddr *out)
 {
-	struct ns_window *w = lw_xmalloc(sizeof(*w));
-	w->f = f;
-	w->owner = u;
-	w->key_len = key_len;
-	w->n_seen = 0;
+	struct lw_span phy = lw_span(u->frame->phy_payload.data, u->frame->phy_payload.len);
+	if (phy.n < PHY_ADDR_END || !lw_mtype_is_data_up((enum lw_mtype)(phy.p[0] >> 5)))
+		return false;
+	out->v = lw_get_le32(phy.p + 1);
+	return true;
+}
+
+static struct ns_window *open_window(struct ns_flows *f, struct ns_up *u, const uint8_t *key, size_t key_len)
+{
+	struct ns_window *w = lw_xmalloc(sizeof(*w) + key_len);
+	*w = (struct ns_window){.f = f, .owner = u, .cap_seen = SEEN_FIRST, .key_len = key_len};
+	w->seen = w->first;
+	w->has_addr = address_of(u, &w->addr);
+	/* What comes from the journal comes when it comes. */
+	w->may_close_early = w->has_addr && !u->in.is_replay;
 	memcpy(w->key, key, key_len);
 	rt_timer_init(&w->timer, f->loop, "deduplication window", on_timer, w);
 	lw_bmap_put(&f->windows, lw_span(w->key, w->key_len), w);
 	remember(w, u);
 	rt_timer_start(&w->timer, f->cfg.deduplication_window_ms);
+	return w;
 }
 
-enum seen { SEEN_NOT, SEEN_GATEWAY, SEEN_RECEPTION };
+enum heard { SEEN_NOT, SEEN_GATEWAY, SEEN_RECEPTION };
 
-static enum seen seen(const struct ns_window *w, const struct ns_up *u)
+static enum heard heard(const struct ns_window *w, const struct ns_up *u)
 {
-	enum seen s = SEEN_NOT;
+	enum heard s = SEEN_NOT;
 	uint64_t reception = reception_id(u);
 	for (size_t i = 0; i < w->n_seen; i++) {
 		if (!lw_gateway_id_eq(w->seen[i].id, u->gateway_id))
@@ -137,8 +213,12 @@ static void merge(struct ns_up *owner, struct ns_up *u)
 	rt_flow_resume(&u->c.flow, RT_FLOW_DONE);
 }
 
-static void late(struct ns_up *u)
+static void late(struct ns_window *w, struct ns_up *u)
 {
+	bool other = remember(w, u);
+	rt_metric_inc_at(w->f->late_copies, other ? LATE_OTHER : LATE_USUAL);
+	if (other && w->has_addr)
+		ns_usual_forget(w->f->usual, w->addr);
 	ns_drop(&u->c, LONGWAVE__V1__REASON__LATE_COPY, "a copy after the window had closed");
 	u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
 	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
@@ -156,20 +236,64 @@ void ns_collect(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_
 		if (w != NULL && w->owner != NULL) {
 			remember(w, u);
 			merge(w->owner, u);
+			close_if_complete(w);
 			continue;
 		}
 		if (w != NULL) {
 			/* A gateway that has reported this transmission and now reports these bytes again has heard
 			 * the device repeat them. */
-			if (seen(w, u) != SEEN_GATEWAY) {
-				remember(w, u);
-				late(u);
+			if (heard(w, u) != SEEN_GATEWAY) {
+				late(w, u);
 				continue;
 			}
 			forget(w);
 		}
-		open_window(f, u, key, key_len);
+		close_if_complete(open_window(f, u, key, key_len));
 	}
+}
+
+void ns_windows_learn(const struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	struct lw_devaddr addr = u->up.phy.u.data.devaddr;
+	if (!f->early_close || u->in.is_replay)
+		return;
+	/* Of several devices with one address nobody can say which one is heard before its MIC is checked. */
+	if (u->fetch.n != 1 || u->receivers == 0)
+		ns_usual_forget(f->usual, addr);
+	else if (u->retransmission)
+		ns_usual_repeated(f->usual, addr, u->receivers);
+	else
+		ns_usual_heard(f->usual, addr, u->dev->dev_eui, u->receivers);
+}
+
+void ns_windows_init(struct ns_flows *f)
+{
+	lw_bmap_init(&f->windows);
+	f->usual = ns_usual_new(f->cfg.max_devices);
+	f->early_close = f->cfg.deduplication_adaptive;
+}
+
+void ns_flows_set_early_close(struct ns_flows *f, bool on)
+{
+	f->early_close = on && f->cfg.deduplication_adaptive;
+	if (!f->early_close)
+		ns_usual_clear(f->usual);
+}
+
+void ns_flows_address_taken(struct ns_flows *f, struct lw_devaddr addr)
+{
+	ns_usual_forget(f->usual, addr);
+}
+
+void ns_windows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
+{
+	f->windows_closed = rt_counter_vec(m, "deduplication_windows_total",
+					   "Deduplication windows, by how they closed", "closed", CLOSED, N_CLOSED);
+	f->late_copies = rt_counter_vec(m, "deduplication_late_copies_total",
+					"Copies after the window had closed, by whether the antenna had reported "
+					"the frame before",
+					"from", LATE, N_LATE);
 }
 
 void ns_windows_free(struct ns_flows *f)
@@ -178,9 +302,8 @@ void ns_windows_free(struct ns_flows *f)
 	struct lw_span key;
 	void *value;
 	while (lw_bmap_next(&f->windows, &it, &key, &value)) {
-		struct ns_window *w = value;
-		rt_timer_stop(&w->timer);
-		free(w);
+		window_free(value);
 	}
 	lw_bmap_deinit(&f->windows);
+	ns_usual_free(f->usual);
 }

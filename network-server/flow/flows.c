@@ -15,11 +15,13 @@ void ns_flow_config_defaults(struct ns_flow_config *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->deduplication_window_ms = 200;
+	c->deduplication_adaptive = true;
 	c->downlink_data_delay_ms = 100;
 	c->tx_ack_timeout_ms = 30000;
 	c->max_mac_command_error_count = 1;
 	c->rx_timestamp_max_drift_ms = 30000;
 	c->max_in_flight = 20000;
+	c->max_devices = 300000;
 }
 
 static struct rt_flow *flow_new(struct ns_flows *f, const char *name, const struct rt_flow_step *steps, size_t n,
@@ -52,7 +54,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	if (f->cfg.devaddr_prefix.len == 0)
 		f->cfg.devaddr_prefix = lw_netid_prefix(f->cfg.netid);
 	f->kc = lw_keycache_new(KEY_CACHE_SLOTS);
-	lw_bmap_init(&f->windows);
+	ns_windows_init(f);
 	lw_map_init(&f->tx);
 	lw_map_init(&f->tx_by_device);
 	lw_map_init(&f->down_by_device);
@@ -158,6 +160,7 @@ void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
 
 void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
 {
+	ns_windows_register_metrics(f, m);
 	rt_flow_register_metrics(f->receive, m);
 	rt_flow_register_metrics(f->uplink, m);
 	rt_flow_register_metrics(f->join, m);

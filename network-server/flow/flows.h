@@ -13,6 +13,7 @@ struct ns_flows;
 struct ns_flow_config {
 	struct lw_netid netid;
 	uint32_t deduplication_window_ms;    /* 200 */
+	bool deduplication_adaptive;         /* true: the window closes once all have reported that usually do */
 	uint32_t downlink_data_delay_ms;     /* 100: time for an application to answer the very uplink */
 	uint32_t tx_ack_timeout_ms;          /* 30000: then the gateway counts as silent */
 	uint8_t max_mac_command_error_count; /* 1 */
@@ -20,6 +21,7 @@ struct ns_flow_config {
 	bool allow_unknown_gateways;
 	int64_t rx_timestamp_max_drift_ms; /* 30000: a gateway's own time counts when it is nearer than this */
 	size_t max_in_flight;              /* receptions; 0: 20000 */
+	size_t max_devices;                /* whose usual gateways are remembered, about */
 	const struct ns_region_config *const *regions; /* the enabled ones */
 	size_t n_regions;
 	struct lw_devaddr_prefix devaddr_prefix; /* of addresses that we assign; len 0: the NetID's */
@@ -53,6 +55,12 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
 /* Items were enqueued or encrypted anew, durably: sends at once when a receive window of the last uplink can still be
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
+
+/* False while other replicas take their part of the receptions: nobody sees then whether all have reported, and every
+ * window stays open for its whole time. True at first, where the configuration allows it. */
+void ns_flows_set_early_close(struct ns_flows *f, bool on);
+/* A device was given this address: what is known of the one that had it before says nothing of this one. */
+void ns_flows_address_taken(struct ns_flows *f, struct lw_devaddr addr);
 
 /* Per-step counters of all tables. The registry must be gone before the flows, see rt_flow_register_metrics(). */
 struct rt_metrics;

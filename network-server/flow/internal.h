@@ -47,6 +47,8 @@ struct ns_ctx {
 enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_PROPRIETARY, NS_UP_LOCATE };
 
 struct ns_window;
+struct ns_usual;
+struct rt_metric;
 
 /* One reception; the first one of a window carries the others along as its copies. */
 struct ns_up {
@@ -61,6 +63,7 @@ struct ns_up {
 	bool merged; /* belongs to another one: not ended on its own */
 	enum ns_up_next next;
 	char dedup_id[LW_UUID_TEXT];
+	uint64_t receivers; /* who heard it, see domain/usual.h; 0: too many */
 
 	Gw__UplinkRxInfo **rx; /* of all copies, strongest first */
 	struct ns_rx_gateway *rx_gw;
@@ -195,7 +198,10 @@ struct ns_flows {
 	struct lw_rng *rng;
 	struct lw_keycache *kc;
 	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats;
-	struct lw_bmap windows;       /* struct ns_window by what makes receptions copies of one transmission */
+	struct lw_bmap windows; /* struct ns_window by what makes receptions copies of one transmission */
+	struct ns_usual *usual; /* who hears a device */
+	bool early_close;
+	struct rt_metric *windows_closed, *late_copies;
 	struct lw_map tx;             /* struct ns_tx by downlink_id */
 	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
 	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
@@ -239,7 +245,11 @@ void ns_metadata_put(struct lw_arena *a, Gw__UplinkRxInfo *rx, const char *key, 
 
 /* --- collect.c ---------------------------------------------------------------------------------------------------- */
 rt_flow_io_fn ns_collect;
+void ns_windows_init(struct ns_flows *f);
 void ns_windows_free(struct ns_flows *f);
+/* The frame is its device's, for certain, and has had its effect: it is remembered who heard it. */
+void ns_windows_learn(const struct ns_up *u);
+void ns_windows_register_metrics(struct ns_flows *f, struct rt_metrics *m);
 
 /* --- events.c ----------------------------------------------------------------------------------------------------- */
 /* Who an event is about. */

@@ -170,10 +170,11 @@ static void addr_checked(struct ns_addr_check *req)
 static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	struct ns_flows *f = owner;
+	struct ns_addr_check *req[NS_BATCH * NS_ADDR_DRAWS];
+	size_t n_req = 0;
 	(void)flow;
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
-		struct ns_addr_check *req[NS_ADDR_DRAWS];
 		if (is_rejoin(u) && u->dev->has_session) {
 			u->ask.devaddr = u->dev->session.devaddr; /* stays */
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
@@ -184,10 +185,11 @@ static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_
 			u->addr[k] = (struct ns_addr_check){.addr = ns_random_devaddr(f->cfg.devaddr_prefix, f->rng),
 							    .done = addr_checked,
 							    .owner = u};
-			req[k] = &u->addr[k];
+			req[n_req++] = &u->addr[k];
 		}
-		f->ports->store.addr_check(f->ports->store.self, req, NS_ADDR_DRAWS);
 	}
+	if (n_req > 0)
+		f->ports->store.addr_check(f->ports->store.self, req, n_req);
 }
 
 /* ---- join server ---- */
@@ -286,6 +288,7 @@ static void new_session(struct ns_up *u)
 	struct ns_session *s = &u->dev->session;
 	memset(s, 0, sizeof(*s));
 	s->devaddr = a->devaddr;
+	ns_flows_address_taken(u->c.f, a->devaddr);
 	s->join_eui = a->join_eui;
 	s->f_nwk_s_int_key = a->f_nwk_s_int_key;
 	s->s_nwk_s_int_key = a->s_nwk_s_int_key;

@@ -535,6 +535,7 @@ enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
 	struct ns_up *u = up_of(flow);
 	if (u->match.kind == NS_MATCH_REPLAY)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_REPLAY, "the counter is below the expected one");
+	ns_windows_learn(u);
 	ns_answer_uplink(u);
 	if (u->retransmission) {
 		ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_RETRANSMISSION, "the last counter again");

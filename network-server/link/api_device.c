@@ -167,6 +167,13 @@ static const struct ns_region_config *region_for(const struct ns_api *a, const c
 	return NULL;
 }
 
+static void commit_activation(struct session_call *s, const struct ns_device *d, bool flush_queue)
+{
+	if (s->api->o.on_activated)
+		s->api->o.on_activated(s->api->o.arg, s->session.devaddr);
+	commit(s, d, NS_SESSION_PUT, flush_queue);
+}
+
 static void activate(struct session_call *s, struct ns_device *d)
 {
 	const Longwave__Ns__V1__ActivateRequest *req = (const Longwave__Ns__V1__ActivateRequest *)s->req;
@@ -177,7 +184,7 @@ static void activate(struct session_call *s, struct ns_device *d)
 	else if (ns_activate(req->session, &d->profile, rc, &s->session, &why))
 		fail(s, GRPC_INVALID_ARGUMENT, why);
 	else
-		commit(s, d, NS_SESSION_PUT, req->flush_queue);
+		commit_activation(s, d, req->flush_queue);
 }
 
 void ns_api_activate(struct grpc_call *c, const ProtobufCMessage *req, void *arg)

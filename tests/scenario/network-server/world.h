@@ -107,6 +107,7 @@ struct air {
 	double snr;
 	int rssi;
 	unsigned gateway;   /* index */
+	unsigned antenna;
 	const char *region; /* region configuration */
 	const char *context_hex;
 	bool json;
