@@ -104,20 +104,39 @@ void ns_ctx_traced(void *owner, struct rt_flow_ctx *flow, const char *step, int6
 	c->step[c->n_steps++].after_us = (uint32_t)((mono_ns - c->start_mono_ns) / LW_NS_PER_US);
 }
 
-static void journal(struct ns_up *u)
+/* Another try once the database is back, in order with the address's other frames; else its journal entry ends. */
+static void journal(struct ns_up *u, bool is_data, struct lw_devaddr addr, bool again)
 {
 	struct ns_flows *f = u->c.f;
 	const struct ns_journal_port *j = &f->ports->journal;
 	if (u->in.journal_position == 0)
 		return;
-	if (u->c.outcome == LONGWAVE__V1__OUTCOME__DROPPED &&
-	    u->c.reason == LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE) {
+	if (again) {
+		if (is_data && j->retry != NULL)
+			ns_hold_put(f, addr, u->in.journal_position);
 		if (j->retry != NULL)
 			j->retry(j->self, u->in.journal_position);
 		return;
 	}
+	if (is_data)
+		ns_hold_remove(f, addr, u->in.journal_position);
 	if (j->done != NULL)
 		j->done(j->self, u->in.journal_position);
+}
+
+static void journal_all(struct ns_up *u)
+{
+	bool is_data = lw_mtype_is_data_up(u->up.phy.mtype);
+	struct lw_devaddr addr = is_data ? u->up.phy.u.data.devaddr : (struct lw_devaddr){0};
+	bool again = u->c.outcome == LONGWAVE__V1__OUTCOME__DROPPED &&
+		     (u->c.reason == LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE ||
+		      (is_data && u->c.reason == LONGWAVE__V1__REASON__CONFLICT));
+	journal(u, is_data, addr, again);
+	for (struct ns_up *k = u->copies; k != NULL; k = k->next_copy) {
+		k->c.outcome = u->c.outcome;
+		k->c.reason = u->c.reason;
+		journal(k, is_data, addr, again);
+	}
 }
 
 static void room(struct ns_flows *f)
@@ -135,12 +154,7 @@ static void up_finish(struct ns_up *u, const char *flow)
 	if (!f->closing && flow != NULL) {
 		ns_record_uplink(u);
 		f->ports->log.outcome(f->ports->log.self, flow, u->c.outcome, u->c.reason);
-		journal(u);
-		for (struct ns_up *k = u->copies; k != NULL; k = k->next_copy) {
-			k->c.outcome = u->c.outcome;
-			k->c.reason = u->c.reason;
-			journal(k);
-		}
+		journal_all(u);
 	}
 }
 

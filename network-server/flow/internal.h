@@ -200,8 +200,12 @@ struct ns_flows {
 	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats;
 	struct lw_bmap windows; /* struct ns_window by what makes receptions copies of one transmission */
 	struct ns_usual *usual; /* who hears a device */
+	/* Receptions of proprietary frames, which have no counter: of the last minute and of the one before. */
+	struct lw_map uncounted[2];
+	int64_t uncounted_since_ns;
 	bool early_close;
 	struct rt_metric *windows_closed, *late_copies;
+	struct lw_map held;           /* by DevAddr: frames that wait for the database, see hold.c */
 	struct lw_map tx;             /* struct ns_tx by downlink_id */
 	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
 	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
@@ -242,6 +246,14 @@ int ns_decode(struct ns_ctx *c, const ProtobufCMessageDescriptor *type, struct l
 struct lw_modulation ns_modulation(const Gw__Modulation *m);
 /* Adds or replaces an entry; the strings are borrowed. */
 void ns_metadata_put(struct lw_arena *a, Gw__UplinkRxInfo *rx, const char *key, const char *value);
+
+/* --- hold.c ------------------------------------------------------------------------------------------------------- */
+/* This reception of the address waits in the journal for another try; or no longer. */
+void ns_hold_put(struct ns_flows *f, struct lw_devaddr addr, uint64_t position);
+void ns_hold_remove(struct ns_flows *f, struct lw_devaddr addr, uint64_t position);
+/* False: an earlier frame of its address waits. */
+bool ns_hold_passes(const struct ns_up *u);
+void ns_hold_free(struct ns_flows *f);
 
 /* --- collect.c ---------------------------------------------------------------------------------------------------- */
 rt_flow_io_fn ns_collect;

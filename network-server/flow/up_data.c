@@ -40,17 +40,24 @@ void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t 
 {
 	struct ns_flows *f = owner;
 	struct ns_fetch *req[NS_BATCH];
+	size_t n_req = 0;
 	(void)flow;
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
+		if (!ns_hold_passes(u)) {
+			ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "an earlier frame of this address waits");
+			rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+			continue;
+		}
 		u->fetch = (struct ns_fetch){.by_devaddr = true,
 					     .devaddr = u->up.phy.u.data.devaddr,
 					     .arena = &u->c.arena,
 					     .done = fetched,
 					     .owner = u};
-		req[i] = &u->fetch;
+		req[n_req++] = &u->fetch;
 	}
-	f->ports->store.fetch(f->ports->store.self, req, n);
+	if (n_req > 0)
+		f->ports->store.fetch(f->ports->store.self, req, n_req);
 }
 
 /* ---- match, authorize ---- */
@@ -61,6 +68,10 @@ enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 	u->match = ns_match(u->c.f->kc, &u->up, u->fetch.devices, u->fetch.n);
 	u->dev = u->match.dev;
 	u->up.f_cnt = u->match.f_cnt;
+	/* Where counters are not checked they still tell what was here before. */
+	if (u->in.is_replay && u->match.kind == NS_MATCH_NEW && u->dev->session.has_uplink && !u->match.rekeyed &&
+	    u->match.f_cnt < u->dev->session.f_cnt_up)
+		u->match.kind = NS_MATCH_REPLAY;
 	switch (u->match.kind) {
 	case NS_MATCH_NO_DEVICE:
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no session has this DevAddr");

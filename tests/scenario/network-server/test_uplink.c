@@ -535,6 +535,44 @@ static void order_per_device(void **state)
 	assert_int_equal(ns_flows_in_flight(w->flows), 0);
 }
 
+/* The database was away for one frame: the device's next one waits behind it, or it would be refused as old. */
+static void order_over_an_absent_store(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame first, second, third;
+	world_abp(w, d, "eu868");
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &first);
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &second);
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &third);
+	w->store_away = true;
+	world_receive(w, &air, &first);
+	uint64_t position = w->next_position;
+	world_pass(w, 1500);
+	w->store_away = false;
+	world_receive(w, &air, &second);
+	world_pass(w, 1500);
+	assert_outcome(w, DROPPED, R(STORAGE_UNAVAILABLE));
+	assert_int_equal(w->n_journal_retry, 2);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 0);
+	/* another try, as the journal's reader makes it */
+	air.replay = true;
+	for (uint64_t i = 0; i < 2; i++) {
+		w->next_position = position + i - 1;
+		world_receive(w, &air, i == 0 ? &first : &second);
+		world_pass(w, 1500);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+	}
+	air.replay = false;
+	world_receive(w, &air, &third);
+	world_pass(w, 1500);
+	assert_int_equal(world_count(w, KIND(UPLINK)), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(w->event[i]->uplink->f_cnt, i);
+	assert_int_equal(w->n_journal_retry, 2);
+}
+
 static void full_says_so(void **state)
 {
 	struct world *w = *state;
@@ -652,6 +690,7 @@ int main(void)
 		TEST(store_away),
 		TEST(journal_replay),
 		TEST(order_per_device),
+		TEST(order_over_an_absent_store),
 		TEST(full_says_so),
 		TEST(location),
 		TEST(stops_in_the_middle),
