@@ -11,16 +11,32 @@
 #include "common/crypto/hash.h"
 #include "common/io/http_server.h"
 #include "common/io/sql.h"
+#include "common/pb/json_in.h"
 
-#define MAX_BODY (16u * 1024)
+#define MAX_BODY (512u * 1024)
 #define MAX_ANSWER (8u * 1024)
+#define MAX_DEPTH 8
+/* Questions in one request: an array of them is answered by an array, in the same order. Not in the standard; who asks
+ * learns from the header of any answer that it may. */
+#define MAX_BUNDLE 500
+#define BUNDLE_HEADER "Longwave-Batch"
+#define BUNDLE_TEXT "500"
 #define MAX_BATCH 1000
 #define MAX_WAITING 20000
+
+/* One HTTP request. */
+struct bundle {
+	struct http_request *r;
+	bool is_array;
+	size_t n, open;
+	char *answers[]; /* of an array, until all are there */
+};
 
 struct join {
 	struct lw_list node;
 	struct as_join *owner;
-	struct http_request *r;
+	struct bundle *bundle;
+	size_t place; /* in the bundle */
 	struct as_join_req req;
 	struct as_join_device dev;
 	bool is_known;
@@ -87,23 +103,53 @@ static const char *const result_names[AS_JOIN_RESULTS] = {
 
 /* ---- answers ---- */
 
-static void answer(struct as_join *j, struct http_request *r, const struct as_join_req *req, enum as_join_result result,
-		   const char *words, const struct as_join_session *s)
+static void respond(struct as_join *j, struct http_request *r)
+{
+	static const struct http_header batch = {.name = BUNDLE_HEADER, .value = BUNDLE_TEXT};
+	http_respond(r, 200, "application/json", j->answer.p, j->answer.n, &batch, 1);
+	lw_wipe(j->answer.p, j->answer.n);
+}
+
+/* The whole array, once its last answer is there. */
+static void respond_array(struct as_join *j, struct bundle *b)
+{
+	lw_buf_reset(&j->answer);
+	for (size_t i = 0; i < b->n; i++) {
+		lw_buf_append_str(&j->answer, i ? "," : "[");
+		lw_buf_append_str(&j->answer, b->answers[i]);
+		lw_wipe(b->answers[i], strlen(b->answers[i]));
+		free(b->answers[i]);
+	}
+	lw_buf_append_str(&j->answer, "]");
+	respond(j, b->r);
+}
+
+static void answer(struct as_join *j, struct bundle *b, size_t place, const struct as_join_req *req,
+		   enum as_join_result result, const char *words, const struct as_join_session *s)
 {
 	lw_buf_reset(&j->answer);
 	as_join_answer(req, result, words, s, &j->answer);
 	rt_metric_inc_at(j->results, (size_t)result);
 	RT_LOG_DEBUG(j->as->log, "join", rt_str("dev_eui", req->dev_eui_text),
 		     rt_str("result", as_join_result_text(result)), rt_str("detail", words));
-	http_respond(r, 200, "application/json", j->answer.p, j->answer.n, NULL, 0);
-	lw_wipe(j->answer.p, j->answer.n);
+	if (!b->is_array) {
+		respond(j, b->r);
+	} else {
+		b->answers[place] = lw_xstrndup((const char *)j->answer.p, j->answer.n);
+		lw_wipe(j->answer.p, j->answer.n);
+	}
+	if (--b->open > 0)
+		return;
+	if (b->is_array)
+		respond_array(j, b);
+	free(b);
 }
 
 /* Ends it; the keys go with it. */
 static void finish(struct join *q, enum as_join_result result, const char *words)
 {
 	struct as_join *j = q->owner;
-	answer(j, q->r, &q->req, result, words, result == AS_JOIN_SUCCESS ? &q->session : NULL);
+	answer(j, q->bundle, q->place, &q->req, result, words, result == AS_JOIN_SUCCESS ? &q->session : NULL);
 	lw_map_remove(&j->busy, lw_dev_eui_u64(q->req.dev_eui));
 	lw_wipe(q, sizeof(*q));
 	free(q);
@@ -286,35 +332,98 @@ static void on_tick(void *arg)
 
 /* ---- requests ---- */
 
+/* One question. False: it is none. */
+static bool ask(struct as_join *j, struct bundle *b, size_t place, struct lw_span json, struct lw_diag *diag)
+{
+	struct join *q = lw_xcalloc(1, sizeof(*q));
+	if (as_join_parse(json, &q->req, diag) < 0) {
+		free(q);
+		return false;
+	}
+	enum as_join_result result = as_join_check(&q->req, diag);
+	if (result == AS_JOIN_SUCCESS && (!j->as->ready || j->n_waiting >= MAX_WAITING)) {
+		result = AS_JOIN_OTHER;
+		lw_diag_set(diag, j->as->ready ? "the join server is overloaded" : "the join server is not ready yet");
+	}
+	if (result != AS_JOIN_SUCCESS) {
+		answer(j, b, place, &q->req, result, diag->text, NULL);
+		free(q);
+		return true;
+	}
+	q->owner = j;
+	q->bundle = b;
+	q->place = place;
+	lw_list_push_back(&j->waiting, &q->node);
+	j->n_waiting++;
+	return true;
+}
+
+/* Where the elements of an array are. Returns their number, 0 when it is no array of 1 to MAX_BUNDLE values. */
+static size_t split(struct lw_span json, struct lw_span v[MAX_BUNDLE])
+{
+	struct lw_json_in in;
+	bool first = true;
+	size_t n = 0;
+	lw_json_in_init(&in, json, MAX_DEPTH);
+	int rc = lw_json_enter(&in, LW_JSON_ARRAY);
+	while (rc == 0 && (rc = lw_json_next_element(&in, &first)) == 1) {
+		rc = n < MAX_BUNDLE ? lw_json_peek(&in) : LW_EBIG;
+		if (rc < 0)
+			break;
+		size_t at = lw_json_in_offset(&in);
+		rc = lw_json_skip(&in);
+		v[n++] = lw_span(json.p + at, lw_json_in_offset(&in) - at);
+	}
+	if (rc == 0)
+		rc = lw_json_end(&in);
+	lw_json_in_deinit(&in);
+	return rc < 0 ? 0 : n;
+}
+
+/* All of them are questions, or none is taken. */
+static void serve_array(struct as_join *j, struct http_request *r, struct lw_span body)
+{
+	struct lw_span v[MAX_BUNDLE];
+	struct as_join_req probe;
+	struct lw_diag diag = {.text = "not an array of questions"};
+	size_t n = split(body, v);
+	for (size_t i = 0; i < n; i++)
+		if (as_join_parse(v[i], &probe, &diag) < 0)
+			n = 0;
+	if (n == 0) {
+		http_respond_text(r, 400, diag.text);
+		return;
+	}
+	struct bundle *b = lw_xcalloc(1, sizeof(*b) + n * sizeof(b->answers[0]));
+	*b = (struct bundle){.r = r, .is_array = true, .n = n, .open = n + 1};
+	for (size_t i = 0; i < n; i++)
+		ask(j, b, i, v[i], &(struct lw_diag){0});
+	if (--b->open > 0)
+		return;
+	respond_array(j, b);
+	free(b);
+}
+
 static void serve(struct http_request *r, void *arg)
 {
 	struct as_join *j = arg;
-	struct as_join_req req;
+	struct lw_span body = http_request_body(r);
 	struct lw_diag diag = {0};
 
 	if (strcmp(http_request_method(r), "POST") != 0) {
 		http_respond_text(r, 405, "only POST\n");
 		return;
 	}
-	if (as_join_parse(http_request_body(r), &req, &diag) < 0) {
+	if (body.n > 0 && body.p[0] == '[') {
+		serve_array(j, r, body);
+		return;
+	}
+	struct bundle *b = lw_xcalloc(1, sizeof(*b));
+	*b = (struct bundle){.r = r, .n = 1, .open = 1};
+	if (!ask(j, b, 0, body, &diag)) {
 		http_respond_text(r, 400, diag.text);
-		return;
+		free(b);
 	}
-	enum as_join_result result = as_join_check(&req, &diag);
-	if (result == AS_JOIN_SUCCESS && (!j->as->ready || j->n_waiting >= MAX_WAITING)) {
-		result = AS_JOIN_OTHER;
-		lw_diag_set(&diag, j->as->ready ? "the join server is overloaded" : "the join server is not ready yet");
-	}
-	if (result != AS_JOIN_SUCCESS) {
-		answer(j, r, &req, result, diag.text, NULL);
-		return;
-	}
-	struct join *q = lw_xcalloc(1, sizeof(*q));
-	q->owner = j;
-	q->r = r;
-	q->req = req;
-	lw_list_push_back(&j->waiting, &q->node);
-	j->n_waiting++;
 }
 
 /* ---- life ---- */
@@ -330,7 +439,7 @@ int as_join_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 	j->as = as;
 	lw_list_init(&j->waiting);
 	lw_map_init(&j->busy);
-	lw_buf_init(&j->answer, MAX_ANSWER);
+	lw_buf_init(&j->answer, MAX_BUNDLE * MAX_ANSWER);
 	j->results = rt_counter_vec(as->metrics, "joins_total", "Join-requests answered", "result", result_names,
 				    AS_JOIN_RESULTS);
 	j->tick = rt_loop_on_tick(as->loop, RT_TICK_COMMIT, "joins", on_tick, j);

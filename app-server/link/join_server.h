@@ -1,6 +1,7 @@
 /* The join server: LoRaWAN Backend Interfaces over HTTP on join.bind. All requests of a loop turn go through together:
  * one read of keys and nonces, one transaction that makes DevNonce, JoinNonce and the new session durable, then the
- * answers. Session keys leave it, root keys and AppSKeys never. */
+ * answers. A request may also be an array of questions (header Longwave-Batch of every answer). Session keys leave it,
+ * root keys and AppSKeys never. */
 #pragma once
 
 #include "common/runtime/daemon.h"

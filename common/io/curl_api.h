@@ -14,6 +14,7 @@
 #define LW_CURL_FUNCTIONS(X)                                                                                           \
 	X(curl_easy_cleanup)                                                                                           \
 	X(curl_easy_getinfo)                                                                                           \
+	X(curl_easy_header)                                                                                            \
 	X(curl_easy_init)                                                                                              \
 	X(curl_easy_reset)                                                                                             \
 	X(curl_easy_setopt)                                                                                            \
@@ -44,6 +45,7 @@ int lw_curl_load(struct lw_diag *diag);
 #ifndef LW_CURL_NO_NAMES
 #define curl_easy_cleanup lw_curl.curl_easy_cleanup
 #define curl_easy_getinfo lw_curl.curl_easy_getinfo
+#define curl_easy_header lw_curl.curl_easy_header
 #define curl_easy_init lw_curl.curl_easy_init
 #define curl_easy_reset lw_curl.curl_easy_reset
 #define curl_easy_setopt lw_curl.curl_easy_setopt

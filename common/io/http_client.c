@@ -39,6 +39,7 @@ struct request {
 	CURL *easy;
 	struct curl_slist *headers;
 	char *body_copy;
+	char *want_header;
 	struct lw_buf body;
 	char error[CURL_ERROR_SIZE];
 	int err; /* of a refused one */
@@ -68,6 +69,7 @@ static void request_free(struct request *r)
 	curl_slist_free_all(r->headers);
 	lw_buf_deinit(&r->body);
 	free(r->body_copy);
+	free(r->want_header);
 	free(r);
 }
 
@@ -114,13 +116,16 @@ static void fill_response(struct request *r, CURLcode code, struct http_client_r
 		resp->error = r->error[0] && resp->err != LW_EBIG ? r->error : lw_err_text(resp->err);
 	resp->body = lw_buf_span(&r->body);
 	resp->content_type = type ? type : "";
+	struct curl_header *h = NULL;
+	if (r->want_header && curl_easy_header(r->easy, r->want_header, 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
+		resp->header = h->value;
 	resp->retry_after_s = retry > 0 && retry < UINT32_MAX ? (uint32_t)retry : 0;
 }
 
 static void request_end(struct request *r, CURLcode code, int err)
 {
 	struct http_client *c = r->client;
-	struct http_client_response resp = {.error = "", .content_type = ""};
+	struct http_client_response resp = {.error = "", .content_type = "", .header = ""};
 	if (err) {
 		resp.err = err;
 		resp.error = lw_err_text(err);
@@ -372,6 +377,7 @@ uint64_t http_client_send(struct http_client *c, const struct http_client_reques
 	r->done = done;
 	r->arg = arg;
 	r->start_ns = rt_loop_mono_ns(c->loop);
+	r->want_header = q->want_header ? lw_xstrdup(q->want_header) : NULL;
 	lw_buf_init(&r->body, q->max_response ? q->max_response : DEFAULT_MAX_RESPONSE);
 	bool full = lw_map_count(&c->by_id) >= c->cfg.max_pending;
 	lw_map_put(&c->by_id, r->id, r);

@@ -25,6 +25,7 @@ struct http_client_request {
 	const char *content_type;
 	const char *const *headers; /* "Name: value" */
 	size_t n_headers;
+	const char *want_header; /* of the answer, handed on in the response; NULL: none */
 	uint32_t timeout_ms; /* 0: 10000 */
 	size_t max_response; /* 0: 1 MiB */
 	/* TLS; files, NULL: none, the system's authorities */
@@ -41,6 +42,7 @@ struct http_client_response {
 	const char *error; /* text of err, "" without one */
 	struct lw_span body;
 	const char *content_type; /* "" when absent */
+	const char *header;       /* the one that was wanted, "" when absent */
 	uint32_t retry_after_s;   /* 0 when absent */
 	int64_t duration_us;
 };

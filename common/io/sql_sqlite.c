@@ -12,6 +12,7 @@
 #include "common/io/sql_impl.h"
 
 #define GROUP_MAX 1024 /* transactions in one group */
+#define READS_MAX 64   /* reads that share a snapshot; their answers come together */
 #define BUSY_MS 5000
 
 struct lite_thread {
@@ -328,13 +329,19 @@ static void run_writes(struct lite_thread *t, struct lw_list *group)
 	lw_list_splice_back(group, &done);
 }
 
+/* In one transaction: else every row of every batch takes and gives back the locks of a snapshot of its own. */
 static void run_reads(struct lite_thread *t, struct lw_list *group)
 {
+	bool begun = exec(t, "BEGIN");
+	bool first = true;
 	LW_LIST_FOREACH (n, tmp, group) {
 		struct sql_op *op = LW_CONTAINER_OF(n, struct sql_op, node);
-		op->round_trips = 1;
+		op->round_trips = first;
+		first = false;
 		run_items(t, op);
 	}
+	if (begun && !sqlite3_get_autocommit(t->h))
+		exec(t, "COMMIT");
 }
 
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
@@ -346,7 +353,7 @@ static bool take_group(struct lite_thread *t, struct lw_list *group)
 	uv_mutex_lock(&t->lock);
 	while (lw_list_empty(&t->queue) && !t->stop)
 		uv_cond_wait(&t->cond, &t->lock);
-	for (size_t i = 0; i < (t->writer ? GROUP_MAX : 1) && !lw_list_empty(&t->queue); i++)
+	for (size_t i = 0; i < (t->writer ? GROUP_MAX : READS_MAX) && !lw_list_empty(&t->queue); i++)
 		lw_list_push_back(group, lw_list_pop_front(&t->queue));
 	uv_mutex_unlock(&t->lock);
 	return !lw_list_empty(group);
@@ -378,7 +385,7 @@ static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struc
 		if (exec(t, "PRAGMA journal_mode=WAL") &&
 		    exec(t, dsn->sync_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL") &&
 		    exec(t, "PRAGMA foreign_keys=ON") && exec(t, "PRAGMA temp_store=MEMORY") &&
-		    exec(t, "PRAGMA cache_size=-4000"))
+		    exec(t, "PRAGMA cache_size=-4000") && exec(t, "PRAGMA wal_autocheckpoint=4000"))
 			return true;
 	}
 	lw_diag_set(diag, "database %s: %s", dsn->path, t->h ? sqlite3_errmsg(t->h) : sqlite3_errstr(rc));

@@ -5,30 +5,57 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/hex.h"
+#include "common/base/list.h"
 #include "common/base/rng.h"
 #include "common/base/xmalloc.h"
 #include "common/crypto/keywrap.h"
 #include "common/runtime/log.h"
+#include "common/runtime/loop.h"
 
 #define MAX_ANSWER 4096
+#define CONNECTIONS 32
+#define BATCH_MAX 500  /* questions in one request, however many a server takes */
+#define BATCHES_OPEN 3 /* requests of several questions under way; what comes meanwhile goes with the next one */
+#define BATCH_HEADER "Longwave-Batch"
+
+/* A join server, and whether it takes an array of questions in one request: ours says so with each answer. */
+struct target {
+	struct ns_join_server s;
+	size_t batch_max; /* 0: one question a request, as in the standard */
+	struct lw_list waiting;
+	size_t n_waiting;
+	unsigned open;
+};
 
 struct ns_join_client {
 	struct ns_join_client_opts o;
 	struct http_client *http;
-	struct ns_join_server *servers;
+	struct target *servers;
 	struct ns_kek *keks;
+	bool closing;
 };
 
 struct asking {
-	struct ns_join_client *c;
+	struct lw_list node;
 	struct ns_join_ask *ask;
-	const struct ns_join_server *server;
-	const char *url; /* what of the server's list is left, this one included */
 	uint32_t transaction_id;
+	int64_t began_ns;
 };
 
-static void send(struct asking *a);
+/* One HTTP request. */
+struct exchange {
+	struct ns_join_client *c;
+	struct target *t;
+	const char *url; /* what of the server's list is left, this one included */
+	bool is_batch;
+	size_t n;
+	struct asking *v[];
+};
+
+static void send(struct exchange *x);
+static void pump(struct ns_join_client *c, struct target *t);
 
 static char *print_hex(struct lw_span s, char *out)
 {
@@ -145,13 +172,11 @@ static bool read_session(struct ns_join_ask *ask, json_object *root, const struc
 	return true;
 }
 
-void ns_join_read(struct ns_join_ask *ask, struct lw_span json, uint32_t transaction_id, const struct ns_kek *keks,
-		  size_t n_keks, bool is_own)
+/* Belongs to the one transaction, or says why not. */
+static void read_answer(struct ns_join_ask *ask, json_object *root, uint32_t transaction_id, const struct ns_kek *keks,
+			size_t n_keks, bool is_own)
 {
-	json_tokener *t = json_tokener_new_ex(8);
-	json_object *root = json.n ? json_tokener_parse_ex(t, (const char *)json.p, (int)json.n) : NULL;
 	json_object *result = NULL, *id = NULL;
-	json_tokener_free(t);
 	ask->result = NS_JOIN_REFUSED;
 	if (!root || !json_object_is_type(root, json_type_object) ||
 	    !json_object_object_get_ex(root, "Result", &result)) {
@@ -166,106 +191,247 @@ void ns_join_read(struct ns_join_ask *ask, struct lw_span json, uint32_t transac
 		if (ask->result == NS_JOIN_OK && !read_session(ask, root, keks, n_keks, is_own))
 			ask->result = NS_JOIN_REFUSED;
 	}
+}
+
+static json_object *parse(struct lw_span json)
+{
+	json_tokener *t = json_tokener_new_ex(8);
+	json_object *root = json.n ? json_tokener_parse_ex(t, (const char *)json.p, (int)json.n) : NULL;
+	json_tokener_free(t);
+	return root;
+}
+
+void ns_join_read(struct ns_join_ask *ask, struct lw_span json, uint32_t transaction_id, const struct ns_kek *keks,
+		  size_t n_keks, bool is_own)
+{
+	json_object *root = parse(json);
+	read_answer(ask, root, transaction_id, keks, n_keks, is_own);
 	json_object_put(root);
+}
+
+static void done(struct asking *a)
+{
+	a->ask->done(a->ask);
+	free(a);
+}
+
+static void unavailable(struct asking *a, const struct http_client_response *resp)
+{
+	struct ns_join_ask *ask = a->ask;
+	ask->result = NS_JOIN_UNAVAILABLE;
+	if (resp->err)
+		snprintf(ask->detail, sizeof(ask->detail), "join server: %.70s", resp->error);
+	else
+		snprintf(ask->detail, sizeof(ask->detail), "join server answered HTTP %d", resp->status);
+	done(a);
+}
+
+static void read_batch(struct exchange *x, json_object *root)
+{
+	for (size_t i = 0; i < x->n; i++) {
+		read_answer(x->v[i]->ask, json_object_array_get_idx(root, i), x->v[i]->transaction_id, x->c->keks,
+			    x->c->o.n_keks, x->t->s.is_own);
+		done(x->v[i]);
+	}
+	json_object_put(root);
+}
+
+/* Not the server that took arrays a moment ago: each question alone, and first of all. */
+static void ask_one_by_one(struct exchange *x)
+{
+	struct lw_list again;
+	lw_list_init(&again);
+	for (size_t i = 0; i < x->n; i++)
+		lw_list_push_back(&again, &x->v[i]->node);
+	x->t->n_waiting += x->n;
+	lw_list_splice_back(&again, &x->t->waiting);
+	lw_list_splice_back(&x->t->waiting, &again);
+	x->t->batch_max = 0;
+}
+
+static void on_batch(struct exchange *x, const struct http_client_response *resp)
+{
+	json_object *root = resp->err || resp->status != 200 ? NULL : parse(resp->body);
+	if (root && json_object_is_type(root, json_type_array) && json_object_array_length(root) == x->n) {
+		read_batch(x, root);
+		return;
+	}
+	json_object_put(root);
+	x->t->batch_max = 0;
+	if (!resp->err && !x->c->closing) {
+		ask_one_by_one(x);
+		return;
+	}
+	for (size_t i = 0; i < x->n; i++)
+		unavailable(x->v[i], resp);
 }
 
 static void on_answer(void *arg, const struct http_client_response *resp)
 {
-	struct asking *a = arg;
-	struct ns_join_ask *ask = a->ask;
+	struct exchange *x = arg;
+	struct ns_join_client *c = x->c;
+	struct target *t = x->t;
 	/* Some join servers send their Result with a status other than 200. */
 	bool has_body = !resp->err && resp->body.n && (resp->status == 200 || resp->status == 400);
-	const char *next = strchr(a->url, ',');
-	if (!has_body && next) { /* another replica of it */
-		a->url = next + 1 + strspn(next + 1, ", ");
-		send(a);
+	const char *next = strchr(x->url, ',');
+	if (!has_body && next && !c->closing) { /* another replica of it */
+		x->url = next + 1 + strspn(next + 1, ", ");
+		send(x);
 		return;
 	}
-	if (has_body) {
-		ns_join_read(ask, resp->body, a->transaction_id, a->c->keks, a->c->o.n_keks, a->server->is_own);
+	t->open--;
+	if (x->is_batch) {
+		on_batch(x, resp);
+	} else if (has_body) {
+		size_t max = (size_t)strtoul(resp->header, NULL, 10);
+		t->batch_max = max < BATCH_MAX ? max : BATCH_MAX;
+		ns_join_read(x->v[0]->ask, resp->body, x->v[0]->transaction_id, c->keks, c->o.n_keks, t->s.is_own);
+		done(x->v[0]);
 	} else {
-		ask->result = NS_JOIN_UNAVAILABLE;
-		if (resp->err)
-			snprintf(ask->detail, sizeof(ask->detail), "join server: %.70s", resp->error);
-		else
-			snprintf(ask->detail, sizeof(ask->detail), "join server answered HTTP %d", resp->status);
+		t->batch_max = 0;
+		unavailable(x->v[0], resp);
 	}
-	ask->done(ask);
-	free(a);
+	free(x);
+	if (!c->closing)
+		pump(c, t);
 }
 
-static const struct ns_join_server *choose(const struct ns_join_client *c, struct lw_join_eui eui)
+static struct target *choose(const struct ns_join_client *c, struct lw_join_eui eui)
 {
-	const struct ns_join_server *best = NULL;
+	struct target *best = NULL;
 	char hex[LW_EUI_TEXT];
 	lw_join_eui_print(eui, hex);
 	for (size_t i = 0; i < c->o.n_servers; i++) {
-		const struct ns_join_server *s = &c->servers[i];
-		size_t n = strlen(s->join_eui_prefix);
-		if (strncasecmp(s->join_eui_prefix, hex, n) == 0 && (!best || n > strlen(best->join_eui_prefix)))
-			best = s;
+		struct target *t = &c->servers[i];
+		size_t n = strlen(t->s.join_eui_prefix);
+		if (strncasecmp(t->s.join_eui_prefix, hex, n) == 0 && (!best || n > strlen(best->s.join_eui_prefix)))
+			best = t;
 	}
 	return best;
 }
 
-static void send(struct asking *a)
+static void send(struct exchange *x)
 {
-	struct ns_join_client *c = a->c;
+	struct ns_join_client *c = x->c;
 	struct lw_buf body;
 	char authorization[600], url[512];
 	const char *headers[1] = {authorization};
-	lw_buf_init(&body, MAX_ANSWER);
-	ns_join_build(a->ask, a->transaction_id, &body);
-	snprintf(authorization, sizeof(authorization), "Authorization: %s", a->server->authorization);
-	snprintf(url, sizeof(url), "%.*s", (int)strcspn(a->url, ", "), a->url);
+	lw_buf_init(&body, x->n * MAX_ANSWER);
+	for (size_t i = 0; i < x->n; i++) {
+		if (x->is_batch)
+			lw_buf_append_str(&body, i ? "," : "[");
+		ns_join_build(x->v[i]->ask, x->v[i]->transaction_id, &body);
+	}
+	if (x->is_batch)
+		lw_buf_append_str(&body, "]");
+	snprintf(authorization, sizeof(authorization), "Authorization: %s", x->t->s.authorization);
+	snprintf(url, sizeof(url), "%.*s", (int)strcspn(x->url, ", "), x->url);
 	struct http_client_request req = {.method = "POST",
 					  .url = url,
 					  .body = lw_buf_span(&body),
 					  .content_type = "application/json",
 					  .headers = headers,
-					  .n_headers = a->server->authorization[0] != 0,
+					  .n_headers = x->t->s.authorization[0] != 0,
+					  .want_header = BATCH_HEADER,
 					  .timeout_ms = c->o.timeout_ms,
-					  .max_response = MAX_ANSWER};
-	http_client_send(c->http, &req, on_answer, a);
+					  .max_response = x->n * MAX_ANSWER};
+	http_client_send(c->http, &req, on_answer, x);
 	lw_buf_deinit(&body);
 }
 
-static void ask_one(struct ns_join_client *c, struct ns_join_ask *ask)
+static struct asking *take(struct target *t)
 {
-	const struct ns_join_server *server = choose(c, ask->join_eui);
-	if (!server) {
+	struct lw_list *node = lw_list_pop_front(&t->waiting);
+	if (!node)
+		return NULL;
+	t->n_waiting--;
+	return LW_CONTAINER_OF(node, struct asking, node);
+}
+
+/* An answer that comes after the device has stopped listening is of no use to it. */
+static bool is_too_late(const struct ns_join_client *c, const struct asking *a)
+{
+	return rt_loop_mono_ns(c->o.loop) - a->began_ns > (int64_t)c->o.timeout_ms * LW_NS_PER_MS;
+}
+
+static void pump(struct ns_join_client *c, struct target *t)
+{
+	static const struct http_client_response waited = {.err = LW_ETIMEDOUT, .error = "too many joins at once"};
+	while (t->n_waiting > 0 && t->open < (t->batch_max > 1 ? BATCHES_OPEN : CONNECTIONS)) {
+		size_t most = t->batch_max > 1 ? t->batch_max : 1;
+		most = t->n_waiting < most ? t->n_waiting : most;
+		struct exchange *x = lw_xmalloc(sizeof(*x) + most * sizeof(x->v[0]));
+		*x = (struct exchange){.c = c, .t = t, .url = t->s.url};
+		while (x->n < most) {
+			struct asking *a = take(t);
+			if (!a)
+				break;
+			if (is_too_late(c, a))
+				unavailable(a, &waited);
+			else
+				x->v[x->n++] = a;
+		}
+		x->is_batch = x->n > 1;
+		if (x->n == 0) {
+			free(x);
+			continue;
+		}
+		t->open++;
+		send(x);
+	}
+}
+
+static void add(struct ns_join_client *c, struct ns_join_ask *ask)
+{
+	struct target *t = choose(c, ask->join_eui);
+	if (!t) {
 		ask->result = NS_JOIN_UNKNOWN_EUI;
 		snprintf(ask->detail, sizeof(ask->detail), "no join server is configured for this JoinEUI");
 		ask->done(ask);
 		return;
 	}
 	struct asking *a = lw_xmalloc(sizeof(*a));
-	*a = (struct asking){c, ask, server, server->url, lw_rng_u32(c->o.rng)};
-	send(a);
+	*a = (struct asking){
+		.ask = ask, .transaction_id = lw_rng_u32(c->o.rng), .began_ns = rt_loop_mono_ns(c->o.loop)};
+	lw_list_push_back(&t->waiting, &a->node);
+	t->n_waiting++;
 }
 
 static void ask_all(void *self, struct ns_join_ask **v, size_t n)
 {
+	struct ns_join_client *c = self;
 	for (size_t i = 0; i < n; i++)
-		ask_one(self, v[i]);
+		add(c, v[i]);
+	for (size_t i = 0; i < c->o.n_servers; i++)
+		pump(c, &c->servers[i]);
 }
 
 struct ns_join_client *ns_join_client_new(const struct ns_join_client_opts *o)
 {
 	struct ns_join_client *c = lw_xcalloc(1, sizeof(*c));
-	struct http_client_config config = {.max_connections_per_host = 32};
+	struct http_client_config config = {.max_connections_per_host = CONNECTIONS};
 	c->o = *o;
 	c->http = http_client_new(o->loop, &config);
-	c->servers = lw_xmemdup(o->servers, o->n_servers * sizeof(*o->servers));
+	c->servers = lw_xcalloc(o->n_servers ? o->n_servers : 1, sizeof(*c->servers));
+	for (size_t i = 0; i < o->n_servers; i++) {
+		c->servers[i].s = o->servers[i];
+		lw_list_init(&c->servers[i].waiting);
+	}
 	c->keks = o->n_keks ? lw_xmemdup(o->keks, o->n_keks * sizeof(*o->keks)) : NULL;
 	return c;
 }
 
 void ns_join_client_free(struct ns_join_client *c)
 {
+	static const struct http_client_response stopped = {.err = LW_ECANCELLED, .error = "stopped"};
+	struct asking *a;
 	if (!c)
 		return;
+	c->closing = true;
 	http_client_free(c->http);
+	for (size_t i = 0; i < c->o.n_servers; i++)
+		while ((a = take(&c->servers[i])))
+			unavailable(a, &stopped);
 	if (c->keks)
 		lw_wipe(c->keks, c->o.n_keks * sizeof(*c->keks));
 	free(c->keks);

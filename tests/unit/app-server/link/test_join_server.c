@@ -13,7 +13,7 @@
 struct answer {
 	bool done;
 	int status;
-	char body[1024];
+	char body[4096];
 };
 
 static struct world w;
@@ -47,10 +47,10 @@ static void wait_all(void)
 }
 
 /* The join-request of device number `i`. */
-static void join(size_t i, uint16_t nonce, const char *settings, bool wrong_mic, struct answer *a)
+static void build(size_t i, uint16_t nonce, const char *settings, bool wrong_mic, char body[600])
 {
 	uint8_t phy[23] = {0};
-	char hex[47], eui[LW_EUI_TEXT], nwk[40], body[600];
+	char hex[47], eui[LW_EUI_TEXT], nwk[40];
 	struct lw_key key;
 	struct lw_join_eui join_eui;
 	lw_join_eui_parse(&join_eui, JOIN_EUI);
@@ -62,12 +62,18 @@ static void join(size_t i, uint16_t nonce, const char *settings, bool wrong_mic,
 	struct lw_mic mic = lw_mic_plain(w.as.keys, &key, lw_span(phy, 19));
 	memcpy(phy + 19, mic.b, 4);
 	phy[22] = (uint8_t)(phy[22] ^ wrong_mic);
-	snprintf(body, sizeof(body),
+	snprintf(body, 600,
 		 "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"000000\",\"ReceiverID\":\"" JOIN_EUI
 		 "\",\"TransactionID\":%u,\"MessageType\":\"JoinReq\",\"MACVersion\":\"1.0.3\",\"PHYPayload\":\"%s\","
 		 "\"DevEUI\":\"%s\",\"DevAddr\":\"00000001\",\"DLSettings\":\"%s\",\"RxDelay\":1}",
 		 (unsigned)(i * 65536 + nonce), lw_hex_encode(phy, 23, hex),
 		 lw_dev_eui_print(lw_dev_eui_from_u64(FIRST + i), eui), settings);
+}
+
+static void join(size_t i, uint16_t nonce, const char *settings, bool wrong_mic, struct answer *a)
+{
+	char body[600];
+	build(i, nonce, settings, wrong_mic, body);
 	post(body, a);
 }
 
@@ -166,6 +172,36 @@ static void test_race(void **state)
 	assert_int_equal(rows, 2);
 }
 
+/* Several questions in one request: answers in their order, whatever each of them is. */
+static void test_array(void **state)
+{
+	char q[4][600], body[2600];
+	struct answer a, bad;
+	(void)state;
+	build(3, 1, "00", false, q[0]);
+	build(3, 1, "00", false, q[1]);
+	build(4, 9, "00", true, q[2]);
+	build(5, 2, "00", false, q[3]);
+	snprintf(body, sizeof(body), "[%s, %s,%s ,\n%s]", q[0], q[1], q[2], q[3]);
+	post(body, &a);
+	snprintf(body, sizeof(body), "[%s,{}]", q[3]);
+	post(body, &bad);
+	wait_all();
+	assert_int_equal(a.status, 200);
+	assert_int_equal(bad.status, 400); /* and none of it was taken */
+	static const char *const IN_ORDER[] = {"\"TransactionID\":196609,", "\"ResultCode\":\"Success\"",
+					       "\"TransactionID\":196609,", "\"ResultCode\":\"JoinReqFailed\"",
+					       "\"TransactionID\":262153,", "\"ResultCode\":\"MICFailed\"",
+					       "\"TransactionID\":327682,", "\"ResultCode\":\"Success\""};
+	const char *at = a.body;
+	for (size_t i = 0; i < sizeof(IN_ORDER) / sizeof(IN_ORDER[0]); i++) {
+		at = strstr(at, IN_ORDER[i]);
+		if (!at)
+			fail_msg("%s is missing in %s", IN_ORDER[i], a.body);
+	}
+	assert_null(strstr(at, "TransactionID"));
+}
+
 static void test_many(void **state)
 {
 	enum { N = 2000 };
@@ -217,6 +253,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_once), cmocka_unit_test(test_refused),
-					   cmocka_unit_test(test_race), cmocka_unit_test(test_many)};
+					   cmocka_unit_test(test_race), cmocka_unit_test(test_array),
+					   cmocka_unit_test(test_many)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -331,6 +331,117 @@ static void test_through_http(void **state)
 	rt_loop_free(loop);
 }
 
+/* ---- several questions in one request ---- */
+
+struct batch_server {
+	bool refuses; /* arrays, from now on */
+	unsigned singles, arrays, elements;
+};
+
+static void on_maybe_array(struct http_request *r, void *arg)
+{
+	static const struct http_header header = {.name = "Longwave-Batch", .value = "64"};
+	struct batch_server *s = arg;
+	struct lw_span body = http_request_body(r);
+	char *text = strndup((const char *)body.p, body.n);
+	json_object *root = json_tokener_parse(text);
+	free(text);
+	bool is_array = json_object_is_type(root, json_type_array);
+	s->singles += !is_array;
+	s->arrays += is_array;
+	if (is_array && s->refuses) {
+		http_respond_text(r, 400, "what is this?");
+		json_object_put(root);
+		return;
+	}
+	struct lw_buf out;
+	lw_buf_init(&out, 65536);
+	for (size_t i = 0; i < (is_array ? json_object_array_length(root) : 1); i++) {
+		s->elements++;
+		lw_buf_printf(
+			&out,
+			"%s{\"TransactionID\":%s,\"Result\":{\"ResultCode\":\"UnknownDevEUI\",\"Description\":\"%s\"}}",
+			!is_array ? ""
+			: i       ? ","
+				  : "[",
+			member(is_array ? json_object_array_get_idx(root, i) : root, "TransactionID"),
+			member(is_array ? json_object_array_get_idx(root, i) : root, "DevEUI"));
+	}
+	lw_buf_append_str(&out, is_array ? "]" : "");
+	http_respond(r, 200, "application/json", out.p, out.n, s->refuses ? NULL : &header, !s->refuses);
+	lw_buf_deinit(&out);
+	json_object_put(root);
+}
+
+static unsigned left;
+
+static void on_one(struct ns_join_ask *a)
+{
+	*(bool *)a->owner = --left == 0;
+}
+
+/* Each gets the answer that names its own device. */
+static void ask_many(struct rt_loop *loop, struct ns_join_client *c, struct ns_join_ask *asks, size_t n)
+{
+	struct ns_join_port port;
+	struct ns_join_ask *v[80];
+	bool all = false;
+	ns_join_client_fill_port(c, &port);
+	for (size_t i = 0; i < n; i++) {
+		asks[i] = sample();
+		asks[i].dev_eui = lw_dev_eui_from_u64(1000 + i);
+		asks[i].done = on_one;
+		asks[i].owner = &all;
+		v[i] = &asks[i];
+	}
+	left = (unsigned)n;
+	port.ask(port.self, v, n);
+	assert_true(rt_loop_run_until(loop, &all, 20000));
+	for (size_t i = 0; i < n; i++) {
+		char eui[LW_EUI_TEXT];
+		assert_int_equal(asks[i].result, NS_JOIN_UNKNOWN_DEV);
+		assert_non_null(strstr(asks[i].detail, lw_dev_eui_print(asks[i].dev_eui, eui)));
+	}
+}
+
+static void test_batch(void **state)
+{
+	(void)state;
+	struct rt_loop *loop = rt_loop_new();
+	struct batch_server s = {0};
+	struct http_server_config config = {.bind = "127.0.0.1:0", .fn = on_maybe_array, .arg = &s};
+	struct http_server *http = NULL;
+	struct ns_join_ask asks[80];
+	struct lw_rng rng;
+	char url[64];
+	lw_rng_init_system(&rng);
+	assert_int_equal(http_server_new(loop, &config, &http, NULL), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/", http_server_port(http));
+	const struct ns_join_server server = {"", url, "", true};
+	struct ns_join_client_opts o = {
+		.loop = loop, .rng = &rng, .timeout_ms = 5000, .servers = &server, .n_servers = 1};
+	struct ns_join_client *c = ns_join_client_new(&o);
+	/* As the standard has it until the server has said more. */
+	ask_many(loop, c, asks, 1);
+	assert_int_equal(s.singles, 1);
+	ask_many(loop, c, asks, 70);
+	assert_int_equal(s.singles, 1);
+	assert_int_equal(s.arrays, 2); /* 64 and 6 */
+	assert_int_equal(s.elements, 71);
+	/* Another one in its place: nothing is lost, and it is not asked that way again. */
+	s = (struct batch_server){.refuses = true};
+	ask_many(loop, c, asks, 70);
+	assert_in_range(s.arrays, 1, 2);
+	assert_int_equal(s.singles, 70);
+	ask_many(loop, c, asks, 5);
+	assert_in_range(s.arrays, 1, 2);
+	ns_join_client_free(c);
+	http_server_free(http);
+	for (int i = 0; i < 10; i++)
+		rt_loop_turn(loop);
+	rt_loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +450,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_success_11_wrapped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_through_http, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
