@@ -11,14 +11,20 @@ USAGE = """usage: ./longwave VERB
   up [--demo] [--state DIR] [--offset N] [--region ID:PORT]... [--bind ADDRESS]
            installs what is missing, builds, starts a private broker and Redis and the four daemons;
            prints the URL and the first login. Ctrl-C ends all of it.
-  test [unit|scenario|e2e|ui|fuzz|lint|all]
+  test [unit|scenario|e2e|faults|ui|fuzz|lint|all]
            installs, builds, tests; ends with one line: N passed, N failed
-  bench    the benchmarks, with their method printed
+  faults [--minutes N] [--store sqlite|postgres] [--replicas N] [--seed N] [--mutant NAME]
+           kill -9 under traffic: nothing may be lost, doubled or used twice
+  bench [NAME]... [--list] [--all]
+           the benchmarks, with their method printed; ends with a table
+  backup FILE [--state DIR]                  the state folder in one file, taken while everything runs
+  restore FILE [--state DIR]                 into an empty state folder; downlink counters go ahead
   fmt      formats the C sources          lint    format, include directions, clang-tidy
   fuzz [TARGET] [SECONDS]                  docs    settings and metrics tables from the sources
 """
 
-VERBS = {"up": "up", "test": "test", "bench": "bench", "fmt": "dev", "lint": "dev", "fuzz": "dev", "docs": "dev"}
+VERBS = {"up": "up", "test": "test", "faults": "faults", "bench": "bench", "backup": "backup", "restore": "backup",
+         "fmt": "dev", "lint": "dev", "fuzz": "dev", "docs": "dev"}
 
 
 def main():
