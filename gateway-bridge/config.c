@@ -176,6 +176,30 @@ static const struct conf_item items[] = {
 	 .max = 31536000000.0,
 	 .sentence = "Events older than this are not sent any more; 0 keeps them."},
 
+	{.key = "republish.max_age",
+	 .type = CONF_DURATION,
+	 .offset = OFF(republish.max_age_ms),
+	 .def = "60s",
+	 .max = 86400000,
+	 .sentence =
+		 "Events are kept in memory so long after the broker acknowledged them, and published again when it "
+		 "comes back without them: not less than its autosave interval. 0 keeps none."},
+	{.key = "republish.max_size",
+	 .type = CONF_SIZE,
+	 .offset = OFF(republish.max_size),
+	 .def = "32MiB",
+	 .min = 1048576,
+	 .max = 1e11,
+	 .sentence = "Most memory for them; the oldest go first."},
+	{.key = "republish.topic",
+	 .type = CONF_STR,
+	 .offset = OFF(republish.topic),
+	 .def = "longwave/gateway-bridge",
+	 .flags = CONF_REQUIRED,
+	 .sentence =
+		 "Under this topic, followed by /ID/marker, the bridge keeps a retained message from which it learns "
+		 "what a broker that comes back still knows. Needs the right to publish and subscribe there."},
+
 	{.key = "filters.net_ids",
 	 .type = CONF_STR_LIST,
 	 .offset = OFF(filters.net_ids),
@@ -231,6 +255,10 @@ static int check(const void *conf, struct lw_diag *diag)
 		if (strchr(c->metadata.v[i], '=') > c->metadata.v[i])
 			continue;
 		lw_diag_set(diag, "metadata: \"%s\" is not key=value", c->metadata.v[i]);
+		return LW_EINVAL;
+	}
+	if (!prefix_ok(c->republish.topic)) {
+		lw_diag_set(diag, "republish.topic: \"%s\" cannot begin a topic", c->republish.topic);
 		return LW_EINVAL;
 	}
 	return check_listeners(c, diag);

@@ -42,6 +42,11 @@ struct gb_conf {
 		uint64_t max_age_ms;
 	} spool;
 	struct {
+		uint64_t max_size;
+		uint64_t max_age_ms;
+		char *topic;
+	} republish;
+	struct {
 		struct conf_strs net_ids;
 		struct conf_strs join_euis;
 	} filters;

@@ -33,7 +33,21 @@ static void teardown(struct mqtt *m);
 
 /* --- input ------------------------------------------------------------------------------------------------------ */
 
-static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *msg)
+static bool said_again(const mosquitto_property *props)
+{
+	char *name = NULL, *value = NULL;
+	bool again = false;
+	if (props) {
+		if (mosquitto_property_read_string_pair(props, MQTT_PROP_USER_PROPERTY, &name, &value, false))
+			again = strcmp(name, MQTT_AGAIN) == 0;
+		free(name);
+		free(value);
+	}
+	return again;
+}
+
+static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *msg,
+		       const mosquitto_property *props)
 {
 	(void)mosq;
 	struct mqtt *m = arg;
@@ -52,6 +66,7 @@ static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto
 		.payload = lw_span(msg->payload, (size_t)msg->payloadlen),
 		.qos = (uint8_t)msg->qos,
 		.retain = msg->retain,
+		.again = said_again(props),
 	};
 	m->o.on_message(m->o.arg, &out);
 }
@@ -369,7 +384,7 @@ static struct mosquitto *client_new(struct mqtt *m, struct lw_diag *diag)
 	mosquitto_connect_v5_callback_set(q, on_connect);
 	mosquitto_disconnect_v5_callback_set(q, on_disconnect);
 	mosquitto_publish_v5_callback_set(q, mqtt_on_publish);
-	mosquitto_message_callback_set(q, on_message);
+	mosquitto_message_v5_callback_set(q, on_message);
 	mosquitto_subscribe_callback_set(q, mqtt_on_subscribe);
 	return q;
 }

@@ -26,6 +26,7 @@ struct mqtt_message {
 	struct lw_span payload;
 	uint8_t qos;
 	bool retain;
+	bool again; /* V5: the sender says that it may have come before, see mqtt_republish() */
 };
 
 /* Strings are borrowed for the call. Runs inside the read loop: keep it short, enter a flow or append to a journal. */
@@ -90,6 +91,11 @@ int mqtt_unsubscribe(struct mqtt *m, const char *filter);
  * pending, LW_EINVAL bad topic. */
 int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
 		 mqtt_done_fn *done, void *arg);
+
+/* The same for something that the broker had before and may have forgotten: over V5 the user property "longwave-again"
+ * goes along, by which our own receivers know that they may have had it. */
+int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, mqtt_done_fn *done,
+		   void *arg);
 
 /* Stops reading from the socket (back-pressure towards the broker). Nested calls do not count. A pause longer than the
  * keep-alive costs the connection (the answers to our pings are not read); the broker then delivers again. */

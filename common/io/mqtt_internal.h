@@ -31,7 +31,11 @@ struct pub {
 	size_t n;
 	int qos;
 	bool retain;
+	bool again;
 };
+
+/* User property of a message that was published before. */
+#define MQTT_AGAIN "longwave-again"
 
 struct mqtt {
 	struct rt_loop *loop;

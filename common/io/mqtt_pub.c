@@ -72,7 +72,11 @@ static int err_of(int rc)
 static int give(struct mqtt *m, struct pub *p, const char *topic, const void *payload, size_t n, int qos, bool retain)
 {
 	int mid;
-	int rc = mosquitto_publish(m->mosq, &mid, topic, (int)n, payload, qos, retain);
+	mosquitto_property *props = NULL;
+	if (p->again && m->o.version == MQTT_V5)
+		mosquitto_property_add_string_pair(&props, MQTT_PROP_USER_PROPERTY, MQTT_AGAIN, "1");
+	int rc = mosquitto_publish_v5(m->mosq, &mid, topic, (int)n, payload, qos, retain, props);
+	mosquitto_property_free_all(&props);
 	if (rc != MOSQ_ERR_SUCCESS)
 		return err_of(rc);
 	struct pub *old = lw_map_put(&m->in_library, (uint64_t)mid, p);
@@ -91,8 +95,8 @@ void mqtt_give_waiting(struct mqtt *m)
 	}
 }
 
-int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
-		 mqtt_done_fn *done, void *arg)
+static int publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
+		   bool again, mqtt_done_fn *done, void *arg)
 {
 	if (qos > 2 || mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS || !*topic)
 		return LW_EINVAL;
@@ -105,6 +109,7 @@ int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t 
 	struct pub *p = lw_xcalloc(1, sizeof(*p));
 	p->done = done;
 	p->arg = arg;
+	p->again = again;
 	if (lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < MAX_IN_LIBRARY) {
 		int err = give(m, p, topic, payload, n, qos, retain);
 		if (err < 0) {
@@ -123,6 +128,18 @@ int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t 
 	m->st.published++;
 	rt_loop_again(m->loop);
 	return 0;
+}
+
+int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
+		 mqtt_done_fn *done, void *arg)
+{
+	return publish(m, topic, payload, n, qos, retain, false, done, arg);
+}
+
+int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, mqtt_done_fn *done,
+		   void *arg)
+{
+	return publish(m, topic, payload, n, qos, false, true, done, arg);
 }
 
 void mqtt_on_publish(struct mosquitto *mosq, void *arg, int mid, int reason, const mosquitto_property *props)

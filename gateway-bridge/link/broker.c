@@ -9,7 +9,9 @@
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt.h"
 #include "common/io/spool.h"
+#include "gateway-bridge/link/republish.h"
 #include "gateway-bridge/store/conn_state.h"
+#include "gateway-bridge/store/instance.h"
 
 #define TOPIC_MAX 320
 /* More unacknowledged messages than this mean that the broker does not keep up: the rest waits on disk. */
@@ -53,6 +55,7 @@ struct gb_broker {
 	struct gb_broker_opts opts;
 	struct mqtt *mqtt;
 	struct spool *spool;
+	struct gb_republish *again; /* what the broker acknowledged lately */
 	struct rt_tick *tick;
 	struct gb_conn_state announced;
 	struct lw_bmap wanted; /* "prefix eui" of gateways that are connected */
@@ -171,18 +174,32 @@ static void note_unheard(struct lane *l)
 	rt_timer_start(&l->unheard, UNHEARD_MS);
 }
 
+static size_t lane_number(const struct lane *l)
+{
+	return (size_t)(l - l->broker->lanes);
+}
+
+static void acknowledged(const struct outgoing *o)
+{
+	gb_republish_acked(o->broker->again, lane_number(o->lane), o->topic, lw_buf_span(&o->payload));
+}
+
 static void on_drained_one(void *arg, int err)
 {
-	struct lane *l = arg;
-	struct gb_broker *b = l->broker;
+	struct outgoing *o = arg;
+	struct gb_broker *b = o->broker;
+	struct lane *l = o->lane;
 	l->draining--;
 	b->n_pending--;
 	if (err == LW_ENOTFOUND)
 		note_unheard(l);
-	if (err < 0)
+	if (err < 0) {
 		l->drain_failed = true;
-	else
+	} else {
 		rt_metric_inc_at(b->m.published, EV_SPOOLED);
+		acknowledged(o);
+	}
+	outgoing_give(o);
 	if (l->draining == 0)
 		drain_finished(l);
 }
@@ -191,12 +208,16 @@ static int drain_one(void *arg, const struct spool_item *item)
 {
 	struct lane *l = arg;
 	struct gb_broker *b = l->broker;
-	char topic[TOPIC_MAX];
-	if (item->topic.n >= sizeof(topic))
+	if (item->topic.n >= TOPIC_MAX)
 		return 0;
-	memcpy(topic, item->topic.p, item->topic.n);
-	topic[item->topic.n] = '\0';
-	int err = mqtt_publish(b->mqtt, topic, item->data.p, item->data.n, b->opts.qos, false, on_drained_one, l);
+	struct outgoing *o = outgoing_take(b);
+	o->lane = l;
+	memcpy(o->topic, item->topic.p, item->topic.n);
+	o->topic[item->topic.n] = '\0';
+	lw_buf_append_span(&o->payload, item->data);
+	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_drained_one, o);
+	if (err < 0)
+		outgoing_give(o);
 	if (err == LW_EINVAL) { /* can never be sent */
 		rt_metric_inc(b->m.lost);
 		l->drain_last = item->id;
@@ -227,10 +248,12 @@ static void drain(struct lane *l)
 static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
+	gb_republish_tick(b->again);
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
 		struct lane *l = &b->lanes[i];
 		flush_to_spool(b, l);
-		if (l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard))
+		if (l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard) &&
+		    !gb_republish_holds(b->again, i))
 			drain(l);
 	}
 }
@@ -257,6 +280,7 @@ static void on_published(void *arg, int err)
 		lw_list_push_back(&o->lane->to_spool, &o->link);
 		return;
 	}
+	acknowledged(o);
 	outgoing_give(o);
 }
 
@@ -276,7 +300,8 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/event/%s", prefix, gateway_id, event);
 	lw_buf_append_span(&o->payload, payload);
 	struct lane *l = o->lane = lane_of(b, prefix);
-	bool behind = in_order && (l->spooling || !lw_list_empty(&l->to_spool));
+	bool behind = in_order &&
+		      (l->spooling || !lw_list_empty(&l->to_spool) || gb_republish_holds(b->again, lane_number(l)));
 	if (!behind && mqtt_connected(b->mqtt) && b->n_pending < MAX_PENDING &&
 	    mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) == 0) {
 		b->n_pending++;
@@ -377,9 +402,10 @@ static void take_back(void *arg, const char *prefix, const char *gateway_id)
 static void on_connect(void *arg, bool session_present)
 {
 	struct gb_broker *b = arg;
-	(void)session_present;
+	(void)session_present; /* Mosquitto has sessions of its last autosave: the marker says more */
 	rt_metric_inc(b->m.connects);
 	rt_health_set(b->opts.health, true, NULL);
+	gb_republish_connected(b->again);
 	gb_conn_state_each(&b->announced, take_back, b);
 	b->opts.on_connected(b->opts.arg);
 }
@@ -388,6 +414,7 @@ static void on_disconnect(void *arg, int err, const char *text)
 {
 	struct gb_broker *b = arg;
 	(void)err;
+	gb_republish_disconnected(b->again);
 	rt_health_set(b->opts.health, false, text);
 }
 
@@ -396,6 +423,8 @@ static void on_message(void *arg, const struct mqtt_message *m)
 {
 	static const char before[] = "gateway/", after[] = "/command/";
 	struct gb_broker *b = arg;
+	if (gb_republish_message(b->again, m))
+		return;
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
 		const char *prefix = b->opts.prefixes[i];
 		size_t n = strlen(prefix);
@@ -521,6 +550,24 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 	return b->mqtt ? 0 : LW_EINVAL;
 }
 
+static int init_republish(struct gb_broker *b, struct lw_diag *diag)
+{
+	char instance[GB_INSTANCE_TEXT], topic[TOPIC_MAX];
+	int err = gb_instance_load(b->opts.state_dir, instance, diag);
+	if (err < 0)
+		return err;
+	snprintf(topic, sizeof(topic), "%s/%s/marker", b->opts.marker_topic, instance);
+	b->again = gb_republish_new(&(struct gb_republish_opts){.loop = b->opts.loop,
+								.log = b->opts.log,
+								.metrics = b->opts.metrics,
+								.n_lanes = b->opts.n_prefixes,
+								.topic = topic,
+								.max_bytes = b->opts.republish_bytes,
+								.max_age_ms = b->opts.republish_age_ms,
+								.qos = b->opts.qos});
+	return 0;
+}
+
 int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, struct lw_diag *diag)
 {
 	struct gb_broker *b = lw_xcalloc(1, sizeof(*b));
@@ -532,14 +579,18 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 		free(b);
 		return err;
 	}
-	err = connect_mqtt(b, diag);
+	err = init_republish(b, diag);
+	if (err == 0)
+		err = connect_mqtt(b, diag);
 	if (err < 0) {
+		gb_republish_free(b->again);
 		spool_close(b->spool);
 		gb_conn_state_close(&b->announced);
 		free(b->lanes);
 		free(b);
 		return err;
 	}
+	gb_republish_set_client(b->again, b->mqtt);
 	init_metrics(b);
 	b->tick = rt_loop_on_tick(opts->loop, RT_TICK_COMMIT, "spool", on_tick, b);
 	*out = b;
@@ -553,6 +604,7 @@ void gb_broker_free(struct gb_broker *b)
 	b->closing = true;
 	rt_tick_remove(b->tick);
 	mqtt_free(b->mqtt); /* hands back what is pending */
+	gb_republish_free(b->again);
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
 		rt_timer_stop(&b->lanes[i].unheard);
 		flush_to_spool(b, &b->lanes[i]);

@@ -40,6 +40,9 @@ struct gb_broker_opts {
 	const char *state_dir; /* spool and announced states live here */
 	uint64_t spool_bytes;
 	uint64_t spool_age_ms;
+	const char *marker_topic; /* the marker's topic begins so, see link/republish.h */
+	uint64_t republish_bytes;
+	uint64_t republish_age_ms; /* 0: nothing is published again */
 	/* Everything is borrowed for the call. */
 	void (*on_command)(void *arg, const struct gb_command *c);
 	/* The broker is (again) there: announce the gateways that are connected. */

@@ -14,6 +14,9 @@
 
 /* After the configured window, however early it closed. */
 #define REMEMBER_MS 1000
+/* How long bridges say again what a broker forgot (republish.max_age), with a margin. */
+#define UNCOUNTED_MS 90000
+#define UNCOUNTED_MAX 200000u
 #define KEY_MAX 320
 #define SEEN_FIRST 4
 #define SEEN_MAX 64
@@ -224,6 +227,33 @@ static void late(struct ns_window *w, struct ns_up *u)
 	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 }
 
+/* A proprietary frame has no counter by which one that is said again could be told: its receptions are remembered. */
+static bool was_here(struct ns_flows *f, const struct ns_up *u, const uint8_t *key, size_t key_len)
+{
+	int64_t now = rt_loop_mono_ns(f->loop);
+	if (key[key_len - u->frame->phy_payload.len] >> 5 != LW_MTYPE_PROPRIETARY)
+		return false;
+	if (now - f->uncounted_since_ns > UNCOUNTED_MS * LW_NS_PER_MS ||
+	    lw_map_count(&f->uncounted[0]) >= UNCOUNTED_MAX) {
+		lw_map_clear(&f->uncounted[1]);
+		struct lw_map oldest = f->uncounted[1];
+		f->uncounted[1] = f->uncounted[0];
+		f->uncounted[0] = oldest;
+		f->uncounted_since_ns = now;
+	}
+	uint64_t id = lw_hash_bytes(key, key_len) ^ lw_hash_u64(reception_id(u)) ^ receiver_of(u);
+	bool known = lw_map_find(&f->uncounted[0], id) || lw_map_find(&f->uncounted[1], id);
+	lw_map_put(&f->uncounted[0], id, f);
+	return known && u->in.said_again;
+}
+
+static void drop_repeated(struct ns_up *u)
+{
+	ns_drop(&u->c, LONGWAVE__V1__REASON__LATE_COPY, "said again, and had been here");
+	u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
 void ns_collect(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	struct ns_flows *f = owner;
@@ -232,6 +262,10 @@ void ns_collect(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_
 		struct ns_up *u = (struct ns_up *)(void *)v[i];
 		uint8_t key[KEY_MAX];
 		size_t key_len = make_key(u, key);
+		if (was_here(f, u, key, key_len)) {
+			drop_repeated(u);
+			continue;
+		}
 		struct ns_window *w = lw_bmap_find(&f->windows, lw_span(key, key_len));
 		if (w != NULL && w->owner != NULL) {
 			remember(w, u);
@@ -270,6 +304,8 @@ void ns_windows_learn(const struct ns_up *u)
 void ns_windows_init(struct ns_flows *f)
 {
 	lw_bmap_init(&f->windows);
+	lw_map_init(&f->uncounted[0]);
+	lw_map_init(&f->uncounted[1]);
 	f->usual = ns_usual_new(f->cfg.max_devices);
 	f->early_close = f->cfg.deduplication_adaptive;
 }
@@ -305,5 +341,7 @@ void ns_windows_free(struct ns_flows *f)
 		window_free(value);
 	}
 	lw_bmap_deinit(&f->windows);
+	lw_map_deinit(&f->uncounted[0]);
+	lw_map_deinit(&f->uncounted[1]);
 	ns_usual_free(f->usual);
 }

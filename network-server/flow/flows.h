@@ -37,7 +37,8 @@ struct ns_inbox {
 	const struct ns_region_config *region;
 	uint64_t journal_position; /* 0: none */
 	int64_t received_at_ns;    /* wall clock of the MQTT callback (of the first arrival, for a replay) */
-	bool is_replay;            /* from the journal after a restart */
+	bool is_replay;            /* may have been here before: from the journal, or said again by a bridge */
+	bool said_again;           /* the latter */
 };
 
 /* `ports` and what config points to are borrowed until ns_flows_free(). */

@@ -274,6 +274,11 @@ static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *te
 	const char *context[] = {"join_eui", eui, what, nonce, "deduplication_id", u->dedup_id, NULL};
 	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
 	ns_drop(&u->c, reason, text);
+	if (u->in.is_replay && reason == LONGWAVE__V1__REASON__DEVNONCE_REUSED) {
+		/* Answered when it came the first time: nobody's fault. */
+		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+		return RT_FLOW_DROP;
+	}
 	u->event[0] = ns_log_event(&u->c.arena, &s, LOG_ERROR, CODE_OTAA, text, context);
 	u->n_events = 1;
 	u->n_queue_ops = 0;

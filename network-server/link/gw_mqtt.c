@@ -40,7 +40,7 @@ struct ns_gw_mqtt {
 	bool paused;  /* no room */
 	bool stopped; /* draining */
 	struct rt_timer done_timer;
-	struct rt_metric *received, *unknown_topic, *sent, *failed;
+	struct rt_metric *received, *unknown_topic, *again, *sent, *failed;
 };
 
 static const char *const KINDS[] = {"up", "stats", "ack"};
@@ -170,7 +170,11 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 	struct ns_gw_message m = {.kind = topic.kind,
 				  .region = topic.region,
 				  .payload = msg->payload,
-				  .received_at_ns = rt_loop_now_ns(g->o.loop)};
+				  .received_at_ns = rt_loop_now_ns(g->o.loop),
+				  .is_replay = msg->again,
+				  .said_again = msg->again};
+	if (msg->again)
+		rt_metric_inc(g->again);
 	if (m.kind == NS_GW_UP)
 		m.journal_position = journal(g, &m);
 	keep(g, &m);
@@ -317,6 +321,7 @@ static void on_retry_timer(struct rt_timer *t, void *arg)
 		struct deferred *d = in_order;
 		in_order = d->next;
 		d->m.is_replay = true;
+		d->m.said_again = false; /* it is this one's turn again, not a copy's */
 		keep(g, &d->m);
 		offer(g, &d->m);
 		free(d);
@@ -384,6 +389,8 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 				     "event", KINDS, sizeof(KINDS) / sizeof(KINDS[0]));
 	g->unknown_topic =
 		rt_counter(o->metrics, "gateway_unknown_topics_total", "Messages on topics that mean nothing here");
+	g->again = rt_counter(o->metrics, "gateway_events_again_total",
+			      "Messages of gateways that a bridge said again because the broker may have lost them");
 	g->sent = rt_counter(o->metrics, "gateway_commands_total", "Downlink commands handed to the broker");
 	g->failed = rt_counter(o->metrics, "gateway_command_failures_total",
 			       "Downlink commands that the broker did not take");

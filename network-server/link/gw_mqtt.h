@@ -22,7 +22,8 @@ struct ns_gw_message {
 	struct lw_span payload;
 	uint64_t journal_position; /* 0: not in the journal */
 	int64_t received_at_ns;
-	bool is_replay;
+	bool is_replay;  /* may have been here before */
+	bool said_again; /* a copy that a bridge sent in case the broker had lost the first */
 };
 
 /* 0, or LW_EFULL: offer it again after ns_gw_mqtt_room(). */

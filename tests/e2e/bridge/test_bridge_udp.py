@@ -55,6 +55,7 @@ def compare(got, recorded, marshaler):
     def order(v):
         return sorted(v, key=lambda e: json.dumps(e, sort_keys=True))
 
+    got = [m for m in got if not m.topic.endswith("/marker")]  # the bridge's own, see link/republish.h
     assert order((m.topic, as_dict(m.topic, m.payload, marshaler)) for m in got) == order(expected(r) for r in recorded)
     assert all(not m.retain for m in got)
     if marshaler == "json":

@@ -151,6 +151,15 @@ static void nonce_reused(void **state)
 	world_pass(w, 300);
 	assert_outcome(w, DUPLICATE, R(DEVNONCE_REUSED));
 	assert_int_equal(world_count(w, KIND(LOG)), logs);
+	/* and so is an older one that a bridge says again, though the session is another's by now */
+	world_pass(w, 5000);
+	world_join(w, d);
+	logs = world_count(w, KIND(LOG));
+	world_pass(w, 5000);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DUPLICATE, R(DEVNONCE_REUSED));
+	assert_int_equal(world_count(w, KIND(LOG)), logs);
 }
 
 static void refusals(void **state)

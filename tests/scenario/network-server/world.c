@@ -566,7 +566,8 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 	struct ns_inbox in = {.region = rc,
 			      .journal_position = ++w->next_position,
 			      .received_at_ns = rt_loop_now_ns(w->loop),
-			      .is_replay = air->replay};
+			      .is_replay = air->replay || air->said_again,
+			      .said_again = air->said_again};
 	m.phy_payload = (ProtobufCBinaryData){f->n, (uint8_t *)(uintptr_t)f->b};
 	tx.frequency = air->hz;
 	lora.bandwidth = dr->bw_hz;

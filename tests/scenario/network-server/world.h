@@ -112,6 +112,7 @@ struct air {
 	const char *context_hex;
 	bool json;
 	bool replay;
+	bool said_again; /* by a bridge */
 	int64_t gps_s; /* 0: none */
 };
 struct air world_air(void); /* 868.1 MHz, DR5, SNR 8, RSSI -60, gateway 0 */
