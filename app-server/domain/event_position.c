@@ -1,9 +1,11 @@
 #include "app-server/domain/event_position.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/base/hex.h"
 #include "common/pb/json_in.h"
 #include "common/pb/json_out.h"
 
@@ -40,6 +42,40 @@ bool as_positions_note(struct as_positions *p, const char *origin, uint64_t seq)
 	memmove(&p->v[1], &p->v[0], i * sizeof(p->v[0]));
 	p->v[0] = pos;
 	return true;
+}
+
+static unsigned lane_of(const char *dev_eui)
+{
+	uint8_t b[8], x = 0;
+	if (strlen(dev_eui) != 16 || lw_hex_decode(dev_eui, 16, b, sizeof(b)) < 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(b); i++)
+		x ^= b[i];
+	return x & 7;
+}
+
+const char *as_position_name(const char *origin, const char *dev_eui, bool split, char out[AS_ORIGIN_MAX])
+{
+	if (!split)
+		return origin;
+	snprintf(out, AS_ORIGIN_MAX, "%.*s#%u", AS_ORIGIN_MAX - 3, origin, lane_of(dev_eui));
+	return out;
+}
+
+bool as_positions_cover(const struct as_positions *p, const char *origin, const char *dev_eui, uint64_t seq)
+{
+	char name[AS_ORIGIN_MAX];
+	if (seq <= as_positions_get(p, origin))
+		return true;
+	if (p->n < 2)
+		return false; /* without other entries there are no lanes */
+	return seq <= as_positions_get(p, as_position_name(origin, dev_eui, true, name));
+}
+
+void as_positions_copy(struct as_positions *to, const struct as_positions *from)
+{
+	to->n = from->n;
+	memcpy(to->v, from->v, from->n * sizeof(from->v[0]));
 }
 
 void as_positions_join(struct as_positions *p, const struct as_positions *from)

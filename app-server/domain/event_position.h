@@ -8,8 +8,8 @@
 
 #include "common/base/bytes.h"
 
-#define AS_POSITIONS_MAX 32
-#define AS_ORIGIN_MAX 64
+#define AS_POSITIONS_MAX 64
+#define AS_ORIGIN_MAX 64 /* with "#lane" */
 
 struct as_position {
 	char origin[AS_ORIGIN_MAX];
@@ -26,6 +26,12 @@ struct as_positions {
 uint64_t as_positions_get(const struct as_positions *p, const char *origin);
 /* Only ever forward. False when the origin's name is empty or too long. */
 bool as_positions_note(struct as_positions *p, const char *origin, uint64_t seq);
+/* "origin" of a stream that has everything, "origin#lane" where streams share (ns.proto, EventBatch). */
+const char *as_position_name(const char *origin, const char *dev_eui, bool split, char out[AS_ORIGIN_MAX]);
+/* Somebody has published it. */
+bool as_positions_cover(const struct as_positions *p, const char *origin, const char *dev_eui, uint64_t seq);
+/* Not all of the room for others. */
+void as_positions_copy(struct as_positions *to, const struct as_positions *from);
 /* Notes all of `from`. */
 void as_positions_join(struct as_positions *p, const struct as_positions *from);
 /* {"origin":"seq",…} */

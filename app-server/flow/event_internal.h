@@ -28,6 +28,7 @@ struct as_event_ctx {
 	uint64_t no;    /* place in the order of the stream */
 	uint64_t epoch; /* of the broker connection it came under */
 	bool passed;    /* its turn to be published is over */
+	bool split;     /* positions count per lane */
 	const Longwave__Ns__V1__Event *ev;
 	uint64_t dev_eui;
 	struct as_device_ask ask;

@@ -280,9 +280,11 @@ static void show_live(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 	for (size_t i = 0; i < n && e->as->live; i++) {
 		struct as_event_ctx *c = as_event_ctx_of(v[i]);
 		/* Begun again after a loss of the broker: shown once is enough. */
-		if (c->ev->seq <= as_positions_get(&e->shown, c->ev->origin))
+		char name[AS_ORIGIN_MAX];
+		const char *position = as_position_name(c->ev->origin, c->ev->dev_eui, c->split, name);
+		if (as_positions_cover(&e->shown, c->ev->origin, c->ev->dev_eui, c->ev->seq))
 			continue;
-		as_positions_note(&e->shown, c->ev->origin, c->ev->seq);
+		as_positions_note(&e->shown, position, c->ev->seq);
 		struct as_device *d = c->dev;
 		if (d)
 			as_live_event(

@@ -105,13 +105,15 @@ static void start_streams(struct as_events *e)
 	}
 }
 
-static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev)
+static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev, bool split)
 {
-	if (ev->seq <= as_positions_get(&e->taken, ev->origin)) {
+	char name[AS_ORIGIN_MAX];
+	if (as_positions_cover(&e->taken, ev->origin, ev->dev_eui, ev->seq)) {
 		rt_metric_inc(e->repeated);
+		e->ack_due = true; /* who offers it again does not know what is safe */
 		return;
 	}
-	if (!as_positions_note(&e->taken, ev->origin, ev->seq)) {
+	if (!as_positions_note(&e->taken, as_position_name(ev->origin, ev->dev_eui, split, name), ev->seq)) {
 		rt_metric_inc(e->unreadable);
 		return;
 	}
@@ -133,6 +135,7 @@ static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev)
 	c->ev = (const Longwave__Ns__V1__Event *)copy;
 	c->no = e->next_no++;
 	c->epoch = e->epoch;
+	c->split = split;
 	e->ring[c->no % AS_EVENTS_RING].state = AS_SLOT_FLOW;
 	e->ring[c->no % AS_EVENTS_RING].c = c;
 	rt_metric_inc(e->taken_total);
@@ -149,7 +152,7 @@ static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch)
 			start_streams(e);
 			break;
 		}
-		take(e, batch->events[i]);
+		take(e, batch->events[i], batch->split);
 	}
 	hold_or_go(e);
 }
@@ -169,7 +172,7 @@ static void say_position(struct as_events *e)
 	struct ticket *t = lw_xcalloc(1, sizeof(*t));
 	t->no = e->next_ticket++;
 	t->events = e->unsaid;
-	t->upto = e->published;
+	as_positions_copy(&t->upto, &e->published);
 	if (as_integration_publish_position(e->as->integration, &e->published, t->no) < 0) {
 		free(t); /* the broker went: all begins again from what it has */
 		return;
@@ -235,7 +238,9 @@ void as_events_advance(struct as_events *e)
 		if (state == AS_SLOT_FLOW || (current && state == AS_SLOT_READY && !publish_one(e, c)))
 			break;
 		if (current) {
-			as_positions_note(&e->published, c->ev->origin, c->ev->seq);
+			char name[AS_ORIGIN_MAX];
+			as_positions_note(&e->published,
+					  as_position_name(c->ev->origin, c->ev->dev_eui, c->split, name), c->ev->seq);
 			e->unsaid++;
 		}
 		e->ring[at].state = AS_SLOT_EMPTY;

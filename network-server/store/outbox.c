@@ -35,13 +35,14 @@ static void on_rows(void *arg, const struct sql_outcome *outcome, const struct s
 	free(w);
 }
 
-void ns_store_read_outbox(struct ns_store *s, uint64_t after_seq, uint32_t limit, ns_outbox_fn *done, void *arg)
+void ns_store_read_outbox(struct ns_store *s, const char *origin, uint64_t after_seq, uint32_t limit,
+			  ns_outbox_fn *done, void *arg)
 {
 	struct reading *w = lw_xmalloc(sizeof(*w));
 	struct sql_query *q = sql_query_new(s->db, &READ);
 	struct sql_params *p = sql_query_params(q);
 	*w = (struct reading){done, arg};
-	sql_put_text(p, s->origin);
+	sql_put_text(p, origin);
 	sql_put_i64(p, ns_i64(after_seq));
 	sql_put_i64(p, limit);
 	sql_query_send(q, on_rows, w);
@@ -64,6 +65,17 @@ void ns_store_ack_outbox(struct ns_store *s, uint64_t up_to_seq)
 	s->ack_dirty = true;
 	if (!rt_timer_armed(&s->ack_timer))
 		rt_timer_start(&s->ack_timer, ACK_FLUSH_MS);
+}
+
+void ns_store_ack_orphans(struct ns_store *s, const char *origin, uint64_t up_to_seq)
+{
+	if (!s->ready || !sql_is_up(s->db))
+		return;
+	struct sql_tx *tx = sql_tx_new(s->db);
+	struct sql_params *p = sql_tx_add(tx, &REMOVE, NULL, NULL);
+	sql_put_text(p, origin);
+	sql_put_i64(p, ns_i64(up_to_seq));
+	sql_tx_commit(tx, NULL, NULL);
 }
 
 /* Lost with a crash: the rows are offered again and acknowledged again. */

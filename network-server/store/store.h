@@ -78,11 +78,14 @@ void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptReq
 
 /* ---- outbox ---- */
 
-/* Up to `limit` events of this origin after `seq`, oldest first. */
+/* Up to `limit` events of an origin (ours, or a replica's that is gone) after `seq`, oldest first. */
 typedef void ns_outbox_fn(void *arg, int err, const struct ns_stored_event *v, size_t n);
-void ns_store_read_outbox(struct ns_store *s, uint64_t after_seq, uint32_t limit, ns_outbox_fn *done, void *arg);
+void ns_store_read_outbox(struct ns_store *s, const char *origin, uint64_t after_seq, uint32_t limit,
+			  ns_outbox_fn *done, void *arg);
 /* They are safe with the application server; removed a little later, in one statement for all calls until then. A
  * number that was never given to an event is ignored. */
 void ns_store_ack_outbox(struct ns_store *s, uint64_t up_to_seq);
+/* The same for a replica that is gone, at once. */
+void ns_store_ack_orphans(struct ns_store *s, const char *origin, uint64_t up_to_seq);
 /* The number of the last event that was written, or of none. */
 uint64_t ns_store_last_seq(const struct ns_store *s);

@@ -216,7 +216,7 @@ static void on_count(void *arg, int err, const struct ns_stored_event *v, size_t
 static size_t left_in_outbox(struct world *w)
 {
 	struct count c = {0};
-	ns_store_read_outbox(w->rig->store, 0, 1000000, on_count, &c);
+	ns_store_read_outbox(w->rig->store, w->rig->origin, 0, 1000000, on_count, &c);
 	assert_true(rt_loop_run_until(w->rig->loop, &c.done, RIG_WAIT_MS));
 	return c.n;
 }
@@ -410,14 +410,14 @@ static void test_database_killed(void **state)
 	free(seen);
 }
 
-static void test_standby_and_replacement(void **state)
+/* One that never says who it is keeps nobody waiting, and a stream of the same name takes the place of an older one. */
+static void test_replacement(void **state)
 {
 	struct world w;
-	struct reader a, b, c, mute;
+	struct reader a, c, mute;
 	size_t done = 0;
 	(void)state;
 	world_open(&w, false);
-	/* One that never says who it is keeps nobody waiting. */
 	struct grpc_client_config config = {.address = w.address};
 	struct grpc_client_request req = {.path = PATH, .output = &longwave__ns__v1__event_batch__descriptor};
 	mute = (struct reader){.w = &w};
@@ -427,10 +427,6 @@ static void test_standby_and_replacement(void **state)
 	reader_open(&a, &w, 0, "one");
 	write_bulk(&w, 10, 10, &done);
 	wait_for(&w, &a.n, 10);
-	reader_open(&b, &w, 0, "two");
-	turn(&w, 50);
-	assert_int_equal(b.n, 0);
-	/* The first one's host died; it comes again and takes the place of its own stream. */
 	reader_open(&c, &w, a.last, "one");
 	for (int i = 0; i < 2000 && a.stream; i++)
 		turn(&w, 1);
@@ -438,16 +434,312 @@ static void test_standby_and_replacement(void **state)
 	assert_int_equal(a.status, GRPC_ABORTED);
 	write_bulk(&w, 5, 10, &done);
 	wait_for(&w, &c.n, 5);
-	assert_int_equal(b.n, 0);
-	/* It ends; the other one gets what nobody has said to be safe. */
-	send_ack(&c, c.last - 2, "");
-	for (int i = 0; i < 1000 && left_in_outbox(&w) != 2; i++)
-		turn(&w, 5);
 	reader_close(&c);
-	wait_for(&w, &b.n, 2);
-	reader_close(&b);
 	reader_close(&a);
 	reader_close(&mute);
+	world_close(&w);
+}
+
+/* ---- several streams ---- */
+
+#define DEVICES 40
+
+/* An application server that keeps what it has published, and opens again when it is told to. */
+struct app {
+	struct world *w;
+	const char *name;
+	unsigned others;
+	struct grpc_client *client;
+	struct grpc_stream *stream;
+	uint64_t lane[9]; /* 8: without lanes */
+	bool holds;       /* takes and does not acknowledge */
+	size_t n, opens, batches_split;
+	bool dead;
+	bool blind; /* does not look up what the others have published */
+};
+
+/* By device: the last seq, and by seq: how often published. */
+struct ledger {
+	uint64_t first;
+	uint8_t *published;
+	size_t n;
+	uint64_t last[DEVICES + 1];
+};
+static struct ledger ledger;
+
+static void app_ack(struct app *a, bool first)
+{
+	Longwave__Ns__V1__Ack ack = LONGWAVE__NS__V1__ACK__INIT;
+	Longwave__Ns__V1__Position p[9], *v[9];
+	char name[9][80];
+	for (unsigned i = 0; i < 9; i++) {
+		if (!a->lane[i])
+			continue;
+		longwave__ns__v1__position__init(&p[i]);
+		snprintf(name[i], sizeof(name[i]), i < 8 ? "%s#%u" : "%s", a->w->rig->origin, i);
+		p[i].origin = name[i];
+		p[i].seq = a->lane[i];
+		v[ack.n_positions++] = &p[i];
+	}
+	ack.positions = v;
+	if (first) {
+		ack.consumer = (char *)(uintptr_t)a->name;
+		ack.others = a->others;
+	}
+	if (a->stream)
+		(void)grpc_stream_send(a->stream, &ack.base);
+}
+
+static void on_app_message(struct grpc_stream *s, const ProtobufCMessage *msg, void *arg)
+{
+	struct app *a = arg;
+	const Longwave__Ns__V1__EventBatch *b = (const Longwave__Ns__V1__EventBatch *)msg;
+	(void)s;
+	a->batches_split += b->split ? 1 : 0;
+	for (size_t i = 0; i < b->n_events; i++) {
+		const Longwave__Ns__V1__Event *e = b->events[i];
+		unsigned lane = ns_event_lane(e->dev_eui);
+		if (e->seq <= a->lane[8] || e->seq <= a->lane[lane])
+			continue;
+		size_t device = strtoul(e->deduplication_id, NULL, 10);
+		assert_true(device <= DEVICES);
+		assert_true(e->seq > ledger.last[device]); /* in order, whoever has the device */
+		ledger.last[device] = e->seq;
+		ledger.published[e->seq - ledger.first]++;
+		ledger.n++;
+		a->lane[b->split ? lane : 8] = e->seq;
+		a->n++;
+	}
+	if (!a->holds)
+		app_ack(a, false);
+}
+
+static void app_open(struct app *a);
+
+static void on_app_end(struct grpc_stream *s, int status, const char *message, void *arg)
+{
+	struct app *a = arg;
+	(void)s;
+	(void)status;
+	(void)message;
+	a->stream = NULL;
+}
+
+static const struct grpc_stream_events APP_EVENTS = {.message = on_app_message, .end = on_app_end};
+
+static void app_open(struct app *a)
+{
+	struct grpc_client_config config = {.address = a->w->address};
+	struct grpc_client_request req = {
+		.path = PATH, .output = &longwave__ns__v1__event_batch__descriptor, .wait_for_ready = true};
+	if (!a->client)
+		a->client = grpc_client_new(a->w->rig->loop, &config);
+	a->stream = grpc_stream_open(a->client, &req, &APP_EVENTS, a);
+	a->opens++;
+	app_ack(a, true);
+}
+
+static void app_kill(struct app *a)
+{
+	a->dead = true;
+	if (a->stream)
+		grpc_stream_cancel(a->stream);
+	a->stream = NULL;
+	grpc_client_free(a->client);
+	a->client = NULL;
+}
+
+/* What each one published is known to all, as through the broker. */
+static void share(struct app *v, size_t n)
+{
+	for (unsigned i = 0; i < 9; i++) {
+		uint64_t most = 0;
+		for (size_t k = 0; k < n; k++)
+			most = v[k].lane[i] > most ? v[k].lane[i] : most;
+		for (size_t k = 0; k < n; k++)
+			v[k].lane[i] = most;
+	}
+}
+
+static void apps_turn(struct world *w, struct app *v, size_t n)
+{
+	turn(w, 1);
+	for (size_t k = 0; k < n; k++) {
+		if (v[k].dead || v[k].stream)
+			continue;
+		if (!v[k].blind)
+			share(v, n);
+		app_open(&v[k]);
+	}
+}
+
+static void write_devices(struct world *w, size_t n, size_t *done)
+{
+	static uint8_t mem[512][64];
+	struct ns_event ev[512];
+	struct ns_change c[512], *v[512];
+	assert_true(n <= 512);
+	for (size_t i = 0; i < n; i++) {
+		char id[16], eui[17];
+		size_t device = i % DEVICES + 1;
+		Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+		snprintf(id, sizeof(id), "%zu", device);
+		snprintf(eui, sizeof(eui), "%016zx", device);
+		e.deduplication_id = id;
+		e.dev_eui = eui;
+		ev[i] = (struct ns_event){.packed = lw_span(mem[i], longwave__ns__v1__event__pack(&e, mem[i]))};
+		c[i] = (struct ns_change){
+			.op = NS_SESSION_KEEP, .events = &ev[i], .n_events = 1, .done = committed, .owner = done};
+		v[i] = &c[i];
+	}
+	size_t before = *done;
+	w->rig->port.commit(w->rig->port.self, v, n);
+	wait_for(w, done, before + n);
+}
+
+static void apps_wait(struct world *w, struct app *v, size_t n, size_t published)
+{
+	for (int i = 0; i < 20000 && ledger.n < published; i++)
+		apps_turn(w, v, n);
+	assert_int_equal(ledger.n, published);
+}
+
+static void ledger_begin(struct world *w, size_t most)
+{
+	ledger = (struct ledger){.first = ns_store_last_seq(w->rig->store) + 1, .published = lw_xcalloc(most, 1)};
+}
+
+static void ledger_end(struct world *w, struct app *v, size_t n, size_t total)
+{
+	size_t left = 1;
+	for (size_t i = 0; i < total; i++)
+		assert_int_equal(ledger.published[i], 1);
+	for (int i = 0; i < 1000 && left; i++) {
+		apps_turn(w, v, n);
+		left = left_in_outbox(w);
+	}
+	assert_int_equal(left, 0);
+	free(ledger.published);
+}
+
+/* Two share; one more comes; one dies with events that it has published and events that it has not; it comes back. */
+static void test_split(void **state)
+{
+	struct world w;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	ledger_begin(&w, 10000);
+	struct app v[3] = {{.w = &w, .name = "a", .others = 1},
+			   {.w = &w, .name = "b", .others = 1},
+			   {.w = &w, .name = "c", .others = 2, .dead = true}};
+	write_devices(&w, 100, &done);
+	apps_wait(&w, v, 3, done);
+	write_devices(&w, 400, &done);
+	apps_wait(&w, v, 3, done);
+	assert_true(v[0].n >= 100 && v[1].n >= 100);
+	assert_true(v[0].batches_split && v[1].batches_split);
+	/* Hears everything that is acknowledged late, and takes over nothing that is under way. */
+	v[0].holds = true;
+	write_devices(&w, 80, &done);
+	apps_wait(&w, v, 3, done);
+	v[2].dead = false;
+	v[2].blind = true;
+	for (int i = 0; i < 100; i++)
+		apps_turn(&w, v, 3);
+	write_devices(&w, 80, &done);
+	for (int i = 0; i < 100; i++)
+		apps_turn(&w, v, 3);
+	assert_int_equal(v[2].n, 0);
+	v[0].holds = v[2].blind = false;
+	app_ack(&v[0], false);
+	apps_wait(&w, v, 3, done);
+	write_devices(&w, 400, &done);
+	apps_wait(&w, v, 3, done);
+	assert_true(v[2].n > 100);
+	/* Published, not acknowledged, and dead. */
+	v[1].holds = true;
+	write_devices(&w, 200, &done);
+	apps_wait(&w, v, 3, done);
+	app_kill(&v[1]);
+	write_devices(&w, 200, &done);
+	apps_wait(&w, v, 3, done);
+	size_t opens = v[0].opens;
+	assert_true(opens > 1); /* it was asked to look again */
+	v[1].dead = v[1].holds = false;
+	for (int i = 0; i < 200; i++)
+		apps_turn(&w, v, 3);
+	size_t before = v[1].n;
+	write_devices(&w, 400, &done);
+	apps_wait(&w, v, 3, done);
+	assert_true(v[1].n > before);
+	assert_int_equal(v[0].opens, opens); /* who comes disturbs nobody */
+	/* One takes its leave. */
+	grpc_stream_half_close(v[2].stream);
+	v[2].dead = true;
+	write_devices(&w, 200, &done);
+	apps_wait(&w, v, 3, done);
+	ledger_end(&w, v, 3, done);
+	for (int i = 0; i < 3; i++)
+		app_kill(&v[i]);
+	world_close(&w);
+}
+
+static void on_orphans(void *arg, const struct sql_outcome *o)
+{
+	assert_int_equal(o->err, 0);
+	*(bool *)arg = true;
+}
+
+/* The events of a replica that is gone are served beside one's own, once. */
+static void test_adopted(void **state)
+{
+	struct world w;
+	struct reader rd;
+	size_t done = 0;
+	(void)state;
+	world_open(&w, false);
+	static const struct sql_stmt orphan = {.name = "t_orphan",
+					       .text = "INSERT INTO outbox (origin, seq, body) VALUES ('gone', $1, $2)",
+					       .params = "ly"};
+	bool written = false;
+	struct sql_tx *tx = sql_tx_new(w.rig->db);
+	for (int i = 1; i <= 3; i++) {
+		uint8_t mem[64];
+		Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+		e.origin = "gone";
+		e.seq = (uint64_t)i;
+		e.deduplication_id = "7";
+		size_t n = longwave__ns__v1__event__pack(&e, mem);
+		struct sql_params *p = sql_tx_add(tx, &orphan, NULL, NULL);
+		sql_put_i64(p, i);
+		sql_put_bytes(p, lw_span(mem, n));
+	}
+	sql_tx_commit(tx, on_orphans, &written);
+	assert_true(rt_loop_run_until(w.rig->loop, &written, RIG_WAIT_MS));
+	static uint8_t seen[16];
+	memset(seen, 0, sizeof(seen));
+	reader_open(&rd, &w, 0, "as");
+	rd.seen = seen;
+	turn(&w, 50);
+	assert_int_equal(rd.n, 0);
+	ns_event_stream_adopt(w.events, "gone");
+	assert_true(ns_event_stream_serves(w.events, "gone"));
+	for (int i = 0; i < 2000 && rd.stream; i++)
+		turn(&w, 1);
+	assert_int_equal(rd.status, GRPC_ABORTED); /* to say what it has of it */
+	reader_close(&rd);
+	reader_open(&rd, &w, 0, "as");
+	rd.seen = seen;
+	wait_for(&w, &rd.n, 3);
+	assert_int_equal(seen[7], 3);
+	ns_event_stream_give_back(w.events, "gone");
+	assert_false(ns_event_stream_serves(w.events, "gone"));
+	rd.seen = NULL;
+	rd.last = 0;
+	write_bulk(&w, 2, 10, &done);
+	wait_for(&w, &rd.n, 5);
+	reader_close(&rd);
 	world_close(&w);
 }
 
@@ -511,7 +803,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_live_and_acknowledged),
-		cmocka_unit_test(test_standby_and_replacement),
+		cmocka_unit_test(test_replacement),
+		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_adopted),
 		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_position_of_another_life),
 		cmocka_unit_test(test_end_while_reading),

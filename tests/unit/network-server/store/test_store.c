@@ -451,7 +451,7 @@ static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t 
 static struct read read_outbox(struct rig *r, uint64_t after, uint32_t limit)
 {
 	struct read rd = {0};
-	ns_store_read_outbox(r->store, after, limit, on_read, &rd);
+	ns_store_read_outbox(r->store, r->origin, after, limit, on_read, &rd);
 	assert_true(rt_loop_run_until(r->loop, &rd.done, RIG_WAIT_MS));
 	assert_int_equal(rd.err, 0);
 	return rd;
