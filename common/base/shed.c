@@ -17,8 +17,11 @@ static int64_t later(int64_t a, int64_t b)
 void lw_shed_in(struct lw_shed *s, int64_t now_ns, bool safe)
 {
 	/* Nobody was expected to take anything before. */
-	if (s->in == s->out)
+	if (s->in == s->out) {
 		s->progress_ns = now_ns;
+		if (now_ns >= s->open_ns)
+			s->grace_ns = INT64_MIN; /* what there was has been worked off */
+	}
 	bool behind_safe = s->safe > s->out && now_ns < s->grace_ns;
 	s->in++;
 	if (safe)
