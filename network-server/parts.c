@@ -74,7 +74,8 @@ static int on_message(void *arg, const struct ns_gw_message *m)
 	struct ns_inbox in = {.region = m->region,
 			      .journal_position = m->journal_position,
 			      .received_at_ns = m->received_at_ns,
-			      .is_replay = m->is_replay};
+			      .is_replay = m->is_replay,
+			      .said_again = m->said_again};
 	switch (m->kind) {
 	case NS_GW_UP:
 		return ns_flows_uplink(ns->flows, &in, m->payload);
