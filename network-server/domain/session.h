@@ -199,8 +199,9 @@ void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *by
 void ns_session_pending_remove(struct ns_session *s, uint8_t cid);
 /* One more uplink came without an answer to what is pending. */
 void ns_session_pending_tick(struct ns_session *s);
-/* The downlink with these requests was not sent after all. */
-void ns_session_pending_unsend(struct ns_session *s, const uint8_t *cids, size_t n);
+/* No gateway took the downlink with these requests: due again like one without an answer, but after 16 uplinks at the
+ * latest. */
+void ns_session_pending_refused(struct ns_session *s, const uint8_t *cids, size_t n);
 bool ns_session_rejected(const struct ns_session *s, enum ns_mac_what what, uint64_t value);
 void ns_session_reject(struct ns_session *s, enum ns_mac_what what, uint64_t value);
 /* Appends, or with `front` puts back. LW_EFULL: no room. */

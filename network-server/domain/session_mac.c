@@ -61,17 +61,18 @@ void ns_session_pending_tick(struct ns_session *s)
 			s->mac_pending[i].wait--;
 }
 
-void ns_session_pending_unsend(struct ns_session *s, const uint8_t *cids, size_t n)
+/* Refusals come from gateways that have too much to send, so asking with every uplink would feed them. */
+#define REFUSED_TRIES 5 /* after 16 uplinks at the latest */
+
+void ns_session_pending_refused(struct ns_session *s, const uint8_t *cids, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct ns_mac_pending *p = ns_session_pending(s, cids[i]);
-		if (p == NULL)
+		if (p == NULL || p->tries <= REFUSED_TRIES)
 			continue;
-		p->wait = 0;
-		if (p->tries > 0)
-			p->tries--;
-		if (p->tries == 0)
-			ns_session_pending_remove(s, cids[i]);
+		p->tries = REFUSED_TRIES;
+		if (p->wait > 1u << (REFUSED_TRIES - 1))
+			p->wait = 1u << (REFUSED_TRIES - 1);
 	}
 }
 

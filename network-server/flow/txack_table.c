@@ -228,7 +228,7 @@ static void settle_refused(struct ns_ack *a)
 	if (!ns_down_return(&dev->session, tx->frame, tx->n_frames))
 		return;
 	(void)ns_session_mac_enqueue(&dev->session, lw_span(tx->mac_queue, tx->mac_queue_len), true);
-	ns_session_pending_unsend(&dev->session, tx->mac_request, tx->n_mac_requests);
+	ns_session_pending_refused(&dev->session, tx->mac_request, tx->n_mac_requests);
 	dev->session.dev_status_req_at_ns = tx->dev_status_req_at_ns;
 	if (dev->session.last_uplink_at_ns == tx->uplink_at_ns)
 		dev->session.answered = false;

@@ -204,7 +204,7 @@ static void pending_and_errors(void **state)
 	assert_int_equal(ns_session_errors(&s, 5), 0);
 }
 
-/* Due again after 1, 2, 4, 8 … uplinks; one that was not sent after all does not count. */
+/* Due again after 1, 2, 4, 8 … uplinks; one that no gateway took after 16 at the latest. */
 static void back_off(void **state)
 {
 	struct ns_session s = {0};
@@ -220,13 +220,17 @@ static void back_off(void **state)
 		ns_session_pending_tick(&s);
 		assert_int_equal(p->wait, 0);
 	}
-	ns_session_pending_unsend(&s, cid, 1);
-	assert_int_equal(ns_session_pending(&s, 3)->tries, 19);
-	ns_session_pending_remove(&s, 3);
-	ns_session_pending_unsend(&s, cid, 1);
+	ns_session_pending_refused(&s, cid, 1);
 	ns_session_pending_put(&s, 3, cid, 1);
-	ns_session_pending_unsend(&s, cid, 1);
-	assert_null(ns_session_pending(&s, 3));
+	ns_session_pending_refused(&s, cid, 1);
+	assert_int_equal(ns_session_pending(&s, 3)->wait, 16);
+	ns_session_pending_remove(&s, 3);
+	ns_session_pending_refused(&s, cid, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		ns_session_pending_put(&s, 3, cid, 1);
+		ns_session_pending_refused(&s, cid, 1);
+		assert_int_equal(ns_session_pending(&s, 3)->wait, 1u << i);
+	}
 }
 
 static void rejected(void **state)
