@@ -11,6 +11,7 @@ struct as_access;
 struct as_bootstrap;
 struct as_http;
 struct as_nsync;
+struct as_outlets;
 struct as_payload_keys;
 struct as_live;
 struct as_events;
@@ -80,6 +81,7 @@ struct as {
 
 	struct as_events *events;           /* the network-server's event stream */
 	struct as_integration *integration; /* MQTT */
+	struct as_outlets *outlets;         /* all other integrations */
 	struct as_join *join;               /* join server */
 	struct as_live *live;               /* SSE and gRPC streams of frames and events */
 };

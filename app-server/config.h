@@ -3,6 +3,18 @@
 
 #include "common/runtime/daemon.h"
 
+struct as_integrations_conf {
+	bool forbid_private;
+	int64_t connections; /* to one endpoint */
+	char *ca;
+	uint64_t timeout_ms;
+	uint64_t retry_max_ms;
+	uint64_t give_up_ms;
+	uint64_t retention_ms;
+	uint64_t dead_retention_ms;
+	uint64_t max_events;
+};
+
 struct as_conf {
 	struct rt_daemon_conf common;
 	char *http_bind;
@@ -21,6 +33,7 @@ struct as_conf {
 	int mqtt_marshaler; /* 0: JSON, 1: protobuf */
 	char *event_topic;
 	char *command_topic;
+	struct as_integrations_conf integrations;
 	char *state_dir;
 	char *secret;
 	char *admin_password;

@@ -3,6 +3,7 @@
 #include "app-server/api/http.h"
 #include "app-server/as.h"
 #include "app-server/flow/events.h"
+#include "app-server/integration/outlets.h"
 #include "app-server/link/join_server.h"
 #include "app-server/link/live.h"
 #include "app-server/link/mqtt.h"
@@ -10,6 +11,7 @@
 
 static const struct rt_daemon_part parts[] = {
 	{"base", as_base_init, as_base_deinit},
+	{"integrations", as_outlets_init, as_outlets_deinit},
 	/* Taken down after the network-server's client and the database: their last callbacks still come here. */
 	{"events", as_events_init, as_events_deinit},
 	{"mqtt", as_integration_init, as_integration_deinit},

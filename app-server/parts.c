@@ -7,6 +7,7 @@
 #include "app-server/api/access.h"
 #include "app-server/api/http.h"
 #include "app-server/as.h"
+#include "app-server/integration/outlets.h"
 #include "app-server/link/nsync.h"
 #include "app-server/store/bootstrap.h"
 #include "common/io/grpc_client.h"
@@ -63,6 +64,7 @@ static void on_ready(struct as *as)
 	as->ready = true;
 	rt_health_set(as->db_health, sql_is_up(as->db), NULL);
 	as_nsync_start(as->nsync);
+	as_outlets_start(as);
 	RT_LOG_INFO(as->log, "database is ready");
 }
 
@@ -205,14 +207,21 @@ void as_grpc_deinit(void *owner)
 
 /* ---- end ---- */
 
-static void on_drained(void *arg)
+static void on_outlets_stopped(void *arg)
 {
 	rt_daemon_drained(arg);
+}
+
+static void on_drained(void *arg)
+{
+	struct as *as = arg;
+	as_outlets_stop(as, on_outlets_stopped, as->run);
 }
 
 void as_drain(void *owner, struct rt_daemon_run *run)
 {
 	struct as *as = owner;
 	as_http_drain(as);
-	grpc_server_drain(as->grpc, on_drained, run);
+	(void)run;
+	grpc_server_drain(as->grpc, on_drained, as);
 }

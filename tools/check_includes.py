@@ -40,7 +40,9 @@ for d in DAEMONS:
     ALLOW[f"{d}/store"] = [*COMMON, d, f"{d}/domain", f"{d}/wire"]
     # Requests that come in over a link read the store without a flow.
     ALLOW[f"{d}/link"] = [*COMMON, d, f"{d}/domain", f"{d}/wire", f"{d}/store"]
-    ALLOW[f"{d}/flow"] = [*COMMON, d, f"{d}/domain", f"{d}/wire", f"{d}/store", f"{d}/link"]
+    # Where events go besides the broker: a spool and its senders.
+    ALLOW[f"{d}/integration"] = [*COMMON, d, f"{d}/domain", f"{d}/store"]
+    ALLOW[f"{d}/flow"] = [*COMMON, d, f"{d}/domain", f"{d}/wire", f"{d}/store", f"{d}/integration", f"{d}/link"]
 
 # header (prefix): the files that may include it. A folder with a trailing "/" means the .c files directly or below.
 THIRD = {

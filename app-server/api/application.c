@@ -210,16 +210,6 @@ void as_application_list(struct as_call *c)
 				     .offset = req->offset});
 }
 
-/* The broker's integration is there for every application; others come with a later issue. */
-void as_application_list_integrations(struct as_call *c)
-{
-	Api__ListIntegrationsResponse *resp = as_msg_new(c->arena, &api__list_integrations_response__descriptor);
-	ProtobufCMessage **items = as_msg_list(c->arena, &resp->base, "result", 1);
-	((Api__IntegrationListItem *)(void *)items[0])->kind = API__INTEGRATION_KIND__MQTT_GLOBAL;
-	resp->total_count = 1;
-	as_reply(c, &resp->base);
-}
-
 static void on_profiles(struct as_call *c, const struct sql_result *r)
 {
 	ProtobufCMessage *resp = as_msg_new(c->arena, &api__list_application_device_profiles_response__descriptor);

@@ -1,6 +1,7 @@
 #include "app-server/api/routes.h"
 
-/* Paths and rights are the published REST mapping, but for InternalService, which has none: /api/internal is ours. */
+/* Paths and rights are the published REST mapping, but for InternalService, which has none: /api/internal
+ * is ours, and so is /api/longwave. */
 /* clang-format off */
 const struct lw_route as_routes[] = {
 	{"POST", "/api/internal/login", "api.InternalService/Login", "*", ""},
@@ -84,6 +85,11 @@ const struct lw_route as_routes[] = {
 	{"PUT", "/api/applications/{integration.application_id}/integrations/blynk", "api.ApplicationService/UpdateBlynkIntegration", "*", "ApplicationAccess:Update"},
 	{"DELETE", "/api/applications/{application_id}/integrations/blynk", "api.ApplicationService/DeleteBlynkIntegration", NULL, "ApplicationAccess:Update"},
 	{"POST", "/api/applications/{application_id}/integrations/mqtt/certificate", "api.ApplicationService/GenerateMqttIntegrationClientCertificate", NULL, "ApplicationAccess:Update"},
+	{"GET", "/api/longwave/applications/{application_id}/integrations", "longwave.app.v1.IntegrationService/GetStatus", NULL, "ApplicationAccess:Read"},
+	{"GET", "/api/longwave/applications/{application_id}/integrations/dead-letters", "longwave.app.v1.IntegrationService/ListDeadLetters", NULL, "ApplicationAccess:Read"},
+	{"POST", "/api/longwave/applications/{application_id}/integrations/dead-letters/retry", "longwave.app.v1.IntegrationService/RetryDeadLetters", "*", "ApplicationAccess:Update"},
+	{"POST", "/api/longwave/applications/{application_id}/integrations/dead-letters/discard", "longwave.app.v1.IntegrationService/DiscardDeadLetters", "*", "ApplicationAccess:Update"},
+	{"POST", "/api/longwave/applications/{application_id}/integrations/replay", "longwave.app.v1.IntegrationService/Replay", "*", "ApplicationAccess:Update"},
 	{"GET", "/api/applications/{application_id}/device-profiles", "api.ApplicationService/ListDeviceProfiles", NULL, "ApplicationAccess:Read"},
 	{"GET", "/api/applications/{application_id}/device-tags", "api.ApplicationService/ListDeviceTags", NULL, "ApplicationAccess:Read"},
 

@@ -25,6 +25,10 @@
 	{                                                                                                              \
 		"api.DeviceService/" rpc, as_##fn, __VA_ARGS__                                                         \
 	}
+#define L(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"longwave.app.v1.IntegrationService/" rpc, as_##fn, __VA_ARGS__                                        \
+	}
 #define I(rpc, fn, ...)                                                                                                \
 	{                                                                                                              \
 		"api.InternalService/" rpc, as_##fn, __VA_ARGS__                                                       \
@@ -56,9 +60,19 @@ const struct as_rpc as_rpcs[] = {
 	A("Delete", application_delete, AS_OBJ_APPLICATION, "id", NULL, NULL),
 	A("List", application_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, NULL),
 	A("ListIntegrations", application_list_integrations, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	A("CreateHttpIntegration", integration_http_create, AS_OBJ_APPLICATION, "integration.application_id", NULL, NULL),
+	A("GetHttpIntegration", integration_http_get, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	A("UpdateHttpIntegration", integration_http_update, AS_OBJ_APPLICATION, "integration.application_id", NULL, NULL),
+	A("DeleteHttpIntegration", integration_http_delete, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
 	A("GenerateMqttIntegrationClientCertificate", certificate, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
 	A("ListDeviceProfiles", application_list_profiles, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
 	A("ListDeviceTags", application_list_tags, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+
+	L("GetStatus", integration_status, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	L("ListDeadLetters", integration_dead_list, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	L("RetryDeadLetters", integration_dead_retry, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	L("DiscardDeadLetters", integration_dead_discard, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
+	L("Replay", integration_replay, AS_OBJ_APPLICATION, "application_id", NULL, NULL),
 
 	P("Create", profile_create, AS_OBJ_TENANT, "device_profile.tenant_id", NULL, NULL),
 	P("Get", profile_get, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),

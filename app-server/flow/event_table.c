@@ -3,6 +3,7 @@
 
 #include "app-server/domain/payload.h"
 #include "app-server/flow/event_internal.h"
+#include "app-server/integration/outlets.h"
 #include "app-server/link/live.h"
 #include "common/base/xmalloc.h"
 #include "common/io/grpc_client.h"
@@ -21,6 +22,7 @@ static enum rt_flow_rc build(struct rt_flow_ctx *f);
 static void reencrypt(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
 static void note_rows(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
 static void show_live(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
+static void spool(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
 static void publish(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n);
 
 const struct rt_flow_step as_event_steps[] = {
@@ -31,6 +33,7 @@ const struct rt_flow_step as_event_steps[] = {
 	{.name = "reencrypt", .io = reencrypt}, /* downlinks whose counter window has passed */
 	{.name = "rows", .io = note_rows},      /* last seen, battery … (written later) */
 	{.name = "live", .io = show_live},      /* streams for browsers */
+	{.name = "spool", .io = spool},         /* for integrations other than the broker: one transaction for all */
 	{.name = "publish", .io = publish},     /* to the broker, in the order of the stream */
 };
 const size_t as_event_steps_count = sizeof(as_event_steps) / sizeof(as_event_steps[0]);
@@ -294,6 +297,40 @@ static void show_live(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 			as_live_gateway(e->as->live, c->ev);
 	}
 	rt_flow_resume_all(v, n, RT_FLOW_NEXT);
+}
+
+static void on_spooled(void *arg, void *const *ctx, size_t n)
+{
+	(void)arg;
+	for (size_t i = 0; i < n; i++)
+		rt_flow_resume(&((struct as_event_ctx *)ctx[i])->flow, RT_FLOW_NEXT);
+}
+
+static void spool(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct as_events *e = owner;
+	struct as_intake_item *items = NULL;
+	size_t n_items = 0;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct as_event_ctx *c = as_event_ctx_of(v[i]);
+		if (!c->out.name || !c->dev || !as_outlets_wants(e->as, c->dev->text.application_id)) {
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+			continue;
+		}
+		if (!items)
+			items = lw_xcalloc(n, sizeof(*items));
+		items[n_items++] = (struct as_intake_item){.application_id = c->dev->text.application_id,
+							   .dev_eui = c->dev->text.dev_eui,
+							   .origin = c->ev->origin,
+							   .origin_seq = c->ev->seq,
+							   .name = c->out.name,
+							   .msg = c->out.msg,
+							   .ctx = c};
+	}
+	if (n_items > 0)
+		as_outlets_write(e->as, items, n_items, on_spooled, e);
+	free(items);
 }
 
 static void publish(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)

@@ -5,6 +5,7 @@
 
 #include "app-server/flow/commands.h"
 #include "app-server/flow/event_internal.h"
+#include "app-server/integration/outlets.h"
 #include "app-server/link/mqtt.h"
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
@@ -303,7 +304,7 @@ static void go(struct as_events *e)
 static void on_start_timer(struct rt_timer *t, void *arg)
 {
 	struct as_events *e = arg;
-	if (!e->as->ready || !e->as->ns || (e->as->integration && !e->broker_up))
+	if (!e->as->ready || !as_outlets_loaded(e->as) || !e->as->ns || (e->as->integration && !e->broker_up))
 		return;
 	rt_timer_stop(t);
 	as_commands_start(e->commands);

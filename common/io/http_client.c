@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "common/base/xmalloc.h"
 #include "common/io/curl_api.h"
+#include "common/io/net_addr.h"
 #include "common/runtime/loop.h"
 
 #define DEFAULT_TIMEOUT_MS 10000
@@ -288,6 +290,16 @@ static void set_tls(struct request *r, const struct http_client_request *q)
 	}
 }
 
+/* After the name was resolved: a name that points inside does not help. */
+static curl_socket_t open_public(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	(void)arg;
+	(void)purpose;
+	if (!net_addr_is_public(&a->addr))
+		return CURL_SOCKET_BAD;
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 static void set_options(struct request *r, const struct http_client_request *q)
 {
 	const char *method = q->method ? q->method : q->body.n ? "POST" : "GET";
@@ -305,6 +317,8 @@ static void set_options(struct request *r, const struct http_client_request *q)
 	curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "longwave/" LW_VERSION);
 	/* One request is one exchange here: a proxy is configured, not guessed from the environment. */
 	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
+	if (q->public_only)
+		curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETFUNCTION, open_public);
 	if (q->follow) {
 		curl_easy_setopt(r->easy, CURLOPT_FOLLOWLOCATION, 1L);
 		curl_easy_setopt(r->easy, CURLOPT_MAXREDIRS, 5L);

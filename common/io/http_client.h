@@ -33,6 +33,7 @@ struct http_client_request {
 	const char *cert_file;
 	const char *key_file;
 	bool insecure; /* do not check the peer; for tests */
+	bool public_only; /* refuse addresses of private, local and reserved networks */
 	bool follow;   /* follow up to 5 redirects */
 };
 

@@ -106,3 +106,53 @@ socklen_t net_addr_len(const struct sockaddr *sa)
 {
 	return sa->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
+
+static bool v4_is_public(uint32_t a)
+{
+	static const struct {
+		uint32_t net;
+		int bits;
+	} inner[] = {
+		{0x00000000, 8},  /* this network */
+		{0x0a000000, 8},  /* private */
+		{0x64400000, 10}, /* shared */
+		{0x7f000000, 8},  /* loopback */
+		{0xa9fe0000, 16}, /* link-local, cloud metadata */
+		{0xac100000, 12}, /* private */
+		{0xc0000000, 24}, /* protocol assignments */
+		{0xc0000200, 24}, /* documentation */
+		{0xc0a80000, 16}, /* private */
+		{0xc6120000, 15}, /* benchmarks */
+		{0xc6336400, 24}, /* documentation */
+		{0xcb007100, 24}, /* documentation */
+		{0xe0000000, 3},  /* multicast, reserved, broadcast */
+	};
+	for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++) {
+		if ((a ^ inner[i].net) >> (32 - inner[i].bits) == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool v6_is_public(const uint8_t a[16])
+{
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	static const uint8_t nat64[12] = {0, 0x64, 0xff, 0x9b};
+	uint32_t low = (uint32_t)a[12] << 24 | (uint32_t)a[13] << 16 | (uint32_t)a[14] << 8 | a[15];
+	if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0)
+		return v4_is_public(low);
+	if (a[0] == 0x20 && a[1] == 0x02) /* 6to4 */
+		return v4_is_public((uint32_t)a[2] << 24 | (uint32_t)a[3] << 16 | (uint32_t)a[4] << 8 | a[5]);
+	if (a[0] == 0x20 && a[1] == 0x01 && ((a[2] == 0x0d && a[3] == 0xb8) || (a[2] == 0 && a[3] == 0)))
+		return false;		  /* documentation, Teredo */
+	return (a[0] & 0xe0) == 0x20; /* global unicast */
+}
+
+bool net_addr_is_public(const struct sockaddr *sa)
+{
+	if (sa->sa_family == AF_INET)
+		return v4_is_public(ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr));
+	if (sa->sa_family == AF_INET6)
+		return v6_is_public(((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr.s6_addr);
+	return false;
+}

@@ -1,6 +1,7 @@
 /* "host:port" texts and socket addresses as texts. No I/O. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,4 +20,7 @@ int net_addr_parse(const char *text, struct sockaddr_storage *out);
 /* "127.0.0.1:8000", "[::1]:8000", "?" for other families. */
 void net_addr_format(const struct sockaddr *sa, char out[NET_ADDR_LEN]);
 uint16_t net_addr_port(const struct sockaddr *sa);
+/* False for addresses of private, local, link-local, shared, multicast, documentation and reserved networks, for IPv4
+ * addresses of such inside of IPv6, and for other families. */
+bool net_addr_is_public(const struct sockaddr *sa);
 socklen_t net_addr_len(const struct sockaddr *sa);
