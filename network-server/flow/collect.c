@@ -244,7 +244,7 @@ static bool was_here(struct ns_flows *f, const struct ns_up *u, const uint8_t *k
 	uint64_t id = lw_hash_bytes(key, key_len) ^ lw_hash_u64(reception_id(u)) ^ receiver_of(u);
 	bool known = lw_map_find(&f->uncounted[0], id) || lw_map_find(&f->uncounted[1], id);
 	lw_map_put(&f->uncounted[0], id, f);
-	return known && u->in.said_again;
+	return known && u->in.said_again && !u->in.is_replay;
 }
 
 static void drop_repeated(struct ns_up *u)
@@ -275,8 +275,9 @@ void ns_collect(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_
 		}
 		if (w != NULL) {
 			/* A gateway that has reported this transmission and now reports these bytes again has heard
-			 * the device repeat them. */
-			if (heard(w, u) != SEEN_GATEWAY) {
+			 * the device repeat them. A reception that comes from the journal again has had no effect
+			 * yet, or the session's counter will tell. */
+			if (heard(w, u) != SEEN_GATEWAY && !u->in.is_replay) {
 				late(w, u);
 				continue;
 			}

@@ -45,7 +45,8 @@ void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t 
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
 		if (!ns_hold_passes(u)) {
-			ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "an earlier frame of this address waits");
+			ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+				"an earlier frame of this address waits");
 			rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 			continue;
 		}
@@ -62,6 +63,18 @@ void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t 
 
 /* ---- match, authorize ---- */
 
+/* With replicas what memory has of a session may be old, and an old session can refuse what a new one would take. */
+static bool look_again(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	bool refused = u->match.kind == NS_MATCH_NO_MIC || u->match.kind == NS_MATCH_REPLAY;
+	if (!refused || !f->replicated || u->looked_again || f->ports->store.forget == NULL)
+		return false;
+	u->looked_again = true;
+	f->ports->store.forget(f->ports->store.self, u->up.phy.u.data.devaddr);
+	return true;
+}
+
 enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
@@ -72,6 +85,11 @@ enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 	if (u->in.is_replay && u->match.kind == NS_MATCH_NEW && u->dev->session.has_uplink && !u->match.rekeyed &&
 	    u->match.f_cnt < u->dev->session.f_cnt_up)
 		u->match.kind = NS_MATCH_REPLAY;
+	if (look_again(u))
+		return RT_FLOW_AGAIN;
+	if (u->match.kind == NS_MATCH_REPLAY && (u->in.is_replay || u->c.f->replicated) && !u->match.rekeyed &&
+	    ns_uplink_is_gap(&u->dev->session, u->match.f_cnt))
+		u->match.kind = NS_MATCH_LATE;
 	switch (u->match.kind) {
 	case NS_MATCH_NO_DEVICE:
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no session has this DevAddr");
@@ -84,6 +102,7 @@ enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, NULL);
 	case NS_MATCH_RETRANSMISSION:
 	case NS_MATCH_REPLAY:
+	case NS_MATCH_LATE:
 	case NS_MATCH_NEW:
 		break;
 	}
@@ -183,7 +202,7 @@ void up_fetch_queue(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, s
 
 static bool repeated(const struct ns_up *u)
 {
-	return u->match.kind != NS_MATCH_NEW;
+	return u->match.kind != NS_MATCH_NEW && u->match.kind != NS_MATCH_LATE;
 }
 
 enum rt_flow_rc up_decrypt(struct rt_flow_ctx *flow)
@@ -222,7 +241,7 @@ enum rt_flow_rc up_data_rate(struct rt_flow_ctx *flow)
 	int dr = ns_uplink_dr(&u->up, &u->dev->profile);
 	if (dr >= 0)
 		u->up.dr = (uint8_t)dr;
-	if (u->match.kind == NS_MATCH_REPLAY || s->dr == u->up.dr)
+	if (u->match.kind == NS_MATCH_REPLAY || u->match.kind == NS_MATCH_LATE || s->dr == u->up.dr)
 		return RT_FLOW_NEXT;
 	s->dr = u->up.dr;
 	s->tx_power_index = 0;
@@ -234,7 +253,7 @@ enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	memset(&u->mac, 0, sizeof(u->mac));
-	if (repeated(u) || u->c.f->cfg.mac_commands_disabled)
+	if (repeated(u) || u->match.kind == NS_MATCH_LATE || u->c.f->cfg.mac_commands_disabled)
 		return RT_FLOW_NEXT;
 	u->mac.up = &u->up;
 	u->mac.profile = &u->dev->profile;
@@ -291,11 +310,16 @@ enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
 	const struct lw_data_frame *d = &u->up.phy.u.data;
 	if (u->match.kind == NS_MATCH_REPLAY)
 		return RT_FLOW_NEXT;
+	/* The device has gone on since: it is the application's, and nothing of it is answered or obeyed. */
+	if (u->match.kind == NS_MATCH_LATE) {
+		ns_uplink_count(s, u->up.f_cnt);
+		return RT_FLOW_NEXT;
+	}
 	remember_receptions(u);
 	if (u->retransmission)
 		return RT_FLOW_NEXT;
 	s->adr = d->fctrl.adr;
-	s->f_cnt_up = u->up.f_cnt + 1;
+	ns_uplink_count(s, u->up.f_cnt);
 	s->has_uplink = true;
 	s->last_uplink_confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
 	add_history(u);
@@ -546,6 +570,10 @@ enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
 	struct ns_up *u = up_of(flow);
 	if (u->match.kind == NS_MATCH_REPLAY)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_REPLAY, "the counter is below the expected one");
+	if (u->match.kind == NS_MATCH_LATE) {
+		u->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+		return RT_FLOW_DONE;
+	}
 	ns_windows_learn(u);
 	ns_answer_uplink(u);
 	if (u->retransmission) {

@@ -293,11 +293,11 @@ class Field:
 
     def settle(self, patience):
         """Peace: everything gets the time it needs, as long as something still happens. Devices go on sending while downlinks
-        wait for them. Returns what is still missing after `patience` seconds without progress."""
+        wait for them. Returns what is still missing after `patience` seconds without progress, None: nothing."""
         pulled = [g.pulled for g in self.gateways]
         for g, n in zip(self.gateways, pulled):
             g.wait_pulled(60, after=n)
-        last, changed = None, time.monotonic()
+        best, changed = None, time.monotonic()
         due = {}
         while time.monotonic() - changed < patience:
             self._all_joined()
@@ -311,8 +311,8 @@ class Field:
                     self.uplink(d)
             state = (len(self._missing()), len(waiting), len(self._joining), self.commander.waiting(), len(owing), len(unanswered))
             if not any(state):
-                return True
-            if state != last:
-                last, changed = state, time.monotonic()
+                return None
+            if best is None or sum(state) < best:
+                best, changed = sum(state), time.monotonic()
             time.sleep(0.1)
-        return False
+        return "%d uplinks, %d downlinks unheard, %d joins, %d commands, %d acknowledgements owed, %d confirmed downlinks without an event" % state

@@ -82,7 +82,9 @@ def run(opt, tmp):
         killer.run(opt.seconds)
         field.stop()
         field.air.rough = False
-        field.settle(PATIENCE_S)
+        left = field.settle(PATIENCE_S)
+        if left:
+            say(f"still waiting for: {left}")
         report.stuck(r, stack, 10)
         for name, n in sorted({k.name: sum(x.name == k.name for x in killer.kills) for k in killer.kills}.items()):
             r.row(f"kill -9 {name}", n)

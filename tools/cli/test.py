@@ -13,6 +13,7 @@ from machine import ROOT, Failed, install, say
 
 REPORTS = ROOT / "build" / "reports"
 FUZZ_SECONDS = 4
+FAULT_SECONDS = 20
 
 
 class Count:
@@ -124,6 +125,21 @@ def e2e(count):
         _junit(report, count, code, f"e2e {store}")
 
 
+def faults(count):
+    """Short forms: kill -9 under traffic on both databases, then the moments between two writes, and a loss of power."""
+    import faults as fault_test
+    out = build.cmake("release")
+    env = dict(os.environ, LONGWAVE_BUILD=str(out), PYTHONDONTWRITEBYTECODE="1")
+    for store in ("sqlite", "postgres"):
+        code = _call(fault_test.command(FAULT_SECONDS, store), env=env, timeout=300)
+        count.add(int(code == 0), int(code != 0), [f"faults: {store}"] if code else [])
+    report = REPORTS / "faults.xml"
+    report.unlink(missing_ok=True)
+    code = _call(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests/faults",
+                  f"--junitxml={report}", "-o", "junit_family=xunit1"], env=env)
+    _junit(report, count, code, "faults")
+
+
 def ui(count):
     out = build.cmake("release")
     if build.ui(out) is None:
@@ -137,7 +153,7 @@ def ui(count):
         _junit(report, count, code, f"ui {name}")
 
 
-KINDS = {"lint": lint, "unit": unit, "scenario": scenario, "fuzz": fuzz, "e2e": e2e, "ui": ui}
+KINDS = {"lint": lint, "unit": unit, "scenario": scenario, "fuzz": fuzz, "e2e": e2e, "faults": faults, "ui": ui}
 
 
 def main(_verb, args):

@@ -582,10 +582,10 @@ static void order_over_an_absent_store(void **state)
 	w->store_away = true;
 	world_receive(w, &air, &first);
 	uint64_t position = w->next_position;
-	world_pass(w, 1500);
+	world_pass(w, 400);
 	w->store_away = false;
 	world_receive(w, &air, &second);
-	world_pass(w, 1500);
+	world_pass(w, 400);
 	assert_outcome(w, DROPPED, R(STORAGE_UNAVAILABLE));
 	assert_int_equal(w->n_journal_retry, 2);
 	assert_int_equal(world_count(w, KIND(UPLINK)), 0);
@@ -594,12 +594,12 @@ static void order_over_an_absent_store(void **state)
 	for (uint64_t i = 0; i < 2; i++) {
 		w->next_position = position + i - 1;
 		world_receive(w, &air, i == 0 ? &first : &second);
-		world_pass(w, 1500);
+		world_pass(w, 400);
 		assert_outcome(w, DELIVERED, R(REASON_NONE));
 	}
 	air.replay = false;
 	world_receive(w, &air, &third);
-	world_pass(w, 1500);
+	world_pass(w, 400);
 	assert_int_equal(world_count(w, KIND(UPLINK)), 3);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(w->event[i]->uplink->f_cnt, i);
