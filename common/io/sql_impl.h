@@ -39,6 +39,9 @@ struct sql_plan {
 	const struct sql_stmt *stmt;
 	size_t index; /* from 0 within the database, for caches of prepared statements */
 	char *text;
+	/* SQLite: the same for a single row of the batch, for less; NULL: there is none, or it does not compile. */
+	char *row_text;
+	bool row_counts; /* row_text returns nothing: the changed rows are counted, b.n is the result */
 	size_t n_scalars;
 	size_t n_batch;
 	bool batch;

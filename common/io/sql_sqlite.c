@@ -90,6 +90,9 @@ static sqlite3_stmt *prepare(struct lite_thread *t, const struct sql_plan *plan)
 		t->n_prepared = n;
 	}
 	sqlite3_stmt **slot = &t->prepared[plan->index];
+	if (!*slot && plan->row_text &&
+	    sqlite3_prepare_v3(t->h, plan->row_text, -1, SQLITE_PREPARE_PERSISTENT, slot, NULL) == SQLITE_OK)
+		return *slot;
 	if (!*slot && sqlite3_prepare_v3(t->h, plan->text, -1, SQLITE_PREPARE_PERSISTENT, slot, NULL) != SQLITE_OK)
 		return NULL;
 	return *slot;
@@ -181,9 +184,20 @@ static bool read_row(struct sql_op *op, struct sql_item *it, sqlite3_stmt *s)
 	return true;
 }
 
-/* Steps to the end. */
-static bool run_bound(struct lite_thread *t, struct sql_op *op, struct sql_item *it, sqlite3_stmt *s)
+/* The statement's text has no RETURNING {b.n}: so often it would have given the row's number. */
+static void add_changed(struct sql_item *it, uint64_t changed, size_t row)
 {
+	for (uint64_t i = 0; i < changed; i++) {
+		struct sql_cell *c = sql_result_add_row(&it->result);
+		c->null = false;
+		c->v.i = (int64_t)row;
+	}
+}
+
+/* Steps to the end. `row` of the batch. */
+static bool run_bound(struct lite_thread *t, struct sql_op *op, struct sql_item *it, sqlite3_stmt *s, size_t row)
+{
+	bool counts = it->plan->row_counts && sqlite3_column_count(s) == 0;
 	uint64_t rows = 0;
 	int rc;
 	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
@@ -195,6 +209,8 @@ static bool run_bound(struct lite_thread *t, struct sql_op *op, struct sql_item 
 		fail(t, op, it->plan);
 	if (rc == SQLITE_DONE)
 		it->result.affected += sqlite3_stmt_readonly(s) ? rows : (uint64_t)sqlite3_changes64(t->h);
+	if (rc == SQLITE_DONE && counts)
+		add_changed(it, (uint64_t)sqlite3_changes64(t->h), row);
 	sqlite3_reset(s);
 	return rc == SQLITE_DONE;
 }
@@ -227,7 +243,7 @@ static bool run_item(struct lite_thread *t, struct sql_op *op, struct sql_item *
 		if (plan->batch && rc == SQLITE_OK && (int)n + 1 <= sqlite3_bind_parameter_count(s))
 			rc = sqlite3_bind_int64(s, (int)n + 1, (int64_t)row);
 		if (rc == SQLITE_OK)
-			ok = run_bound(t, op, it, s);
+			ok = run_bound(t, op, it, s, row);
 	}
 	if (rc != SQLITE_OK)
 		fail(t, op, plan);
@@ -285,6 +301,36 @@ static bool run_member(struct lite_thread *t, struct sql_op *op)
 	return !sqlite3_get_autocommit(t->h) && exec(t, "ROLLBACK TO op") && exec(t, "RELEASE op");
 }
 
+static void forget_outcome(struct sql_op *op)
+{
+	memset(&op->outcome, 0, sizeof(op->outcome));
+	drop_results(op);
+}
+
+/* All in one SQLite transaction without savepoints, which cost a copy of each page that is touched. False: one of them
+ * failed, and nothing was done. */
+static bool run_hopefully(struct lite_thread *t, struct lw_list *group)
+{
+	if (!exec(t, "BEGIN IMMEDIATE")) {
+		fail_all(t, group);
+		return true;
+	}
+	bool ok = true, first = true;
+	LW_LIST_FOREACH (n, tmp, group) {
+		struct sql_op *op = LW_CONTAINER_OF(n, struct sql_op, node);
+		op->round_trips = first;
+		first = false;
+		ok = ok && run_items(t, op);
+	}
+	if (ok && exec(t, "COMMIT"))
+		return true;
+	if (!sqlite3_get_autocommit(t->h))
+		exec(t, "ROLLBACK");
+	LW_LIST_FOREACH (n, tmp, group)
+		forget_outcome(LW_CONTAINER_OF(n, struct sql_op, node));
+	return false;
+}
+
 /* Executes the operations of `group`, which stay in it, all in one SQLite transaction. False: it was rolled back as a
  * whole, after it had begun. */
 static bool run_group(struct lite_thread *t, struct lw_list *group)
@@ -314,14 +360,13 @@ static void run_writes(struct lite_thread *t, struct lw_list *group)
 {
 	struct lw_list single;
 	struct lw_list done;
-	if (run_group(t, group) || group->next == group->prev)
+	if (run_hopefully(t, group) || run_group(t, group) || group->next == group->prev)
 		return;
 	lw_list_init(&single);
 	lw_list_init(&done);
 	for (struct lw_list *a; (a = lw_list_pop_front(group));) {
 		struct sql_op *op = LW_CONTAINER_OF(a, struct sql_op, node);
-		memset(&op->outcome, 0, sizeof(op->outcome));
-		drop_results(op);
+		forget_outcome(op);
 		lw_list_push_back(&single, a);
 		run_group(t, &single);
 		lw_list_splice_back(&done, &single);

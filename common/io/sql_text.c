@@ -244,6 +244,73 @@ static void translate(struct compiler *c, const char *s)
 	}
 }
 
+/* ---- SQLite, row by row ------------------------------------------------------------------------------------------
+ * A batch runs once for each row, so the table {batch} need not be there: its columns are parameters. That spares the
+ * temporary table that SQLite builds for UPDATE … FROM, and another one for RETURNING. A statement that fails halfway
+ * needs no undoing of its own (OR FAIL): the transaction around it is undone. */
+
+#define FROM_BATCH " FROM {batch}"
+#define RETURNING_N " RETURNING {b.n}"
+
+static bool is_word(char c)
+{
+	return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '"';
+}
+
+/* False: the batch is not the only table of the statement's own FROM. In a select within it a column's bare name could
+ * come to mean the table that is changed. */
+static bool translate_row(struct compiler *c, const char *s, const char *end)
+{
+	int depth = 0;
+	for (const char *start = s; s < end;) {
+		depth += (*s == '(') - (*s == ')');
+		if (*s == '\'') {
+			const char *close = strchr(s + 1, '\'');
+			BUG_ON(!close);
+			lw_buf_append(&c->out, s, (size_t)(close + 1 - s));
+			s = close + 1;
+		} else if (strncmp(s, FROM_BATCH, strlen(FROM_BATCH)) == 0) {
+			s += strlen(FROM_BATCH);
+			if (depth != 0 || !(s == end || strncmp(s, " WHERE ", 7) == 0))
+				return false;
+		} else if (strncmp(s, "{b.", 3) == 0) {
+			s = put_token(c, s);
+		} else if (*s == '{') {
+			return false;
+		} else if (s[0] == 'b' && s[1] == '.' && (s == start || !is_word(s[-1]))) {
+			size_t n = strspn(s + 2, "abcdefghijklmnopqrstuvwxyz_0123456789");
+			put_column(c, s + 2, n);
+			s += 2 + n;
+		} else if (*s == '$' && isdigit((unsigned char)s[1])) {
+			lw_buf_append_u8(&c->out, '?');
+			s++;
+		} else {
+			lw_buf_append_u8(&c->out, (uint8_t)*s++);
+		}
+	}
+	return true;
+}
+
+static void make_row_text(struct sql_plan *p, struct compiler *c)
+{
+	const char *s = p->stmt->text;
+	size_t n = strlen(s), tail = strlen(RETURNING_N);
+	bool insert = strncmp(s, "INSERT INTO ", 12) == 0, update = strncmp(s, "UPDATE ", 7) == 0;
+	if (!p->batch || !(insert || update))
+		return;
+	p->row_counts = n > tail && strcmp(s + n - tail, RETURNING_N) == 0 && strcmp(p->cols, "l") == 0;
+	if (p->row_counts)
+		n -= tail;
+	lw_buf_init(&c->out, 1 << 20);
+	lw_buf_append_str(&c->out, insert ? "INSERT OR FAIL INTO " : "UPDATE OR FAIL ");
+	bool ok = translate_row(c, s + (insert ? 12 : 7), s + n);
+	BUG_ON(c->out.err);
+	if (ok)
+		p->row_text = lw_buf_take(&c->out, NULL);
+	else
+		lw_buf_deinit(&c->out);
+}
+
 struct sql_plan *sql_plan_new(const struct sql_stmt *stmt, bool sqlite, size_t index)
 {
 	struct sql_plan *p = lw_xcalloc(1, sizeof(*p));
@@ -267,6 +334,8 @@ struct sql_plan *sql_plan_new(const struct sql_stmt *stmt, bool sqlite, size_t i
 	translate(&c, stmt->text);
 	BUG_ON(c.out.err || c.out.n == 0);
 	p->text = lw_buf_take(&c.out, NULL);
+	if (sqlite)
+		make_row_text(p, &c);
 	return p;
 }
 
@@ -275,5 +344,6 @@ void sql_plan_free(struct sql_plan *p)
 	if (!p)
 		return;
 	free(p->text);
+	free(p->row_text);
 	free(p);
 }
