@@ -26,15 +26,15 @@ struct http_client_request {
 	const char *const *headers; /* "Name: value" */
 	size_t n_headers;
 	const char *want_header; /* of the answer, handed on in the response; NULL: none */
-	uint32_t timeout_ms; /* 0: 10000 */
-	size_t max_response; /* 0: 1 MiB */
+	uint32_t timeout_ms;     /* 0: 10000 */
+	size_t max_response;     /* 0: 1 MiB */
 	/* TLS; files, NULL: none, the system's authorities */
 	const char *ca_file;
 	const char *cert_file;
 	const char *key_file;
-	bool insecure; /* do not check the peer; for tests */
+	bool insecure;    /* do not check the peer; for tests */
 	bool public_only; /* refuse addresses of private, local and reserved networks */
-	bool follow;   /* follow up to 5 redirects */
+	bool follow;      /* follow up to 5 redirects */
 };
 
 struct http_client_response {

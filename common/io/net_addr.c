@@ -144,7 +144,7 @@ static bool v6_is_public(const uint8_t a[16])
 	if (a[0] == 0x20 && a[1] == 0x02) /* 6to4 */
 		return v4_is_public((uint32_t)a[2] << 24 | (uint32_t)a[3] << 16 | (uint32_t)a[4] << 8 | a[5]);
 	if (a[0] == 0x20 && a[1] == 0x01 && ((a[2] == 0x0d && a[3] == 0xb8) || (a[2] == 0 && a[3] == 0)))
-		return false;		  /* documentation, Teredo */
+		return false;         /* documentation, Teredo */
 	return (a[0] & 0xe0) == 0x20; /* global unicast */
 }
 

@@ -93,6 +93,7 @@ const applicationDevices = createRoute({
   component: lazyRouteComponent(() => import('./pages/Application'), 'ApplicationDevices'),
 });
 const applicationEvents = createRoute({ getParentRoute: () => application, path: '/events', component: lazyRouteComponent(() => import('./pages/Application'), 'ApplicationEvents') });
+const applicationIntegrations = createRoute({ getParentRoute: () => application, path: '/integrations', component: lazyRouteComponent(() => import('./pages/Integrations'), 'Integrations') });
 const applicationConfig = createRoute({ getParentRoute: () => application, path: '/configuration', component: lazyRouteComponent(() => import('./pages/ApplicationForm'), 'ApplicationConfig') });
 const deviceNew = createRoute({ getParentRoute: () => shell, path: '/applications/$applicationId/devices/new', component: lazyRouteComponent(() => import('./pages/DeviceForm'), 'DeviceNew') });
 
@@ -170,7 +171,7 @@ const tree = root.addChildren([
     tenant.addChildren([overview, gateways, gatewayNew, profiles, profileNew, applications, applicationNew, devices, apiKeys]),
     gateway.addChildren([gatewayOverview, gatewayLive, gatewayConfig]),
     profile,
-    application.addChildren([applicationDevices, applicationEvents, applicationConfig]),
+    application.addChildren([applicationDevices, applicationEvents, applicationIntegrations, applicationConfig]),
     deviceNew,
     device.addChildren([deviceOverview, deviceLive, deviceQueue, deviceKeys, deviceActivation, deviceConfig]),
     tenants,

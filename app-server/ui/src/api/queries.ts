@@ -53,6 +53,28 @@ export const q = {
   applicationChoice: (tenantId: string) =>
     queryOptions({ queryKey: ['application', 'choice', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/applications', { params: { query: { limit: ALL, tenantId } }, signal })), enabled: tenantId !== '' }),
   application: (id: string) => queryOptions({ queryKey: ['application', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/applications/{id}', { params: { path: { id } }, signal })), enabled: id !== '' }),
+  /** null: there is none. */
+  httpIntegration: (applicationId: string) =>
+    queryOptions({
+      queryKey: ['integration', 'http', applicationId],
+      queryFn: async ({ signal }) => {
+        try {
+          return await ok(api.GET('/api/applications/{applicationId}/integrations/http', { params: { path: { applicationId } }, signal }));
+        } catch (e) {
+          if (e instanceof ApiError && e.status === 404) return null;
+          throw e;
+        }
+      },
+    }),
+  // No stream tells how deliveries fare.
+  integrationStatus: (applicationId: string) =>
+    queryOptions({ queryKey: ['integration', 'status', applicationId], queryFn: ({ signal }) => ok(api.GET('/api/longwave/applications/{applicationId}/integrations', { params: { path: { applicationId } }, signal })), refetchInterval: 3000 }),
+  deadLetters: (applicationId: string) =>
+    queryOptions({
+      queryKey: ['integration', 'dead', applicationId],
+      queryFn: ({ signal }) => ok(api.GET('/api/longwave/applications/{applicationId}/integrations/dead-letters', { params: { path: { applicationId }, query: { limit: 100 } }, signal })),
+      refetchInterval: 5000,
+    }),
 
   devices: (applicationId: string, s: ListSearch & { profile?: string }) =>
     queryOptions({
