@@ -55,7 +55,7 @@ static const struct sql_stmt REENCRYPT = {
 	.name = "queue_reencrypt",
 	.text = "UPDATE queue_item SET body = b.body FROM {batch} WHERE queue_item.id = b.id AND queue_item.dev_eui = "
 		"b.dev_eui"
-		" AND queue_item.item_state = 0",
+		" AND queue_item.item_state <> 2",
 	.batch = "id:u dev_eui:l body:y",
 };
 
