@@ -56,7 +56,7 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     out = Path(sys.argv[1])
-    names = [f"longwave-{d}" for d in build.DAEMONS] + ["longwave-sim"]
+    names = [f"longwave-{d}" for d in build.DAEMONS] + ["longwave-sim", "longwave-after-restore"]
     built = build.cmake("release", *names, "lw-openapi")
     (out / "bin").mkdir(parents=True)
     binaries = []
