@@ -20,6 +20,7 @@ struct ns_conf {
 	struct rt_daemon_conf common;
 	char *state_dir;
 	char *replica;
+	uint64_t replica_lease_ms;
 	char *dsn;
 	char *redis_url;
 	char *grpc_bind;

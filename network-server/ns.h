@@ -15,6 +15,7 @@
 #include "network-server/link/geo_client.h"
 #include "network-server/link/gw_mqtt.h"
 #include "network-server/link/join_client.h"
+#include "network-server/link/replicas.h"
 #include "network-server/store/store.h"
 
 struct ns_outcome_metrics;
@@ -36,6 +37,7 @@ struct ns {
 	struct ns_event_stream *events;
 	struct ns_gw_mqtt *mqtt;
 	struct ns_api *api;
+	struct ns_replicas *replicas;
 	struct ns_ports ports;
 	struct ns_outcome_metrics *outcomes;
 	struct ns_flow_config flow_config;
@@ -46,4 +48,6 @@ struct ns {
 	struct rt_health *health_db, *health_mqtt, *health_redis;
 	struct rt_timer drain_timer;
 	struct rt_daemon_run *draining;
+	uint64_t drain_received;
+	unsigned drain_polls, drain_quiet;
 };

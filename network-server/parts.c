@@ -2,6 +2,7 @@
 #include "network-server/parts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "common/runtime/metrics.h"
 
 #define DRAIN_POLL_MS 20
+#define DRAIN_QUIET 10    /* polls without a message: the broker has nothing more for us */
+#define DRAIN_ANSWERS 100 /* polls for gateways' answers, which nobody else could understand */
 
 /* ---- drops and outcomes, counted by reason ---- */
 
@@ -140,6 +143,18 @@ static void on_gap(void *arg, bool open)
 		ns_event_stream_hold(ns->events, open);
 }
 
+static void tell_replicas(void *arg, const char *kind, struct lw_span body)
+{
+	struct ns *ns = arg;
+	ns_replicas_tell(ns->replicas, kind, body);
+}
+
+static void on_encoding(void *arg, struct lw_gateway_id gateway, bool json)
+{
+	struct ns *ns = arg;
+	ns_replicas_tell_encoding(ns->replicas, gateway, json);
+}
+
 static void on_db_state(void *arg, bool up, const char *detail)
 {
 	struct ns *ns = arg;
@@ -185,6 +200,7 @@ static void on_store_ready(void *arg, int err, const char *detail)
 			.n_regions = ns->n_regions,
 			.on_message = on_message,
 			.on_state = on_mqtt_state,
+			.on_encoding = on_encoding,
 			.arg = ns,
 		};
 		err = ns_gw_mqtt_new(&ns->mqtt, &o, &diag);
@@ -195,6 +211,7 @@ static void on_store_ready(void *arg, int err, const char *detail)
 		rt_daemon_stop(ns->env.run, 1);
 		return;
 	}
+	ns_replicas_set_links(ns->replicas, ns->mqtt, ns->events);
 	ns_api_open(ns->api);
 	RT_LOG_INFO(ns->env.log, "serving", rt_u64("regions", ns->n_regions));
 }
@@ -278,6 +295,18 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 		sql_free(ns->db);
 		return err;
 	}
+	struct ns_replicas_opts replicas = {.loop = env->loop,
+					    .log = env->log,
+					    .redis_url = ns->conf->redis_url,
+					    .share = ns->conf->mqtt_share,
+					    .origin = ns->origin,
+					    .lease_ms = (uint32_t)ns->conf->replica_lease_ms};
+	ns->replicas = ns_replicas_new(&replicas, diag);
+	if (!ns->replicas) {
+		redis_free(ns->redis);
+		sql_free(ns->db);
+		return LW_EINVAL;
+	}
 	struct ns_store_opts o = {.loop = env->loop,
 				  .log = env->log,
 				  .db = ns->db,
@@ -287,8 +316,10 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 				  .on_ready = on_store_ready,
 				  .on_events = on_events,
 				  .on_gap = on_gap,
+				  .tell = tell_replicas,
 				  .arg = ns};
 	ns->store = ns_store_new(&o);
+	ns_replicas_set_store(ns->replicas, ns->store);
 	ns->frame_log = ns_frame_log_new(ns->redis, ns->conf->frame_log_device, ns->conf->frame_log_gateway);
 	return 0;
 }
@@ -299,6 +330,7 @@ static void close_database(struct ns *ns)
 {
 	if (!ns->db)
 		return;
+	ns_replicas_stop(ns->replicas);
 	ns_store_flush(ns->store);
 	sql_free(ns->db);
 	ns->db = NULL;
@@ -308,6 +340,8 @@ void ns_deinit_store(void *owner)
 {
 	struct ns *ns = owner;
 	close_database(ns);
+	ns_replicas_free(ns->replicas);
+	ns->replicas = NULL;
 	ns_frame_log_free(ns->frame_log);
 	ns_store_free(ns->store);
 	redis_free(ns->redis);
@@ -374,6 +408,7 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flow_config.on_room_arg = ns;
 	ns->flows = ns_flows_new(env->loop, &ns->ports, &ns->flow_config, &ns->rng);
 	ns_flows_register_metrics(ns->flows, env->metrics);
+	ns_replicas_set_flows(ns->replicas, ns->flows);
 	return 0;
 }
 
@@ -381,6 +416,8 @@ void ns_deinit_flows(void *owner)
 {
 	struct ns *ns = owner;
 	close_database(ns);
+	ns_replicas_set_flows(ns->replicas, NULL);
+	ns_replicas_set_links(ns->replicas, NULL, NULL);
 	/* They answer what is under way, for which the flows must be there. */
 	ns_geo_client_free(ns->geo);
 	ns_join_client_free(ns->join);
@@ -426,15 +463,36 @@ void ns_deinit_api(void *owner)
 
 /* ---- SIGTERM: take nothing in, finish what is inside ---- */
 
+/* With replicas: our share of the receptions goes to them, what is on its way to us still comes, and so do answers of
+ * gateways. Alone: the broker keeps everything until we are back. */
+static bool is_drained(struct ns *ns)
+{
+	if (ns_flows_in_flight(ns->flows) > 0)
+		return false;
+	if (!ns->mqtt || !ns_replicas_any(ns->replicas))
+		return true;
+	uint64_t received = ns_gw_mqtt_received(ns->mqtt);
+	ns->drain_quiet = received == ns->drain_received ? ns->drain_quiet + 1 : 0;
+	ns->drain_received = received;
+	ns->drain_polls++;
+	return ns->drain_quiet >= DRAIN_QUIET &&
+	       (ns_flows_unanswered(ns->flows) == 0 || ns->drain_polls > DRAIN_ANSWERS);
+}
+
 static void on_drain_timer(struct rt_timer *t, void *arg)
 {
 	struct ns *ns = arg;
 	(void)t;
-	if (ns_flows_in_flight(ns->flows) == 0) {
+	if (ns->drain_polls == UINT_MAX) { /* the word that we leave is out */
 		rt_timer_stop(&ns->drain_timer);
+		rt_daemon_drained(ns->draining);
+	} else if (is_drained(ns)) {
+		if (ns->mqtt)
+			ns_gw_mqtt_pause(ns->mqtt);
 		ns_event_stream_drain(ns->events);
 		ns_api_drain(ns->api);
-		rt_daemon_drained(ns->draining);
+		ns_replicas_leave(ns->replicas);
+		ns->drain_polls = UINT_MAX;
 	}
 }
 
@@ -442,7 +500,10 @@ void ns_drain(void *owner, struct rt_daemon_run *run)
 {
 	struct ns *ns = owner;
 	ns->draining = run;
-	if (ns->mqtt)
+	ns_replicas_stop(ns->replicas);
+	if (ns->mqtt && ns_replicas_any(ns->replicas))
+		ns_gw_mqtt_leave(ns->mqtt);
+	else if (ns->mqtt)
 		ns_gw_mqtt_pause(ns->mqtt);
 	rt_timer_init(&ns->drain_timer, ns->env.loop, "drain", on_drain_timer, ns);
 	rt_timer_start_every(&ns->drain_timer, DRAIN_POLL_MS);

@@ -522,7 +522,11 @@ void mqtt_free(struct mqtt *m)
 		return;
 	if (m->state >= HANDSHAKE && !m->lost) {
 		mqtt_give_waiting(m);
-		mosquitto_disconnect(m->mosq);
+		mosquitto_property *props = NULL;
+		if (m->forget_session)
+			mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0);
+		mosquitto_disconnect_v5(m->mosq, 0, props);
+		mosquitto_property_free_all(&props);
 		write_all(m);
 	}
 	rt_watch_free(m->watch);
@@ -543,6 +547,11 @@ void mqtt_free(struct mqtt *m)
 	lw_map_deinit(&m->in_library);
 	free_opts(&m->o);
 	free(m);
+}
+
+void mqtt_forget_session(struct mqtt *m)
+{
+	m->forget_session = m->o.version == MQTT_V5;
 }
 
 void mqtt_pause(struct mqtt *m)

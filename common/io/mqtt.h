@@ -79,11 +79,14 @@ struct mqtt_opts {
 struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqtt_opts *opts, struct lw_diag *diag);
 /* Sends DISCONNECT when connected (so no will), pending publishes are done with LW_ECANCELLED. NULL is harmless. */
 void mqtt_free(struct mqtt *m);
+/* V5, before mqtt_free(): the broker keeps nothing for this client id any more. */
+void mqtt_forget_session(struct mqtt *m);
 
 /* Kept and made again after each connect. LW_EINVAL for a bad filter. */
 int mqtt_subscribe(struct mqtt *m, const char *filter, uint8_t qos);
 /* True once the broker has confirmed all subscriptions of this connection. */
 bool mqtt_subscribed(const struct mqtt *m);
+/* Also of a session that was there before; LW_ENOTFOUND when this process never asked for it. */
 int mqtt_unsubscribe(struct mqtt *m, const char *filter);
 
 /* Queues one message; written together with all others of this turn. `done` (may be NULL) is called exactly once, never

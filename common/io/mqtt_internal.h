@@ -64,6 +64,7 @@ struct mqtt {
 	bool handed; /* messages of any QoS were handed over since before_ack ran last */
 
 	bool blocked; /* the socket takes no more; waiting for RT_WRITE */
+	bool forget_session;
 	bool paused;
 	bool lost; /* the library has closed the connection */
 	bool said_down;

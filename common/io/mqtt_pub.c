@@ -223,11 +223,12 @@ static void sub_free(struct sub *s)
 int mqtt_unsubscribe(struct mqtt *m, const char *filter)
 {
 	struct sub *s = sub_find(m, filter);
+	if (m->state == UP) {
+		mosquitto_unsubscribe(m->mosq, NULL, filter);
+		m->queued_packets++;
+	}
 	if (!s)
 		return LW_ENOTFOUND;
-	if (m->state == UP)
-		mosquitto_unsubscribe(m->mosq, NULL, filter);
-	m->queued_packets++;
 	sub_free(s);
 	return 0;
 }

@@ -32,6 +32,7 @@ enum section {
 	SEC_REJOIN = 20,
 	SEC_REKEY = 21,
 	SEC_MAC_QUEUE = 22,
+	SEC_GAPS = 23,
 };
 
 /* ---- writing ---- */
@@ -191,6 +192,11 @@ int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
 	       s->n_mac_errors > NS_MAC_ERRORS || s->session_key_id_len > NS_KEY_ID_MAX);
 	put8(b, BLOB_VERSION);
 	put_fixed(s, b);
+	if (s->f_cnt_gaps) {
+		size_t at = begin(b, SEC_GAPS);
+		put32(b, s->f_cnt_gaps);
+		end(b, at);
+	}
 	put_rekey(s, b);
 	for (uint8_t i = 0; i < LW_PLAN_USER_CHANNELS; i++) {
 		const struct lw_channel *c = &s->user_channels[i];
@@ -487,6 +493,9 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		s->last_uplink_hz = get32(&v);
 		s->last_uplink_confirmed = get8(&v) != 0;
 		s->answered = get8(&v) != 0;
+		break;
+	case SEC_GAPS:
+		s->f_cnt_gaps = get32(&v);
 		break;
 	case SEC_REJOIN:
 		s->rj_count0 = get32(&v);

@@ -118,6 +118,9 @@ struct ns_session {
 	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that
 				acknowledges it */
 	bool has_uplink;     /* one came since the activation */
+	/* Bit i: the uplink with counter f_cnt_up - 1 - i never came. Two network-servers may take a device's uplinks
+	 * in another order than it sent them. */
+	uint32_t f_cnt_gaps;
 
 	/* Receive parameters as the device has them. */
 	uint8_t rx1_delay_s;

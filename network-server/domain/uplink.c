@@ -60,6 +60,32 @@ static enum ns_match_kind kind_of(const struct ns_device *dev, uint32_t f_cnt)
 	return f_cnt == expected - 1 && dev->session.has_uplink ? NS_MATCH_RETRANSMISSION : NS_MATCH_REPLAY;
 }
 
+bool ns_uplink_is_gap(const struct ns_session *s, uint32_t f_cnt)
+{
+	uint32_t back = s->f_cnt_up - 1 - f_cnt;
+	return s->has_uplink && f_cnt < s->f_cnt_up && back < 32 && (s->f_cnt_gaps >> back & 1);
+}
+
+void ns_uplink_count(struct ns_session *s, uint32_t f_cnt)
+{
+	if (ns_uplink_is_gap(s, f_cnt)) {
+		s->f_cnt_gaps &= ~(1u << (s->f_cnt_up - 1 - f_cnt));
+		return;
+	}
+	uint32_t missed = f_cnt - s->f_cnt_up;
+	if (f_cnt < s->f_cnt_up) { /* a device that started anew, which is allowed */
+		s->f_cnt_gaps = 0;
+	} else if (missed >= 31) {
+		s->f_cnt_gaps = ~1u;
+	} else {
+		s->f_cnt_gaps = s->f_cnt_gaps << (missed + 1) | ((1u << missed) - 1) << 1;
+	}
+	/* Before the first uplink nobody knows where the device begins; more than a few were not sent in vain. */
+	if (!s->has_uplink && missed >= 31)
+		s->f_cnt_gaps = 0;
+	s->f_cnt_up = f_cnt + 1;
+}
+
 /* The first uplink under new keys. */
 static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev, struct ns_match *m)
 {

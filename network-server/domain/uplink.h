@@ -30,6 +30,7 @@ enum ns_match_kind {
 	NS_MATCH_NEW,            /* f_cnt was not used yet (or the device may repeat: skip_f_cnt_check) */
 	NS_MATCH_RETRANSMISSION, /* the last counter again */
 	NS_MATCH_REPLAY,         /* an older counter */
+	NS_MATCH_LATE,           /* an older counter that never came; see ns_uplink_is_gap() */
 	NS_MATCH_OTHER_REGION,   /* its session lives in another region configuration */
 };
 
@@ -42,6 +43,11 @@ struct ns_match {
 
 /* Changes the candidate that it finds only when that is rekeyed. Tries every candidate with every counter that the 16
  * bits can mean. up->f_cnt is not looked at. */
+/* The counter is below the expected one by no more than 32 and never came. */
+bool ns_uplink_is_gap(const struct ns_session *s, uint32_t f_cnt);
+/* It came: raises the expected counter and remembers what was passed over, or closes a gap. */
+void ns_uplink_count(struct ns_session *s, uint32_t f_cnt);
+
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,
 			 size_t n);
 

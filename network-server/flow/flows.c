@@ -160,6 +160,11 @@ void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	ns_down_try(f, dev_eui);
 }
 
+void ns_flows_set_replicated(struct ns_flows *f)
+{
+	f->replicated = true;
+}
+
 void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
 {
 	ns_windows_register_metrics(f, m);
@@ -177,4 +182,9 @@ size_t ns_flows_in_flight(const struct ns_flows *f)
 {
 	return f->in_flight + rt_flow_in_flight(f->downlink) + rt_flow_in_flight(f->tx_ack) +
 	       rt_flow_in_flight(f->stats);
+}
+
+size_t ns_flows_unanswered(const struct ns_flows *f)
+{
+	return lw_map_count(&f->tx);
 }

@@ -63,9 +63,15 @@ void ns_flows_set_early_close(struct ns_flows *f, bool on);
 /* A device was given this address: what is known of the one that had it before says nothing of this one. */
 void ns_flows_address_taken(struct ns_flows *f, struct lw_devaddr addr);
 
+/* Another network-server works on the same database: memory may be old, and a device's uplinks may come in another
+ * order than it sent them. Stays so for good once it was said. */
+void ns_flows_set_replicated(struct ns_flows *f);
+
 /* Per-step counters of all tables. The registry must be gone before the flows, see rt_flow_register_metrics(). */
 struct rt_metrics;
 void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m);
 
 /* Contexts under way, for drain at SIGTERM and for tests. */
 size_t ns_flows_in_flight(const struct ns_flows *f);
+/* Downlinks that a gateway has and not yet answered. */
+size_t ns_flows_unanswered(const struct ns_flows *f);

@@ -75,6 +75,7 @@ struct ns_up {
 	struct ns_match match;
 	struct ns_device *dev;
 	bool retransmission;
+	bool looked_again;           /* the sessions were read anew, since memory may have been old */
 	struct lw_span mac_commands; /* in the clear */
 	struct ns_mac_up mac;
 
@@ -214,6 +215,7 @@ struct ns_flows {
 	size_t n_free_up;
 	size_t in_flight;
 	bool was_full;
+	bool replicated; /* other network-servers write the same sessions */
 	bool closing;
 };
 

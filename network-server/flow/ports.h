@@ -103,6 +103,8 @@ struct ns_store_port {
 	 * announces the events to its streams itself. */
 	void (*commit)(void *self, struct ns_change **v, size_t n);
 	void (*addr_check)(void *self, struct ns_addr_check **v, size_t n);
+	/* What is in memory of the sessions with this address may be old: the next fetch reads them. May be NULL. */
+	void (*forget)(void *self, struct lw_devaddr devaddr);
 };
 
 /* ---- gateways, in memory -------------------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ static enum rt_flow_rc ack_find(struct rt_flow_ctx *flow)
 		return RT_FLOW_NEXT;
 	struct ns_tx *tx = lw_map_find(&a->c.f->tx, a->msg->downlink_id);
 	/* Answered before, given up, or another replica's. */
+	if (tx == NULL && a->c.f->replicated) {
+		a->c.outcome = LONGWAVE__V1__OUTCOME__PENDING;
+		return RT_FLOW_DONE;
+	}
 	if (tx == NULL)
 		return ns_drop(&a->c, LONGWAVE__V1__REASON__CONFLICT, "no downlink waits for this answer");
 	if (lw_gateway_id_parse(&id, a->msg->gateway_id) != 0 || !lw_gateway_id_eq(id, tx->gw[tx->cur].gateway_id))

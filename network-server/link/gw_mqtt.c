@@ -39,6 +39,7 @@ struct ns_gw_mqtt {
 	struct deferred *first, *last;
 	bool paused;  /* no room */
 	bool stopped; /* draining */
+	struct heir *heirs;
 	struct rt_timer done_timer;
 	struct rt_metric *received, *unknown_topic, *again, *sent, *failed;
 };
@@ -141,20 +142,25 @@ static uint64_t journal(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
 	return err ? 0 : position;
 }
 
+bool ns_gw_mqtt_note_json(struct ns_gw_mqtt *g, struct lw_gateway_id gateway, bool json)
+{
+	uint64_t id = lw_gateway_id_u64(gateway);
+	if (json && lw_map_count(&g->json_gateways) < JSON_GATEWAYS_MAX)
+		return lw_map_put(&g->json_gateways, id, g) == NULL;
+	return !json && lw_map_count(&g->json_gateways) && lw_map_remove(&g->json_gateways, id) != NULL;
+}
+
 /* Commands go out in the encoding in which a gateway speaks. */
 static void note_encoding(struct ns_gw_mqtt *g, struct lw_gateway_id gateway, struct lw_span payload)
 {
 	static const char name[] = "gatewayId"; /* a member of every JSON message */
-	uint64_t id = lw_gateway_id_u64(gateway);
 	size_t at = 0;
 	while (at < payload.n && strchr(" \t\r\n", payload.p[at]) && payload.p[at])
 		at++;
 	bool json =
 		at < payload.n && payload.p[at] == '{' && memmem(payload.p, payload.n, name, sizeof(name) - 1) != NULL;
-	if (json && lw_map_count(&g->json_gateways) < JSON_GATEWAYS_MAX)
-		lw_map_put(&g->json_gateways, id, g);
-	else if (!json && lw_map_count(&g->json_gateways))
-		lw_map_remove(&g->json_gateways, id);
+	if (ns_gw_mqtt_note_json(g, gateway, json) && g->o.on_encoding)
+		g->o.on_encoding(g->o.arg, gateway, json);
 }
 
 static void on_message(void *arg, const struct mqtt_message *msg)
@@ -328,12 +334,188 @@ static void on_retry_timer(struct rt_timer *t, void *arg)
 	}
 }
 
+/* ---- subscriptions ---- */
+
+/* Receptions and statistics are shared among the replicas. An answer to a downlink goes to all: only the one that sent
+ * it knows what to do with it. */
+static const struct {
+	const char *kind;
+	bool shared;
+} SUBSCRIPTIONS[] = {{"up", true}, {"stats", true}, {"ack", false}};
+#define N_SUBSCRIPTIONS (sizeof(SUBSCRIPTIONS) / sizeof(SUBSCRIPTIONS[0]))
+#define FILTER_MAX 192
+
+static const char *filter_of(const struct ns_gw_mqtt *g, size_t region, size_t i, char out[FILTER_MAX])
+{
+	const char *prefix = g->o.regions[region]->topic_prefix;
+	bool shared = SUBSCRIPTIONS[i].shared;
+	snprintf(out, FILTER_MAX, "%s%s%s%s%sgateway/+/event/%s", shared ? "$share/" : "", shared ? g->o.share : "",
+		 shared ? "/" : "", prefix, prefix[0] ? "/" : "", SUBSCRIPTIONS[i].kind);
+	return out;
+}
+
+static void unsubscribe(struct ns_gw_mqtt *g, struct mqtt *m, bool shared_only)
+{
+	char filter[FILTER_MAX];
+	for (size_t r = 0; r < g->o.n_regions; r++)
+		for (size_t i = 0; i < N_SUBSCRIPTIONS; i++)
+			if (SUBSCRIPTIONS[i].shared || !shared_only)
+				mqtt_unsubscribe(m, filter_of(g, r, i, filter));
+}
+
+/* ---- what the broker keeps for a replica that is gone ---- */
+
+#define HEIR_POLL_MS 100
+#define HEIR_QUIET 5 /* polls without a message: nothing is left */
+#define HEIR_MAX 300 /* polls in all */
+
+/* Comes to the broker under the other's name, so that it is given what waits for the other. */
+struct heir {
+	struct heir *next;
+	struct ns_gw_mqtt *g;
+	struct mqtt *mqtt;
+	char client_id[64];
+	struct rt_timer timer;
+	uint64_t received;
+	unsigned polls, quiet;
+	bool connected;
+	void (*done)(void *arg, const char *client_id);
+	void *arg;
+};
+
+static void heir_message(void *arg, const struct mqtt_message *msg)
+{
+	on_message(((struct heir *)arg)->g, msg);
+}
+
+static void heir_before_ack(void *arg)
+{
+	before_ack(((struct heir *)arg)->g);
+}
+
+static void heir_connect(void *arg, bool session_present)
+{
+	struct heir *h = arg;
+	(void)session_present;
+	h->connected = true;
+	/* First of all: what comes now is for those who stay. */
+	unsubscribe(h->g, h->mqtt, false);
+}
+
+static void heir_disconnect(void *arg, int err, const char *text)
+{
+	struct heir *h = arg;
+	(void)err;
+	(void)text;
+	h->connected = false;
+	h->quiet = 0;
+}
+
+static void heir_free(struct heir *h)
+{
+	for (struct heir **at = &h->g->heirs; *at; at = &(*at)->next) {
+		if (*at == h) {
+			*at = h->next;
+			break;
+		}
+	}
+	rt_timer_stop(&h->timer);
+	mqtt_free(h->mqtt);
+	free(h);
+}
+
+static void heir_poll(struct rt_timer *t, void *arg)
+{
+	struct heir *h = arg;
+	struct mqtt_stats st;
+	(void)t;
+	mqtt_stats(h->mqtt, &st);
+	h->quiet = h->connected && st.received == h->received && !h->g->paused ? h->quiet + 1 : 0;
+	h->received = st.received;
+	if (h->quiet < HEIR_QUIET && ++h->polls < HEIR_MAX)
+		return;
+	RT_LOG_INFO(h->g->o.log, "took what the broker kept for a replica that is gone",
+		    rt_str("client_id", h->client_id), rt_u64("messages", h->received));
+	if (h->connected && h->quiet >= HEIR_QUIET)
+		mqtt_forget_session(h->mqtt);
+	void (*done)(void *arg, const char *client_id) = h->done;
+	void *done_arg = h->arg;
+	char id[sizeof(h->client_id)];
+	memcpy(id, h->client_id, sizeof(id));
+	heir_free(h);
+	done(done_arg, id);
+}
+
+void ns_gw_mqtt_inherit(struct ns_gw_mqtt *g, const char *client_id, void (*done)(void *arg, const char *client_id),
+			void *arg)
+{
+	struct lw_diag diag;
+	for (struct heir *h = g->heirs; h; h = h->next)
+		if (strcmp(h->client_id, client_id) == 0)
+			return;
+	struct heir *h = lw_xcalloc(1, sizeof(*h));
+	struct mqtt_opts opts = g->o.mqtt;
+	h->g = g;
+	h->done = done;
+	h->arg = arg;
+	snprintf(h->client_id, sizeof(h->client_id), "%s", client_id);
+	opts.client_id = h->client_id;
+	opts.clean_session = false;
+	opts.on_message = heir_message;
+	opts.before_ack = heir_before_ack;
+	opts.on_connect = heir_connect;
+	opts.on_disconnect = heir_disconnect;
+	opts.arg = h;
+	h->mqtt = mqtt_new(g->o.loop, g->o.log, &opts, &diag);
+	if (!h->mqtt) {
+		free(h);
+		return;
+	}
+	rt_timer_init(&h->timer, g->o.loop, "inherit", heir_poll, h);
+	rt_timer_start_every(&h->timer, HEIR_POLL_MS);
+	h->next = g->heirs;
+	g->heirs = h;
+}
+
+void ns_gw_mqtt_disinherit(struct ns_gw_mqtt *g, const char *client_id)
+{
+	for (struct heir *h = g->heirs; h; h = h->next) {
+		if (strcmp(h->client_id, client_id) == 0) {
+			heir_free(h);
+			return;
+		}
+	}
+}
+
+void ns_gw_mqtt_leave(struct ns_gw_mqtt *g)
+{
+	g->stopped = true;
+	while (g->heirs)
+		heir_free(g->heirs);
+	unsubscribe(g, g->mqtt, true);
+}
+
+uint64_t ns_gw_mqtt_received(const struct ns_gw_mqtt *g)
+{
+	struct mqtt_stats st;
+	mqtt_stats(g->mqtt, &st);
+	return st.received;
+}
+
 /* ---- life ---- */
 
 static void on_connect(void *arg, bool session_present)
 {
 	struct ns_gw_mqtt *g = arg;
-	(void)session_present;
+	if (session_present) { /* versions before 0.2 shared everything in one */
+		char filter[FILTER_MAX];
+		for (size_t r = 0; r < g->o.n_regions; r++) {
+			const char *prefix = g->o.regions[r]->topic_prefix;
+			snprintf(filter, sizeof(filter), "$share/%s/%s%sgateway/+/event/+", g->o.share, prefix,
+				 prefix[0] ? "/" : "");
+			mqtt_unsubscribe(g->mqtt, filter);
+		}
+	}
 	g->o.on_state(g->o.arg, true, NULL);
 }
 
@@ -356,13 +538,10 @@ static int connect_broker(struct ns_gw_mqtt *g, struct lw_diag *diag)
 	g->mqtt = mqtt_new(g->o.loop, g->o.log, &opts, diag);
 	if (!g->mqtt)
 		return LW_EINVAL;
-	for (size_t i = 0; i < g->o.n_regions; i++) {
-		const char *prefix = g->o.regions[i]->topic_prefix;
-		char filter[160];
-		snprintf(filter, sizeof(filter), "$share/%s/%s%sgateway/+/event/+", g->o.share, prefix,
-			 prefix[0] ? "/" : "");
-		mqtt_subscribe(g->mqtt, filter, (uint8_t)g->o.qos);
-	}
+	char filter[FILTER_MAX];
+	for (size_t r = 0; r < g->o.n_regions; r++)
+		for (size_t k = 0; k < N_SUBSCRIPTIONS; k++)
+			mqtt_subscribe(g->mqtt, filter_of(g, r, k, filter), (uint8_t)g->o.qos);
 	if (g->paused)
 		mqtt_pause(g->mqtt);
 	return 0;
@@ -407,6 +586,8 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 void ns_gw_mqtt_pause(struct ns_gw_mqtt *g)
 {
 	g->stopped = true;
+	while (g->heirs)
+		heir_free(g->heirs);
 	rt_timer_stop(&g->retry_timer); /* the journal has them */
 	mqtt_pause(g->mqtt);
 }
@@ -424,6 +605,8 @@ void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
 {
 	if (!g)
 		return;
+	while (g->heirs)
+		heir_free(g->heirs);
 	mqtt_free(g->mqtt);
 	journal_close(g->journal);
 	rt_timer_stop(&g->retry_timer);

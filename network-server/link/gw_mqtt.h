@@ -42,6 +42,8 @@ struct ns_gw_mqtt_opts {
 	size_t n_regions;
 	ns_gw_message_fn *on_message;
 	void (*on_state)(void *arg, bool up, const char *detail);
+	/* A gateway turned out to speak JSON, or no longer. May be NULL. */
+	void (*on_encoding)(void *arg, struct lw_gateway_id gateway, bool json);
 	void *arg;
 };
 
@@ -51,6 +53,19 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 void ns_gw_mqtt_pause(struct ns_gw_mqtt *g);
 /* on_message said LW_EFULL and would take again. */
 void ns_gw_mqtt_room(struct ns_gw_mqtt *g);
+/* Stops taking its share of receptions, which go to the other replicas; what is on its way and answers to downlinks
+ * still come. */
+void ns_gw_mqtt_leave(struct ns_gw_mqtt *g);
+/* Messages taken from the broker. */
+uint64_t ns_gw_mqtt_received(const struct ns_gw_mqtt *g);
+/* Takes what the broker kept for a replica that is gone, in its name, and leaves nothing behind there. `done` is called
+ * unless disinherit is. */
+void ns_gw_mqtt_inherit(struct ns_gw_mqtt *g, const char *client_id, void (*done)(void *arg, const char *client_id),
+			void *arg);
+/* It is back. */
+void ns_gw_mqtt_disinherit(struct ns_gw_mqtt *g, const char *client_id);
+/* True: that is new. */
+bool ns_gw_mqtt_note_json(struct ns_gw_mqtt *g, struct lw_gateway_id gateway, bool json);
 void ns_gw_mqtt_free(struct ns_gw_mqtt *g);
 /* Both for the flows' ports; `self` may be filled in later, before the first message. */
 int ns_gw_mqtt_send(struct ns_gw_mqtt *g, const struct ns_region_config *rc, const Gw__DownlinkFrame *frame,

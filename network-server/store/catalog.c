@@ -76,6 +76,7 @@ struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave
 	}
 	profile_from_body(body, &row->profile);
 	row->deleted = false;
+	row->loaded = s->load;
 	return row;
 }
 
@@ -139,6 +140,7 @@ void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway 
 	if (row->body)
 		longwave__ns__v1__gateway__free_unpacked(row->body, NULL);
 	row->body = copy_body(body);
+	row->loaded = s->load;
 	apply_body(row, row->body);
 }
 
@@ -251,8 +253,26 @@ static void on_profiles(void *arg, const struct sql_outcome *outcome, const stru
 		sql_query_send(sql_query_new(s->db, &LOAD_GATEWAYS), on_gateways, s);
 }
 
+void ns_catalog_sweep(struct ns_store *s)
+{
+	size_t it = 0;
+	uint64_t key;
+	struct lw_span name;
+	void *value;
+	while (lw_bmap_next(&s->profiles, &it, &name, &value)) {
+		struct ns_profile_row *row = value;
+		row->deleted = row->deleted || row->loaded != s->load;
+	}
+	it = 0;
+	while (lw_map_next(&s->gateways, &it, &key, &value))
+		if (((struct ns_gateway_row *)value)->loaded != s->load)
+			free_gateway(lw_map_remove(&s->gateways, key));
+}
+
 void ns_catalog_load(struct ns_store *s)
 {
+	s->load++;
+	s->loading = true;
 	sql_query_send(sql_query_new(s->db, &LOAD_PROFILES), on_profiles, s);
 }
 

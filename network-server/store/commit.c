@@ -99,8 +99,12 @@ static void refresh_cache(struct flight *f, size_t i)
 	bool put = c->op == NS_SESSION_PUT;
 	struct lw_devaddr addr = put ? c->session->devaddr : (struct lw_devaddr){0};
 	ns_cache_note(s, c->dev_eui);
-	if (put && (!entry || !entry->has_session || !lw_devaddr_eq(entry->devaddr, addr)))
+	if (put && (!entry || !entry->has_session || !lw_devaddr_eq(entry->devaddr, addr))) {
 		ns_cache_note_addr(s, addr);
+		ns_tell_addr(s, c->dev_eui, addr);
+	} else if (!put) {
+		ns_tell_device(s, c->dev_eui);
+	}
 	if (!entry) {
 		if (put)
 			ns_cache_forget_addr(s, addr);

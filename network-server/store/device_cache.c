@@ -94,6 +94,23 @@ void ns_cache_drop(struct ns_store *s, struct lw_dev_eui dev_eui)
 		forget(s, c);
 }
 
+void ns_cache_drop_all(struct ns_store *s)
+{
+	s->generation++;
+	s->floor = s->generation; /* answers under way are not kept either */
+	while (s->oldest)
+		forget(s, s->oldest);
+	lw_map_clear(&s->by_addr);
+}
+
+/* The next fetch asks the database; what it finds there replaces what is older here. */
+void ns_cache_drop_addr(void *store, struct lw_devaddr devaddr)
+{
+	struct ns_store *s = store;
+	ns_cache_forget_addr(s, devaddr);
+	ns_cache_note_addr(s, devaddr);
+}
+
 /* ---- what changes while the database is asked ---- */
 
 #define CHANGED_MAX 100000

@@ -289,8 +289,11 @@ static void on_applied(void *arg, const struct sql_outcome *outcome)
 	struct applying *a = arg;
 	a->s->n_applying--;
 	for (size_t i = 0; !outcome->err && i < a->req->n_changes; i++)
-		if (!a->errors[i][0])
+		if (!a->errors[i][0]) {
 			a->errors[i] = refresh(a, a->req->changes[i]);
+			if (!a->errors[i][0])
+				ns_tell_change(a->s, a->req->changes[i]);
+		}
 	a->done(a->arg, outcome->err, a->errors, a->req->n_changes);
 	lw_bmap_deinit(&a->new_profiles);
 	lw_map_deinit(&a->put_devices);

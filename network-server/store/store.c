@@ -44,6 +44,12 @@ static void start_failed(struct ns_store *s, const struct sql_outcome *outcome)
 
 void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome)
 {
+	s->loading = false;
+	if (s->ready) { /* once more, see ns_store_resync() */
+		if (!outcome->err)
+			ns_catalog_sweep(s);
+		return;
+	}
 	if (outcome->err) {
 		start_failed(s, outcome);
 		return;
@@ -164,7 +170,8 @@ void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out)
 				      .fetch = ns_store_fetch,
 				      .queue_head = ns_store_queue_head,
 				      .commit = ns_store_commit,
-				      .addr_check = ns_store_addr_check};
+				      .addr_check = ns_store_addr_check,
+				      .forget = ns_cache_drop_addr};
 }
 
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out)

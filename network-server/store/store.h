@@ -31,6 +31,8 @@ struct ns_store_opts {
 	/* true: a commit's outcome is unknown, events may be in the outbox that on_events never gets; hand on nothing
 	 * more. false: it is certain now, go on with what the outbox holds. */
 	void (*on_gap)(void *arg, bool open);
+	/* What other replicas must know of, for their ns_store_hear(). May be NULL. */
+	void (*tell)(void *arg, const char *kind, struct lw_span body);
 	void *arg;
 };
 
@@ -42,6 +44,19 @@ void ns_store_free(struct ns_store *s);
 void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out);
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out);
 const char *ns_store_origin(const struct ns_store *s);
+
+/* ---- replicas ---- */
+
+/* Another replica changed something that may be in memory here. */
+void ns_store_hear(struct ns_store *s, const char *kind, struct lw_span body);
+/* It may have, and was not heard: sessions are read again when they are needed, gateways and profiles now. */
+void ns_store_resync(struct ns_store *s);
+/* Names of all replicas that ever wrote to this database, this one included. */
+typedef void ns_origins_fn(void *arg, const char *const *names, size_t n);
+void ns_store_origins(struct ns_store *s, ns_origins_fn *done, void *arg);
+/* Devices with something in their queue, at most `limit`. */
+typedef void ns_queued_fn(void *arg, const struct lw_dev_eui *v, size_t n);
+void ns_store_queued_devices(struct ns_store *s, uint32_t limit, ns_queued_fn *done, void *arg);
 
 struct ns_store_stats {
 	size_t cached_devices, gateways, profiles;

@@ -9,13 +9,15 @@
 
 struct ns_profile_row {
 	struct ns_profile profile;
-	bool deleted; /* kept for the cached devices that point here */
+	bool deleted;    /* kept for the cached devices that point here */
+	unsigned loaded; /* number of the load that saw it last */
 	char id[LW_UUID_TEXT];
 };
 
 struct ns_gateway_row {
 	struct ns_gateway gateway;
 	Longwave__Ns__V1__Gateway *body; /* as configured, with the position as last reported */
+	unsigned loaded;                 /* number of the load that saw it last */
 	bool dirty;                      /* last_seen or position changed since the last write */
 	bool body_dirty;
 };
@@ -75,6 +77,8 @@ struct ns_store {
 	struct rt_timer ack_timer;
 	struct rt_timer seen_timer;
 	struct rt_timer start_timer;
+	unsigned load; /* how often gateways and profiles were read */
+	bool loading;
 	size_t n_applying; /* Apply under way: bodies of gateways are its own */
 	struct ns_fence *fences;
 	struct rt_timer fence_timer;
@@ -86,11 +90,18 @@ static inline int64_t ns_i64(uint64_t v)
 	return (int64_t)v;
 }
 
+/* replicas.c */
+void ns_tell_device(struct ns_store *s, struct lw_dev_eui dev_eui);
+void ns_tell_addr(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_devaddr addr);
+void ns_tell_change(struct ns_store *s, const Longwave__Ns__V1__Change *c);
+
 /* store.c: the catalog is in memory, or could not be loaded. */
 void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome);
 
 /* catalog.c */
 void ns_catalog_load(struct ns_store *s);
+/* All were read again: who was not among them is gone. */
+void ns_catalog_sweep(struct ns_store *s);
 void ns_catalog_deinit(struct ns_store *s);
 struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave__Ns__V1__DeviceProfile *body);
 /* False: it was not there. */
@@ -106,6 +117,9 @@ const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id);
 /* device_cache.c */
 void ns_cache_deinit(struct ns_store *s);
 void ns_cache_drop(struct ns_store *s, struct lw_dev_eui dev_eui);
+void ns_cache_drop_all(struct ns_store *s);
+/* Who has this address must be asked again. */
+void ns_cache_drop_addr(void *store, struct lw_devaddr devaddr);
 /* A device outside of the cache, from a row. NULL blob: no session. NULL when it cannot be read or its profile is
  * unknown. */
 struct ns_cached *ns_cached_new(struct ns_store *s, const Longwave__Ns__V1__Device *body, uint64_t version,

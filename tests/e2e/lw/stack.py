@@ -105,7 +105,7 @@ class Stack:
         mqtt, redis = {"server": self.mosquitto.url}, {"url": self.redis.url}
         self.geo = self._daemon("geo-server", {"bind": f"127.0.0.1:{self.geo_port}"})
         self.nss = [self._daemon("network-server", {
-            "replica": f"ns{i + 1}", "state_dir": str(tmp / f"ns-state{i or ''}"), "database": {"dsn": self.dsn("ns")},
+            "replica": f"ns{i + 1}", "replica_lease": "2s", "state_dir": str(tmp / f"ns-state{i or ''}"), "database": {"dsn": self.dsn("ns")},
             "grpc": {"bind": f"127.0.0.1:{self.ns_ports[i]}"}, "mqtt": dict(mqtt), "redis": redis,
             "join_server": {"url": ",".join(f"http://127.0.0.1:{p}" for p in self._first(self.join_ports, i))},
             "geo": {"address": f"127.0.0.1:{self.geo_port}"}}, i) for i in each]
