@@ -209,6 +209,11 @@ static void on_connected(void *arg)
 		each_gateway(b, gb_broker_online);
 }
 
+static void on_shed(void *arg)
+{
+	gb_drop(arg, LONGWAVE__V1__REASON__OVERLOAD);
+}
+
 static int init_broker(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
 	struct gb_bridge *b = owner;
@@ -243,6 +248,9 @@ static int init_broker(void *owner, const struct rt_daemon_env *env, struct lw_d
 		.marker_topic = c->republish.topic,
 		.republish_bytes = c->republish.max_size,
 		.republish_age_ms = c->republish.max_age_ms,
+		.max_waiting = c->overload.max_waiting,
+		.shed_after_ms = (uint32_t)c->overload.shed_after_ms,
+		.on_shed = on_shed,
 		.on_command = on_command,
 		.on_connected = on_connected,
 		.arg = b,

@@ -47,6 +47,10 @@ struct gb_conf {
 		char *topic;
 	} republish;
 	struct {
+		uint64_t max_waiting;
+		uint64_t shed_after_ms;
+	} overload;
+	struct {
 		struct conf_strs net_ids;
 		struct conf_strs join_euis;
 	} filters;

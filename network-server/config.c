@@ -168,6 +168,23 @@ static const struct conf_item items[] = {
 	 .offset = OFF(journal_sync),
 	 .def = "false",
 	 .sentence = "Wait for the disk before the broker hears that a frame was received: survives a loss of power."},
+	{.key = "overload.shed_after",
+	 .type = CONF_DURATION,
+	 .offset = OFF(shed_after_ms),
+	 .def = "3s",
+	 .max = 3600000,
+	 .sentence =
+		 "When more comes in than can be carried, uplinks that waited longer are dropped, oldest first; never "
+		 "because of an outage. 0 drops none: what has no room stays at the broker."},
+	{.key = "overload.max_waiting",
+	 .type = CONF_UINT,
+	 .offset = OFF(max_waiting),
+	 .def = "100000",
+	 .min = 100,
+	 .max = 100000000,
+	 .sentence =
+		 "Uplinks that may wait in memory (about 300 bytes each); past it the oldest are dropped, or after an "
+		 "outage the broker keeps the rest."},
 	{.key = "cache.devices",
 	 .type = CONF_UINT,
 	 .offset = OFF(max_cached_devices),

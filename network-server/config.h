@@ -49,6 +49,8 @@ struct ns_conf {
 	uint64_t frame_log_gateway;
 	bool journal_sync;
 	uint64_t max_cached_devices;
+	uint64_t max_waiting;
+	uint64_t shed_after_ms;
 };
 
 extern const struct conf_table ns_conf_table;

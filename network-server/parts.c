@@ -78,7 +78,8 @@ static int on_message(void *arg, const struct ns_gw_message *m)
 			      .journal_position = m->journal_position,
 			      .received_at_ns = m->received_at_ns,
 			      .is_replay = m->is_replay,
-			      .said_again = m->said_again};
+			      .said_again = m->said_again,
+			      .is_urgent = m->is_urgent};
 	switch (m->kind) {
 	case NS_GW_UP:
 		return ns_flows_uplink(ns->flows, &in, m->payload);
@@ -88,6 +89,12 @@ static int on_message(void *arg, const struct ns_gw_message *m)
 	default:
 		return ns_flows_stats(ns->flows, &in, m->payload);
 	}
+}
+
+static void on_shed(void *arg, const struct ns_gw_message *m)
+{
+	(void)m;
+	on_outcome(arg, "uplink", LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__OVERLOAD);
 }
 
 static void on_room(void *arg)
@@ -198,7 +205,10 @@ static void on_store_ready(void *arg, int err, const char *detail)
 			.journal_sync = ns->conf->journal_sync,
 			.regions = ns->regions,
 			.n_regions = ns->n_regions,
+			.max_waiting = ns->conf->max_waiting,
+			.shed_after_ms = (uint32_t)ns->conf->shed_after_ms,
 			.on_message = on_message,
+			.on_shed = on_shed,
 			.on_state = on_mqtt_state,
 			.on_encoding = on_encoding,
 			.arg = ns,

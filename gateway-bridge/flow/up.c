@@ -3,6 +3,7 @@
 
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
+#include "common/lorawan/phy.h"
 #include "gateway-bridge/flow/bridge.h"
 
 /* Frames inside the flow before it runs; a datagram can hold more. */
@@ -94,15 +95,23 @@ static enum rt_flow_rc up_convert(struct rt_flow_ctx *c)
 	return RT_FLOW_NEXT;
 }
 
+static bool is_join(struct lw_span phy)
+{
+	unsigned mtype = phy.n ? phy.p[0] >> 5 : 7;
+	return mtype == LW_MTYPE_JOIN_REQUEST || mtype == LW_MTYPE_REJOIN_REQUEST;
+}
+
 static void up_publish(struct rt_flow *f, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	struct gb_bridge *b = owner;
 	(void)f;
 	for (size_t i = 0; i < n; i++) {
 		struct gb_up *u = up_of(v[i]);
+		/* A join-request is of use for seconds only: it goes past what waits. */
+		bool in_order = !is_join(lw_span(u->rx.phy, u->rx.phy_n));
 		for (size_t k = 0, start = 0; k < u->rx.n_antennas; start = u->end[k++])
 			gb_broker_event(b->broker, u->listener->prefix, u->gateway_id, "up",
-					lw_span(u->out.p + start, u->end[k] - start), true);
+					lw_span(u->out.p + start, u->end[k] - start), in_order);
 	}
 	rt_flow_resume_all(v, n, RT_FLOW_DONE);
 }

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "common/base/bug.h"
+#include "common/base/clock.h"
 #include "common/base/list.h"
+#include "common/base/shed.h"
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt.h"
 #include "common/io/spool.h"
@@ -14,8 +16,13 @@
 #include "gateway-bridge/store/instance.h"
 
 #define TOPIC_MAX 320
-/* More unacknowledged messages than this mean that the broker does not keep up: the rest waits on disk. */
-#define MAX_PENDING 20000
+/* More unacknowledged messages than this mean that the broker does not keep up: the rest waits in memory, so that
+ * what goes past it does not stand in a queue at the broker. */
+#define MAX_PENDING 4000
+/* For what goes past. */
+#define MAX_URGENT 10000
+#define LOOK_MS 100     /* how often the age of the oldest is looked at */
+#define REPORT_MS 10000 /* one line of the log for so long */
 /* Messages of the spool under way at a time. */
 #define DRAIN_BATCH 512
 /* Pause before the broker is asked again whether anybody listens. */
@@ -41,7 +48,8 @@ struct lane {
 
 /* A message under way, kept until the broker has it. */
 struct outgoing {
-	struct lw_list link; /* gb_broker.idle or lane.to_spool */
+	struct lw_list link; /* gb_broker.idle, gb_broker.waiting or lane.to_spool */
+	int64_t since_ns;    /* in gb_broker.waiting */
 	struct gb_broker *broker;
 	struct lane *lane; /* NULL: a connection state */
 	char topic[TOPIC_MAX];
@@ -60,6 +68,10 @@ struct gb_broker {
 	struct gb_conn_state announced;
 	struct lw_bmap wanted; /* "prefix eui" of gateways that are connected */
 	struct lw_list idle;
+	struct lw_list waiting; /* the broker is there and does not keep up */
+	struct lw_shed policy;
+	struct rt_timer look, report;
+	uint64_t n_shed, n_reported;
 	struct lane *lanes; /* one for each prefix */
 	size_t n_pending;
 	bool closing;
@@ -71,6 +83,7 @@ struct gb_broker {
 		struct rt_metric *spool_items;
 		struct rt_metric *spool_bytes;
 		struct rt_metric *pending;
+		struct rt_metric *waiting;
 		struct rt_metric *connects;
 	} m;
 };
@@ -245,10 +258,14 @@ static void drain(struct lane *l)
 		drain_finished(l);
 }
 
+static void pump(struct gb_broker *b);
+
 static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
 	gb_republish_tick(b->again);
+	if (!lw_list_empty(&b->waiting))
+		pump(b);
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
 		struct lane *l = &b->lanes[i];
 		flush_to_spool(b, l);
@@ -281,6 +298,7 @@ static void on_published(void *arg, int err)
 		return;
 	}
 	acknowledged(o);
+	lw_shed_progress(&b->policy, rt_loop_mono_ns(b->opts.loop));
 	outgoing_give(o);
 }
 
@@ -293,6 +311,96 @@ static enum event_index event_index(const char *name)
 	BUG_ON(true);
 }
 
+static bool publish(struct gb_broker *b, struct outgoing *o)
+{
+	if (mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) != 0)
+		return false;
+	b->n_pending++;
+	return true;
+}
+
+static struct outgoing *pop_waiting(struct gb_broker *b)
+{
+	lw_shed_out(&b->policy);
+	return LW_CONTAINER_OF(lw_list_pop_front(&b->waiting), struct outgoing, link);
+}
+
+/* The broker is away, or as good as: nothing that waits may be lost now. */
+static void waiting_to_spool(struct gb_broker *b)
+{
+	while (!lw_list_empty(&b->waiting)) {
+		struct outgoing *o = pop_waiting(b);
+		lw_list_push_back(&o->lane->to_spool, &o->link);
+	}
+}
+
+/* What must keep its order goes behind what is there. */
+static bool goes_to_spool(const struct lane *l)
+{
+	return l->spooling || !lw_list_empty(&l->to_spool) || gb_republish_holds(l->broker->again, lane_number(l));
+}
+
+static void shed(struct gb_broker *b)
+{
+	struct outgoing *o = pop_waiting(b);
+	if (b->n_shed++ == b->n_reported && !rt_timer_armed(&b->report)) {
+		RT_LOG_WARN(
+			b->opts.log, "overload: the broker does not keep up, the oldest uplinks are shed",
+			rt_u64("waiting", lw_shed_count(&b->policy)),
+			rt_u64("oldest_ms", (uint64_t)((rt_loop_mono_ns(b->opts.loop) - o->since_ns) / LW_NS_PER_MS)));
+		rt_timer_start(&b->report, REPORT_MS);
+	}
+	b->opts.on_shed(b->opts.arg);
+	outgoing_give(o);
+}
+
+/* Sends what there is room for; what has waited too long goes. */
+static void pump(struct gb_broker *b)
+{
+	int64_t now = rt_loop_mono_ns(b->opts.loop);
+	while (!lw_list_empty(&b->waiting)) {
+		struct outgoing *o = LW_CONTAINER_OF(b->waiting.next, struct outgoing, link);
+		enum lw_shed_verdict v = lw_shed_head(&b->policy, now, o->since_ns);
+		if (v == LW_SHED_FULL) {
+			waiting_to_spool(b);
+		} else if (v == LW_SHED_DROP) {
+			shed(b);
+		} else if (goes_to_spool(o->lane)) {
+			pop_waiting(b);
+			lw_list_push_back(&o->lane->to_spool, &o->link);
+		} else {
+			if (!mqtt_connected(b->mqtt) || b->n_pending >= MAX_PENDING || !publish(b, o))
+				break;
+			pop_waiting(b);
+			rt_metric_inc_at(b->m.published, EV_UP);
+		}
+	}
+	if (lw_list_empty(&b->waiting))
+		rt_timer_stop(&b->look);
+	else if (!rt_timer_armed(&b->look))
+		rt_timer_start_every(&b->look, LOOK_MS);
+}
+
+static void on_look(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	pump(arg);
+}
+
+static void on_report(struct rt_timer *t, void *arg)
+{
+	struct gb_broker *b = arg;
+	uint64_t n = b->n_shed - b->n_reported;
+	if (n == 0) {
+		RT_LOG_INFO(b->opts.log, "overload is over", rt_u64("shed_since_start", b->n_shed));
+		return;
+	}
+	RT_LOG_WARN(b->opts.log, "overload: uplinks were shed", rt_u64("uplinks", n),
+		    rt_u64("seconds", REPORT_MS / 1000), rt_u64("waiting", lw_shed_count(&b->policy)));
+	b->n_reported = b->n_shed;
+	rt_timer_start(t, REPORT_MS);
+}
+
 void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gateway_id, const char *event,
 		     struct lw_span payload, bool in_order)
 {
@@ -300,13 +408,19 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/event/%s", prefix, gateway_id, event);
 	lw_buf_append_span(&o->payload, payload);
 	struct lane *l = o->lane = lane_of(b, prefix);
-	bool behind = in_order &&
-		      (l->spooling || !lw_list_empty(&l->to_spool) || gb_republish_holds(b->again, lane_number(l)));
-	if (!behind && mqtt_connected(b->mqtt) && b->n_pending < MAX_PENDING &&
-	    mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) == 0) {
-		b->n_pending++;
-		rt_metric_inc_at(b->m.published, event_index(event));
+	enum event_index kind = event_index(event);
+	bool there = mqtt_connected(b->mqtt) && !(in_order && goes_to_spool(l));
+	bool may_wait = in_order && kind == EV_UP;
+	size_t most = may_wait ? MAX_PENDING : MAX_PENDING + MAX_URGENT;
+	if (there && !(may_wait && !lw_list_empty(&b->waiting)) && b->n_pending < most && publish(b, o)) {
+		rt_metric_inc_at(b->m.published, kind);
 		return;
+	}
+	if (there && may_wait) {
+		o->since_ns = rt_loop_mono_ns(b->opts.loop);
+		lw_shed_in(&b->policy, o->since_ns, false);
+		lw_list_push_back(&b->waiting, &o->link);
+		return; /* the tick of this turn looks */
 	}
 	lw_list_push_back(&l->to_spool, &o->link);
 }
@@ -415,6 +529,7 @@ static void on_disconnect(void *arg, int err, const char *text)
 	struct gb_broker *b = arg;
 	(void)err;
 	gb_republish_disconnected(b->again);
+	waiting_to_spool(b); /* behind what was under way, which has failed by now */
 	rt_health_set(b->opts.health, false, text);
 }
 
@@ -461,6 +576,7 @@ static void collect(void *arg, struct lw_buf *out)
 	rt_metric_set(b->m.spool_items, items);
 	rt_metric_set(b->m.spool_bytes, bytes);
 	rt_metric_set(b->m.pending, (double)b->n_pending);
+	rt_metric_set(b->m.waiting, (double)lw_shed_count(&b->policy));
 }
 
 static void init_metrics(struct gb_broker *b)
@@ -475,6 +591,8 @@ static void init_metrics(struct gb_broker *b)
 	b->m.spool_items = rt_gauge(m, "spool_events", "Events waiting in the spool.");
 	b->m.spool_bytes = rt_gauge(m, "spool_bytes", "Bytes waiting in the spool.");
 	b->m.pending = rt_gauge(m, "mqtt_pending", "Messages the broker has not acknowledged yet.");
+	b->m.waiting =
+		rt_gauge(m, "waiting_uplinks", "Uplinks that wait in memory because the broker does not keep up.");
 	b->m.connects = rt_counter(m, "mqtt_connects_total", "Connections made to the broker.");
 	rt_metrics_on_collect(m, collect, b);
 }
@@ -523,7 +641,7 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 		.ca_file = o->ca_file,
 		.cert_file = o->cert_file,
 		.key_file = o->key_file,
-		.max_queued = MAX_PENDING + DRAIN_BATCH + 10000,
+		.max_queued = MAX_PENDING + MAX_URGENT + DRAIN_BATCH + 10000,
 		.report_unheard = true,
 		.on_message = on_message,
 		.on_connect = on_connect,
@@ -573,6 +691,10 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 	struct gb_broker *b = lw_xcalloc(1, sizeof(*b));
 	b->opts = *opts;
 	lw_list_init(&b->idle);
+	lw_list_init(&b->waiting);
+	lw_shed_init(&b->policy, opts->max_waiting, opts->shed_after_ms);
+	rt_timer_init(&b->look, opts->loop, "waiting", on_look, b);
+	rt_timer_init(&b->report, opts->loop, "shed report", on_report, b);
 	lw_bmap_init(&b->wanted);
 	int err = open_files(b, diag);
 	if (err < 0) {
@@ -605,6 +727,9 @@ void gb_broker_free(struct gb_broker *b)
 	rt_tick_remove(b->tick);
 	mqtt_free(b->mqtt); /* hands back what is pending */
 	gb_republish_free(b->again);
+	waiting_to_spool(b);
+	rt_timer_stop(&b->look);
+	rt_timer_stop(&b->report);
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
 		rt_timer_stop(&b->lanes[i].unheard);
 		flush_to_spool(b, &b->lanes[i]);

@@ -43,6 +43,10 @@ struct gb_broker_opts {
 	const char *marker_topic; /* the marker's topic begins so, see link/republish.h */
 	uint64_t republish_bytes;
 	uint64_t republish_age_ms; /* 0: nothing is published again */
+	size_t max_waiting;        /* uplinks in memory while the broker is there and does not keep up */
+	uint32_t shed_after_ms;    /* how long they may wait; 0: they go to the spool instead */
+	/* An uplink was given up. */
+	void (*on_shed)(void *arg);
 	/* Everything is borrowed for the call. */
 	void (*on_command)(void *arg, const struct gb_command *c);
 	/* The broker is (again) there: announce the gateways that are connected. */
@@ -55,8 +59,8 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 /* What was not yet acknowledged by the broker goes to the spool. */
 void gb_broker_free(struct gb_broker *b);
 
-/* prefix + "gateway/" + id + "/event/" + event. `in_order`: behind what waits in the spool; otherwise at once when the
- * broker is there. */
+/* prefix + "gateway/" + id + "/event/" + event. `in_order`: behind what waits; otherwise at once when the broker is
+ * there. */
 void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gateway_id, const char *event,
 		     struct lw_span payload, bool in_order);
 /* Subscribes to the gateway's commands and says ONLINE. Nothing when the broker is away: see on_connected. */

@@ -20,7 +20,7 @@ void ns_flow_config_defaults(struct ns_flow_config *c)
 	c->tx_ack_timeout_ms = 30000;
 	c->max_mac_command_error_count = 1;
 	c->rx_timestamp_max_drift_ms = 30000;
-	c->max_in_flight = 20000;
+	c->max_in_flight = 8000;
 	c->max_devices = 300000;
 }
 
@@ -120,7 +120,7 @@ int ns_flows_uplink(struct ns_flows *f, const struct ns_inbox *in, struct lw_spa
 {
 	if (payload.n > PAYLOAD_MAX)
 		payload.n = 0; /* ends as malformed, on record */
-	if (f->in_flight >= f->cfg.max_in_flight) {
+	if (f->in_flight >= (in->is_urgent ? 2 : 1) * f->cfg.max_in_flight) {
 		f->was_full = true;
 		return LW_EFULL;
 	}

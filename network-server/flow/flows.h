@@ -20,7 +20,7 @@ struct ns_flow_config {
 	bool mac_commands_disabled;
 	bool allow_unknown_gateways;
 	int64_t rx_timestamp_max_drift_ms; /* 30000: a gateway's own time counts when it is nearer than this */
-	size_t max_in_flight;              /* receptions; 0: 20000 */
+	size_t max_in_flight;              /* receptions; 0: 20000. Join-requests: twice as many */
 	size_t max_devices;                /* whose usual gateways are remembered, about */
 	const struct ns_region_config *const *regions; /* the enabled ones */
 	size_t n_regions;
@@ -39,6 +39,7 @@ struct ns_inbox {
 	int64_t received_at_ns;    /* wall clock of the MQTT callback (of the first arrival, for a replay) */
 	bool is_replay;            /* may have been here before: from the journal, or said again by a bridge */
 	bool said_again;           /* the latter */
+	bool is_urgent;            /* there is room for it when there is for no other */
 };
 
 /* `ports` and what config points to are borrowed until ns_flows_free(). */

@@ -12,32 +12,19 @@
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 #include "common/runtime/metrics.h"
+#include "network-server/link/waiting.h"
 
 #define MAX_PAYLOAD (256u * 1024u)
-#define RETRY_MIN_MS 500 /* pause before receptions are offered again; doubles until one succeeds */
-#define RETRY_MAX_MS 8000
 #define DONE_MS 50                /* how late a done mark may be in the journal */
 #define JSON_GATEWAYS_MAX 100000u /* remembered; the others get protobuf */
 #define HEAD 10                   /* of a journal record: kind, length of the region's id, time of reception */
-
-/* A message that the flows had no room for. */
-struct deferred {
-	struct deferred *next;
-	struct ns_gw_message m;
-	uint8_t bytes[];
-};
 
 struct ns_gw_mqtt {
 	struct ns_gw_mqtt_opts o;
 	struct mqtt *mqtt;
 	struct journal *journal;
 	struct lw_map json_gateways; /* EUI → this: speaks JSON */
-	struct lw_map kept;          /* journal position → a copy, until the reception has had its effect */
-	struct deferred *retries;    /* the store was away: offered again */
-	struct rt_timer retry_timer;
-	uint32_t retry_ms;
-	struct deferred *first, *last;
-	bool paused;  /* no room */
+	struct ns_waiting *waiting;
 	bool stopped; /* draining */
 	struct heir *heirs;
 	struct rt_timer done_timer;
@@ -84,38 +71,40 @@ static bool parse_topic(const struct ns_gw_mqtt *g, const char *text, struct top
 	return false;
 }
 
-static struct deferred *copy(const struct ns_gw_message *m)
+static void pause_heirs(struct ns_gw_mqtt *g, bool pause);
+
+static void on_full(void *arg, bool full)
 {
-	struct deferred *d = lw_xmalloc(sizeof(*d) + m->payload.n);
-	d->next = NULL;
-	d->m = *m;
-	if (m->payload.n)
-		memcpy(d->bytes, m->payload.p, m->payload.n);
-	d->m.payload = lw_span(d->bytes, m->payload.n);
-	return d;
+	struct ns_gw_mqtt *g = arg;
+	if (!g->mqtt || g->stopped)
+		return;
+	if (full)
+		mqtt_pause(g->mqtt);
+	else
+		mqtt_resume(g->mqtt);
+	pause_heirs(g, full);
 }
 
-static void keep(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
+static void done_soon(struct ns_gw_mqtt *g, uint64_t position)
 {
+	journal_done(g->journal, position);
+	if (!rt_timer_armed(&g->done_timer))
+		rt_timer_start(&g->done_timer, DONE_MS);
+}
+
+static int take(void *arg, const struct ns_gw_message *m)
+{
+	struct ns_gw_mqtt *g = arg;
+	return g->o.on_message(g->o.arg, m);
+}
+
+static void on_shed(void *arg, const struct ns_gw_message *m)
+{
+	struct ns_gw_mqtt *g = arg;
 	if (m->journal_position)
-		free(lw_map_put(&g->kept, m->journal_position, copy(m)));
-}
-
-static void defer(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
-{
-	struct deferred *d = copy(m);
-	*(g->last ? &g->last->next : &g->first) = d;
-	g->last = d;
-}
-
-static void offer(struct ns_gw_mqtt *g, const struct ns_gw_message *m)
-{
-	if (g->first || g->o.on_message(g->o.arg, m) == LW_EFULL) {
-		defer(g, m);
-		g->paused = true;
-		if (g->mqtt)
-			mqtt_pause(g->mqtt);
-	}
+		done_soon(g, m->journal_position);
+	if (g->o.on_shed)
+		g->o.on_shed(g->o.arg, m);
 }
 
 /* Frames must survive this process. Acknowledgements need not: what they answer is in memory only, and an item without
@@ -183,8 +172,7 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 		rt_metric_inc(g->again);
 	if (m.kind == NS_GW_UP)
 		m.journal_position = journal(g, &m);
-	keep(g, &m);
-	offer(g, &m);
+	ns_waiting_put(g->waiting, &m, msg->again);
 }
 
 static void before_ack(void *arg)
@@ -223,26 +211,13 @@ static int on_replay(void *arg, uint64_t position, struct lw_span record)
 				  .journal_position = position,
 				  .received_at_ns = (int64_t)lw_get_le64(record.p + 2),
 				  .is_replay = true};
-	keep(g, &m);
-	if (g->first || g->o.on_message(g->o.arg, &m) == LW_EFULL)
-		defer(g, &m);
+	ns_waiting_put(g->waiting, &m, true);
 	return 0;
 }
 
 void ns_gw_mqtt_room(struct ns_gw_mqtt *g)
 {
-	while (g->first) {
-		struct deferred *d = g->first;
-		if (g->o.on_message(g->o.arg, &d->m) == LW_EFULL)
-			return;
-		g->first = d->next;
-		if (!g->first)
-			g->last = NULL;
-		free(d);
-	}
-	g->paused = false;
-	if (!g->stopped && g->mqtt)
-		mqtt_resume(g->mqtt);
+	ns_waiting_room(g->waiting);
 }
 
 /* ---- out ---- */
@@ -287,51 +262,13 @@ void ns_gw_mqtt_done(struct ns_gw_mqtt *g, uint64_t position)
 {
 	if (!position)
 		return;
-	journal_done(g->journal, position);
-	free(lw_map_remove(&g->kept, position));
-	g->retry_ms = RETRY_MIN_MS;
-	if (!rt_timer_armed(&g->done_timer))
-		rt_timer_start(&g->done_timer, DONE_MS);
+	done_soon(g, position);
+	ns_waiting_done(g->waiting, position);
 }
 
 void ns_gw_mqtt_retry(struct ns_gw_mqtt *g, uint64_t position)
 {
-	struct deferred *d = position ? lw_map_remove(&g->kept, position) : NULL;
-	if (!d)
-		return;
-	if (g->stopped) {
-		free(d);
-		return;
-	}
-	d->next = g->retries;
-	g->retries = d;
-	if (rt_timer_armed(&g->retry_timer))
-		return;
-	rt_timer_start(&g->retry_timer, g->retry_ms);
-	g->retry_ms = g->retry_ms < RETRY_MAX_MS / 2 ? 2 * g->retry_ms : RETRY_MAX_MS;
-}
-
-static void on_retry_timer(struct rt_timer *t, void *arg)
-{
-	struct ns_gw_mqtt *g = arg;
-	struct deferred *all = g->retries, *in_order = NULL;
-	(void)t;
-	g->retries = NULL;
-	while (all) {
-		struct deferred *d = all;
-		all = d->next;
-		d->next = in_order;
-		in_order = d;
-	}
-	while (in_order) {
-		struct deferred *d = in_order;
-		in_order = d->next;
-		d->m.is_replay = true;
-		d->m.said_again = false; /* it is this one's turn again, not a copy's */
-		keep(g, &d->m);
-		offer(g, &d->m);
-		free(d);
-	}
+	ns_waiting_retry(g->waiting, position);
 }
 
 /* ---- subscriptions ---- */
@@ -398,6 +335,7 @@ static void heir_connect(void *arg, bool session_present)
 	struct heir *h = arg;
 	(void)session_present;
 	h->connected = true;
+	ns_waiting_reconnected(h->g->waiting);
 	/* First of all: what comes now is for those who stay. */
 	unsubscribe(h->g, h->mqtt, false);
 }
@@ -424,13 +362,19 @@ static void heir_free(struct heir *h)
 	free(h);
 }
 
+static void pause_heirs(struct ns_gw_mqtt *g, bool pause)
+{
+	for (struct heir *h = g->heirs; h; h = h->next)
+		(pause ? mqtt_pause : mqtt_resume)(h->mqtt);
+}
+
 static void heir_poll(struct rt_timer *t, void *arg)
 {
 	struct heir *h = arg;
 	struct mqtt_stats st;
 	(void)t;
 	mqtt_stats(h->mqtt, &st);
-	h->quiet = h->connected && st.received == h->received && !h->g->paused ? h->quiet + 1 : 0;
+	h->quiet = h->connected && st.received == h->received && !ns_waiting_is_full(h->g->waiting) ? h->quiet + 1 : 0;
 	h->received = st.received;
 	if (h->quiet < HEIR_QUIET && ++h->polls < HEIR_MAX)
 		return;
@@ -516,6 +460,7 @@ static void on_connect(void *arg, bool session_present)
 			mqtt_unsubscribe(g->mqtt, filter);
 		}
 	}
+	ns_waiting_reconnected(g->waiting);
 	g->o.on_state(g->o.arg, true, NULL);
 }
 
@@ -542,7 +487,7 @@ static int connect_broker(struct ns_gw_mqtt *g, struct lw_diag *diag)
 	for (size_t r = 0; r < g->o.n_regions; r++)
 		for (size_t k = 0; k < N_SUBSCRIPTIONS; k++)
 			mqtt_subscribe(g->mqtt, filter_of(g, r, k, filter), (uint8_t)g->o.qos);
-	if (g->paused)
+	if (ns_waiting_is_full(g->waiting))
 		mqtt_pause(g->mqtt);
 	return 0;
 }
@@ -553,10 +498,7 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	struct journal_opts jo = {.dir = o->journal_dir, .fdatasync = o->journal_sync};
 	g->o = *o;
 	lw_map_init(&g->json_gateways);
-	lw_map_init(&g->kept);
-	rt_timer_init(&g->retry_timer, o->loop, "inbox_retry", on_retry_timer, g);
 	rt_timer_init(&g->done_timer, o->loop, "inbox_done", on_done_timer, g);
-	g->retry_ms = RETRY_MIN_MS;
 	int err = journal_open(&g->journal, &jo, diag);
 	if (err) {
 		free(g);
@@ -573,8 +515,16 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	g->sent = rt_counter(o->metrics, "gateway_commands_total", "Downlink commands handed to the broker");
 	g->failed = rt_counter(o->metrics, "gateway_command_failures_total",
 			       "Downlink commands that the broker did not take");
+	g->waiting = ns_waiting_new(&(struct ns_waiting_opts){.loop = o->loop,
+							      .log = o->log,
+							      .metrics = o->metrics,
+							      .max = o->max_waiting ? o->max_waiting : 100000,
+							      .shed_after_ms = o->shed_after_ms,
+							      .take = take,
+							      .full = on_full,
+							      .shed = on_shed,
+							      .arg = g});
 	journal_replay(g->journal, on_replay, g);
-	g->paused = g->first != NULL;
 	err = connect_broker(g, diag);
 	if (err) {
 		ns_gw_mqtt_free(g);
@@ -588,17 +538,8 @@ void ns_gw_mqtt_pause(struct ns_gw_mqtt *g)
 	g->stopped = true;
 	while (g->heirs)
 		heir_free(g->heirs);
-	rt_timer_stop(&g->retry_timer); /* the journal has them */
+	ns_waiting_stop(g->waiting);
 	mqtt_pause(g->mqtt);
-}
-
-static void free_list(struct deferred *d)
-{
-	while (d) {
-		struct deferred *next = d->next;
-		free(d);
-		d = next;
-	}
 }
 
 void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
@@ -609,16 +550,8 @@ void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
 		heir_free(g->heirs);
 	mqtt_free(g->mqtt);
 	journal_close(g->journal);
-	rt_timer_stop(&g->retry_timer);
 	rt_timer_stop(&g->done_timer);
-	size_t it = 0;
-	uint64_t position;
-	void *value;
-	while (lw_map_next(&g->kept, &it, &position, &value))
-		free(value);
-	lw_map_deinit(&g->kept);
+	ns_waiting_free(g->waiting);
 	lw_map_deinit(&g->json_gateways);
-	free_list(g->first);
-	free_list(g->retries);
 	free(g);
 }

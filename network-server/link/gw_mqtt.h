@@ -24,6 +24,7 @@ struct ns_gw_message {
 	int64_t received_at_ns;
 	bool is_replay;  /* may have been here before */
 	bool said_again; /* a copy that a bridge sent in case the broker had lost the first */
+	bool is_urgent;  /* passes what waits */
 };
 
 /* 0, or LW_EFULL: offer it again after ns_gw_mqtt_room(). */
@@ -40,7 +41,11 @@ struct ns_gw_mqtt_opts {
 	bool journal_sync;
 	const struct ns_region_config *const *regions; /* borrowed */
 	size_t n_regions;
+	size_t max_waiting;     /* uplinks that may wait in memory for room; 0: 100000 */
+	uint32_t shed_after_ms; /* under overload the oldest go when they waited longer; 0: never, the broker keeps what
+				   has no room */
 	ns_gw_message_fn *on_message;
+	void (*on_shed)(void *arg, const struct ns_gw_message *m); /* may be NULL; an uplink was given up */
 	void (*on_state)(void *arg, bool up, const char *detail);
 	/* A gateway turned out to speak JSON, or no longer. May be NULL. */
 	void (*on_encoding)(void *arg, struct lw_gateway_id gateway, bool json);
