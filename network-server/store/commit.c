@@ -16,6 +16,15 @@ static const struct sql_stmt WRITE_SESSIONS = {
 	.cols = "l",
 };
 
+/* The address stays: its index need not be touched. */
+static const struct sql_stmt WRITE_STATES = {
+	.name = "write_states",
+	.text = "UPDATE device SET version = device.version + 1, writer = b.writer, state = b.state"
+		" FROM {batch} WHERE device.dev_eui = b.dev_eui AND device.version = b.version RETURNING {b.n}",
+	.batch = "dev_eui:l version:l writer:l state:y",
+	.cols = "l",
+};
+
 #define MINE "(b.writer = 0 OR EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui AND d.writer = b.writer))"
 
 static const struct sql_stmt QUEUE_DELETE = {
@@ -55,7 +64,18 @@ static const struct sql_stmt WRITE_OUTBOX = {
 struct event {
 	uint64_t seq;
 	size_t change;
-	struct lw_buf packed;
+	size_t at, n; /* in `packed` of the flight */
+};
+
+struct piece {
+	size_t at, n; /* in `blobs` of the flight */
+};
+
+/* The changes that a statement writes, in the order of its rows. */
+struct rows {
+	struct flight *f;
+	size_t *change;
+	size_t n;
 };
 
 struct flight {
@@ -64,30 +84,36 @@ struct flight {
 	struct ns_change **v;
 	uint64_t *writer; /* per change; 0: no compare */
 	bool *written;
-	size_t *put_rows; /* change of each row of WRITE_SESSIONS */
-	size_t n_put_rows;
-	struct lw_buf *blobs;
+	struct rows sessions, states;
+	struct piece *piece; /* per change: its session */
+	struct lw_buf blobs;
 	struct event *events;
 	size_t n_events;
+	struct lw_buf packed;
 };
 
 static void free_flight(struct flight *f)
 {
-	for (size_t i = 0; i < f->n_events; i++)
-		lw_buf_deinit(&f->events[i].packed);
-	for (size_t i = 0; i < f->n; i++)
-		lw_buf_deinit(&f->blobs[i]);
+	if (f->blobs.n)
+		lw_wipe(f->blobs.p, f->blobs.n);
+	lw_buf_deinit(&f->blobs);
+	lw_buf_deinit(&f->packed);
 	free(f->events);
 	free(f);
 }
 
+static struct lw_span blob_of(const struct flight *f, size_t change)
+{
+	return lw_span(f->blobs.p + f->piece[change].at, f->piece[change].n);
+}
+
 static void on_written(void *arg, const struct sql_result *r)
 {
-	struct flight *f = arg;
+	struct rows *rows = arg;
 	for (size_t i = 0; i < sql_rows(r); i++) {
 		size_t row = (size_t)sql_i64(r, i, 0);
-		if (row < f->n_put_rows)
-			f->written[f->put_rows[row]] = true;
+		if (row < rows->n)
+			rows->f->written[rows->change[row]] = true;
 	}
 }
 
@@ -113,7 +139,7 @@ static void refresh_cache(struct flight *f, size_t i)
 	/* Read again after this commit was made: then it is newer than the commit itself. */
 	if (entry->version > c->version + 1)
 		return;
-	ns_cache_set_session(s, entry, c->version + 1, addr, put ? lw_buf_span(&f->blobs[i]) : lw_span(NULL, 0));
+	ns_cache_set_session(s, entry, c->version + 1, addr, put ? blob_of(f, i) : lw_span(NULL, 0));
 }
 
 static void on_done(void *arg, const struct sql_outcome *outcome)
@@ -121,6 +147,7 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 	struct flight *f = arg;
 	struct ns_store *s = f->s;
 	s->stats.commits++;
+	s->n_flights--;
 	for (size_t i = 0; i < f->n; i++) {
 		struct ns_change *c = f->v[i];
 		c->err = outcome->err ? LW_EUNAVAILABLE : 0;
@@ -148,7 +175,8 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 		size_t n = 0;
 		for (size_t i = 0; i < f->n_events; i++)
 			if (f->v[f->events[i].change]->err == 0)
-				v[n++] = (struct ns_stored_event){f->events[i].seq, lw_buf_span(&f->events[i].packed)};
+				v[n++] = (struct ns_stored_event){
+					f->events[i].seq, lw_span(f->packed.p + f->events[i].at, f->events[i].n)};
 		if (n)
 			s->o.on_events(s->o.arg, v, n);
 		free(v);
@@ -159,40 +187,71 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 }
 
 /* Two members appended to the packed message: protobuf readers merge them (origin = 1, seq = 2). */
-static void complete_event(struct ns_store *s, const struct ns_event *e, struct event *out)
+static void complete_event(struct flight *f, const struct ns_event *e, struct event *out)
 {
 	Longwave__Ns__V1__Event tail = LONGWAVE__NS__V1__EVENT__INIT;
 	uint8_t bytes[96];
-	tail.origin = s->origin;
+	tail.origin = f->s->origin;
 	tail.seq = out->seq;
 	size_t n = longwave__ns__v1__event__pack(&tail, bytes);
-	lw_buf_init(&out->packed, e->packed.n + sizeof(bytes));
-	lw_buf_append_span(&out->packed, e->packed);
-	lw_buf_append(&out->packed, bytes, n);
+	out->at = f->packed.n;
+	lw_buf_append_span(&f->packed, e->packed);
+	lw_buf_append(&f->packed, bytes, n);
+	out->n = f->packed.n - out->at;
 }
 
-static void add_sessions(struct flight *f, struct sql_tx *tx)
+/* The row that has the version which the change was made for has this address, as far as memory knows. */
+static bool keeps_address(const struct ns_store *s, const struct ns_change *c)
 {
-	struct sql_params *p = NULL;
+	const struct ns_cached *known = lw_map_find(&s->devices, lw_dev_eui_u64(c->dev_eui));
+	return c->op == NS_SESSION_PUT && known && known->version == c->version && known->has_session &&
+	       lw_devaddr_eq(known->devaddr, c->session->devaddr);
+}
+
+static void put_session(struct flight *f, struct sql_params *p, size_t i, bool with_address)
+{
+	const struct ns_change *c = f->v[i];
+	sql_put_i64(p, ns_i64(lw_dev_eui_u64(c->dev_eui)));
+	sql_put_i64(p, ns_i64(c->version));
+	sql_put_i64(p, ns_i64(f->writer[i]));
+	if (c->op != NS_SESSION_PUT) {
+		sql_put_null(p);
+		sql_put_null(p);
+		return;
+	}
+	if (with_address)
+		sql_put_i64(p, (int64_t)c->session->devaddr.v);
+	sql_put_bytes(p, blob_of(f, i));
+}
+
+static void encode_sessions(struct flight *f)
+{
 	for (size_t i = 0; i < f->n; i++) {
 		const struct ns_change *c = f->v[i];
 		if (c->op == NS_SESSION_KEEP)
 			continue;
-		if (!p)
-			p = sql_tx_add(tx, &WRITE_SESSIONS, on_written, f);
 		f->writer[i] = f->s->next_writer++;
-		f->put_rows[f->n_put_rows++] = i;
-		sql_put_i64(p, ns_i64(lw_dev_eui_u64(c->dev_eui)));
-		sql_put_i64(p, ns_i64(c->version));
-		sql_put_i64(p, ns_i64(f->writer[i]));
-		if (c->op == NS_SESSION_PUT) {
-			ns_session_encode(c->session, &f->blobs[i]);
-			sql_put_i64(p, (int64_t)c->session->devaddr.v);
-			sql_put_bytes(p, lw_buf_span(&f->blobs[i]));
-		} else {
-			sql_put_null(p);
-			sql_put_null(p);
-		}
+		f->piece[i].at = f->blobs.n;
+		if (c->op == NS_SESSION_PUT)
+			ns_session_encode(c->session, &f->blobs);
+		f->piece[i].n = f->blobs.n - f->piece[i].at;
+		struct rows *r = keeps_address(f->s, c) ? &f->states : &f->sessions;
+		r->change[r->n++] = i;
+	}
+}
+
+static void add_sessions(struct flight *f, struct sql_tx *tx)
+{
+	encode_sessions(f);
+	if (f->sessions.n) {
+		struct sql_params *p = sql_tx_add(tx, &WRITE_SESSIONS, on_written, &f->sessions);
+		for (size_t k = 0; k < f->sessions.n; k++)
+			put_session(f, p, f->sessions.change[k], true);
+	}
+	if (f->states.n) {
+		struct sql_params *p = sql_tx_add(tx, &WRITE_STATES, on_written, &f->states);
+		for (size_t k = 0; k < f->states.n; k++)
+			put_session(f, p, f->states.change[k], false);
 	}
 }
 
@@ -236,38 +295,49 @@ static void add_events(struct flight *f, struct sql_tx *tx)
 			struct event *e = &f->events[f->n_events++];
 			e->seq = s->next_seq++;
 			e->change = i;
-			complete_event(s, &f->v[i]->events[k], e);
+			complete_event(f, &f->v[i]->events[k], e);
 			sql_put_i64(p, ns_i64(lw_dev_eui_u64(f->v[i]->dev_eui)));
 			sql_put_i64(p, ns_i64(f->writer[i]));
 			sql_put_i64(p, ns_i64(e->seq));
-			sql_put_bytes(p, lw_buf_span(&e->packed));
+			sql_put_bytes(p, lw_span(f->packed.p + e->at, e->n));
 		}
 	}
 }
 
-static void send(struct ns_store *s, struct ns_change **v, size_t n)
+#define BLOBS_MAX (512u * NS_SESSION_BLOB_MAX)
+#define PACKED_MAX (256u << 20)
+
+static struct flight *flight_new(struct ns_store *s, struct ns_change **v, size_t n)
 {
 	/* All arrays in one piece, the widest members first. */
-	size_t per_change =
-		sizeof(struct lw_buf) + sizeof(struct ns_change *) + sizeof(uint64_t) + sizeof(size_t) + sizeof(bool);
+	size_t per_change = sizeof(struct piece) + sizeof(struct ns_change *) + sizeof(uint64_t) + 2 * sizeof(size_t) +
+			    sizeof(bool);
 	struct flight *f = lw_xcalloc(1, sizeof(*f) + n * per_change);
-	struct sql_tx *tx = sql_tx_new(s->db);
 	f->s = s;
 	f->n = n;
-	f->blobs = (void *)(f + 1);
-	f->v = (void *)(f->blobs + n);
+	f->piece = (void *)(f + 1);
+	f->v = (void *)(f->piece + n);
 	f->writer = (void *)(f->v + n);
-	f->put_rows = (void *)(f->writer + n);
-	f->written = (void *)(f->put_rows + n);
+	f->sessions = (struct rows){.f = f, .change = (void *)(f->writer + n)};
+	f->states = (struct rows){.f = f, .change = f->sessions.change + n};
+	f->written = (void *)(f->states.change + n);
 	memcpy(f->v, v, n * sizeof(f->v[0]));
-	for (size_t i = 0; i < n; i++)
-		lw_buf_init(&f->blobs[i], NS_SESSION_BLOB_MAX);
+	lw_buf_init(&f->blobs, BLOBS_MAX);
+	lw_buf_init(&f->packed, PACKED_MAX);
+	return f;
+}
+
+static void send(struct ns_store *s, struct ns_change **v, size_t n)
+{
+	struct flight *f = flight_new(s, v, n);
+	struct sql_tx *tx = sql_tx_new(s->db);
 	add_sessions(f, tx);
 	add_queue_ops(f, tx, NS_QUEUE_DELETE, &QUEUE_DELETE);
 	add_queue_ops(f, tx, NS_QUEUE_MARK, &QUEUE_MARK);
 	add_queue_ops(f, tx, NS_QUEUE_FLUSH, &QUEUE_FLUSH);
 	add_queue_ops(f, tx, NS_QUEUE_RELEASE_ALL, &QUEUE_RELEASE);
 	add_events(f, tx);
+	s->n_flights++;
 	sql_tx_commit(tx, on_done, f);
 }
 
@@ -294,10 +364,29 @@ static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
 }
 
 #define TX_CHANGES 512 /* of one transaction: a longer one holds up those behind it */
+/* Transactions under way. What comes meanwhile waits and goes together: at once when there is little to do, in larger
+ * and larger pieces the more there is. SQLite writes one at a time anyway; PostgreSQL is a round trip away. */
+enum { FLIGHTS_SQLITE = 1, FLIGHTS_PG = 3 };
 
 void ns_commit_flush(void *store)
 {
 	struct ns_store *s = store;
+	size_t at = 0, most = sql_is_sqlite(s->db) ? FLIGHTS_SQLITE : FLIGHTS_PG;
+	if (!sql_is_up(s->db)) /* each waits its own time for it */
+		most = SIZE_MAX;
+	while (at < s->n_changes && s->n_flights < most) {
+		size_t n = s->n_changes - at < TX_CHANGES ? s->n_changes - at : TX_CHANGES;
+		send_all(s, s->changes + at, n);
+		at += n;
+	}
+	s->n_changes -= at;
+	if (at && s->n_changes)
+		memmove(s->changes, s->changes + at, s->n_changes * sizeof(struct ns_change *));
+}
+
+/* Without waiting for those under way. */
+void ns_commit_flush_all(struct ns_store *s)
+{
 	for (size_t at = 0; at < s->n_changes; at += TX_CHANGES)
 		send_all(s, s->changes + at, s->n_changes - at < TX_CHANGES ? s->n_changes - at : TX_CHANGES);
 	s->n_changes = 0;

@@ -145,7 +145,7 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 
 void ns_store_flush(struct ns_store *s)
 {
-	ns_commit_flush(s);
+	ns_commit_flush_all(s);
 	ns_catalog_flush_seen(s);
 	ns_outbox_flush_acks(s);
 }

@@ -70,6 +70,7 @@ struct ns_store {
 	/* Changes of this turn; they leave together. */
 	struct ns_change **changes;
 	size_t n_changes, cap_changes;
+	size_t n_flights; /* transactions of them under way */
 	struct rt_tick *tick;
 
 	uint64_t ack_seq; /* outbox rows up to here may go */
@@ -149,8 +150,9 @@ void ns_store_fetch(void *self, struct ns_fetch **v, size_t n);
 void ns_store_addr_check(void *self, struct ns_addr_check **v, size_t n);
 /* commit.c */
 void ns_store_commit(void *self, struct ns_change **v, size_t n);
-/* What was handed over in this turn. */
+/* What was handed over, when there is room for a transaction. */
 void ns_commit_flush(void *store);
+void ns_commit_flush_all(struct ns_store *s);
 /* queue.c */
 void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n);
 /* outbox.c */
