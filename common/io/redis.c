@@ -248,6 +248,11 @@ void redis_eval(struct redis *r, redis_fn *fn, void *arg, const struct redis_scr
 	free(v);
 }
 
+struct rt_loop *redis_loop(const struct redis *r)
+{
+	return r->loop;
+}
+
 void redis_xadd(struct redis *r, redis_fn *fn, void *arg, const char *key, size_t maxlen, size_t n,
 		const struct redis_field *fields)
 {

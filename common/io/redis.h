@@ -83,6 +83,8 @@ struct redis_field {
 	struct lw_span value;
 };
 
+struct rt_loop *redis_loop(const struct redis *r);
+
 /* XADD key MAXLEN ~ maxlen * fields…; maxlen 0: unbounded. Any number of calls in one turn are one write. */
 void redis_xadd(struct redis *r, redis_fn *fn, void *arg, const char *key, size_t maxlen, size_t n,
 		const struct redis_field *fields);

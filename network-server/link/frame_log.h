@@ -18,6 +18,7 @@ struct ns_frame_log *ns_frame_log_new(struct redis *redis, size_t per_device, si
 void ns_frame_log_free(struct ns_frame_log *l);
 /* True also when there is no log at all, which following it tells. */
 bool ns_frame_log_is_up(const struct ns_frame_log *l);
+/* It is stored within a tenth of a second, together with others. */
 void ns_frame_log_put(struct ns_frame_log *l, const Longwave__Ns__V1__Frame *frame);
 
 /* A frame as stored, with its id; valid during the call. */
