@@ -11,9 +11,9 @@
 #define AS_OUTLET_WINDOW 64      /* rows of one endpoint in memory */
 #define AS_OUTLET_MAX_ROWS 16384 /* of all endpoints */
 #define AS_OUTLET_READ_MAX 64    /* endpoints in one statement */
-#define AS_OUTLET_BEAT_MS 5000   /* how often a replica says that it lives */
-#define AS_OUTLET_STALE_MS 15000 /* silent for so long: another one takes over */
-#define AS_OUTLET_LEASE_MS 11000 /* without a successful beat for so long: it stops by itself */
+#define AS_OUTLET_BEAT_MS 2000   /* how often a replica says that it lives */
+#define AS_OUTLET_STALE_MS 9000  /* silent for so long: another one takes over */
+#define AS_OUTLET_LEASE_MS 6000  /* without a successful beat for so long: it stops by itself */
 #define AS_OUTLET_ERROR_TEXT 160
 
 /* An application that has integrations. */
@@ -97,7 +97,7 @@ struct as_outlets {
 	struct rt_tick *tick;
 	void (*stop_done)(void *arg);
 	void *stop_arg;
-	struct rt_metric *delivered, *retried, *dead, *dropped, *written, *waiting_age, *failing;
+	struct rt_metric *delivered, *retried, *dead, *dropped, *written, *waiting_age, *failing, *known;
 };
 
 /* outlets.c */

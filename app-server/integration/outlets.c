@@ -272,6 +272,7 @@ static void on_all(void *arg, const struct sql_outcome *out, const struct sql_re
 	for (size_t i = 0; i < sql_rows(r); i++)
 		take_endpoint(o, r, i);
 	drop_unseen(o);
+	rt_metric_set(o->known, (double)lw_map_count(&o->endpoints));
 	o->loaded = true;
 	claim_all(o);
 	if (o->refresh_again) {
@@ -397,6 +398,7 @@ static void make_metrics(struct as_outlets *o)
 	o->written = rt_counter(m, "integration_written_total", "Events written for integrations");
 	o->waiting_age = rt_gauge(m, "integration_waiting_seconds",
 				  "Age of the oldest event that waits for an endpoint served here");
+	o->known = rt_gauge(m, "integration_endpoints", "Endpoints that this process knows of");
 	o->failing = rt_gauge(m, "integration_failing_endpoints", "Endpoints served here that fail");
 }
 

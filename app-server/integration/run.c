@@ -250,6 +250,7 @@ static void on_result(void *arg, const struct as_outlet_outcome *out)
 		say_well(e);
 		e->last_error_us = now_us(o);
 		snprintf(e->last_error, sizeof(e->last_error), "%s", out->text);
+		o->beat_soon = true;
 		settle(e, row, true, out);
 		break;
 	case AS_OUTLET_RETRY:

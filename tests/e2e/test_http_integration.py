@@ -337,6 +337,71 @@ def test_kill_the_app_server(site):
     site.drained()
 
 
+def test_stop_the_app_server(site):
+    """SIGTERM under traffic: what was not sent goes on after the start."""
+    r = site.receiver()
+    r.answer = lambda q: (time.sleep(0.02), 200)[1]
+    site.integrate(r.url)
+    site.up(4)
+    for d in site.devices:
+        site.sent.append(f"{d.dev_eui[-4:]}:{len(site.sent)}".encode())
+        site.send(d, site.gw, data=site.sent[-1], f_port=7)
+    assert site.stack.app.stop() == 0
+    site.stack.app.start(wait=False)
+    site.stack.wait_healthy()
+    site.stack.login()
+    site.rest = site.stack.rest
+    check(site, r.wait(len(site.sent), timeout=30))
+    site.drained()
+
+
+def test_the_database_is_away(site):
+    """Events wait for it; nothing that was sent is forgotten."""
+    if not site.stack.pg:
+        pytest.skip("SQLite is never away")
+    r = site.receiver()
+    site.integrate(r.url)
+    site.up()
+    r.wait(3)
+    site.stack.pg.kill()
+    for d in site.devices:
+        site.sent.append(f"{d.dev_eui[-4:]}:{len(site.sent)}".encode())
+        site.send(d, site.gw, data=site.sent[-1], f_port=7)
+    lw.wait_for(lambda: not site.stack.healthy(site.stack.app), text="the app-server misses it")
+    site.stack.pg.start()
+    site.stack.wait_healthy(30)
+    site.up()
+    check(site, r.wait(9, timeout=40))
+
+
+def test_two_replicas(tmp_path):
+    """One of them serves an endpoint; killed or stopped, the other goes on where it was."""
+    stack = Stack(tmp_path, replicas=2, **{"app-server": FAST})
+    site = Site(stack, 4)
+    try:
+        r = site.receiver()
+        r.answer = lambda q: (time.sleep(0.02), 200)[1]
+        site.integrate(r.url)
+        for d in stack.apps:
+            lw.wait_for(lambda: d.metrics()["longwave_as_integration_endpoints"] == 1, text="both know of it")
+        site.up(3)
+        check(site, r.wait(12))
+        assert len(r.got) == 12  # nobody sends twice while nothing dies
+        for i, end in ((0, "kill"), (1, "kill"), (0, "stop")):
+            getattr(stack.apps[i], end)()
+            site.up(2)
+            stack.apps[i].start(wait=False)
+            stack.wait_healthy(30)
+        stack.login()
+        site.rest = stack.rest
+        site.up(2)
+        check(site, r.wait(len(site.sent), timeout=40))
+        site.drained()
+    finally:
+        site.close()
+        stack.close()
+
+
 def test_replay(site):
     r = site.receiver()
     site.integrate(r.url)
