@@ -115,6 +115,13 @@ static const struct conf_item items[] = {
 	 .offset = OFF(regions),
 	 .max = 128,
 	 .sentence = "Region configurations that are served (eu868, us915_0 …); empty: all."},
+	{.key = "network.enforce_duty_cycle",
+	 .type = CONF_STR_LIST,
+	 .offset = OFF(enforce_duty_cycle),
+	 .max = 128,
+	 .sentence = "Region configurations in which a downlink waits rather than break a gateway's duty cycle or "
+		     "dwell time. "
+		     "Elsewhere both are accounted and avoided, and the gateway decides."},
 	STR("mqtt.server", mqtt_server, "tcp://127.0.0.1:1883", "Broker of the gateways."),
 	STR("mqtt.username", mqtt_username, "", "Broker login."),
 	SECRET("mqtt.password", mqtt_password, "", "Broker password."),

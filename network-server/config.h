@@ -32,6 +32,7 @@ struct ns_conf {
 	bool allow_unknown_gateways;
 	bool mac_commands_disabled;
 	struct conf_strs regions;
+	struct conf_strs enforce_duty_cycle;
 	char *mqtt_server;
 	char *mqtt_username;
 	char *mqtt_password;

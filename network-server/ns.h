@@ -44,6 +44,8 @@ struct ns {
 	struct ns_flows *flows;
 	const struct ns_region_config **regions;
 	size_t n_regions;
+	const struct ns_region_config **enforce; /* of these */
+	size_t n_enforce;
 	char origin[64];
 	struct rt_health *health_db, *health_mqtt, *health_redis;
 	struct rt_timer drain_timer;

@@ -228,22 +228,32 @@ static void on_store_ready(void *arg, int err, const char *detail)
 
 /* ---- parts, in order ---- */
 
+/* The region configurations with these names, in a new array. */
+static int find_regions(const char *key, const struct conf_strs *names, const struct ns_region_config ***out, size_t *n,
+			struct lw_diag *diag)
+{
+	*out = lw_xcalloc(names->n + 1, sizeof(**out));
+	for (*n = 0; *n < names->n; (*n)++) {
+		(*out)[*n] = ns_region_config_find(names->v[*n]);
+		if ((*out)[*n] != NULL)
+			continue;
+		lw_diag_set(diag, "%s: there is no region configuration \"%s\"", key, names->v[*n]);
+		return LW_EINVAL;
+	}
+	return 0;
+}
+
 static int choose_regions(struct ns *ns, struct lw_diag *diag)
 {
-	const struct conf_strs *want = &ns->conf->regions;
+	int err = find_regions("network.enforce_duty_cycle", &ns->conf->enforce_duty_cycle, &ns->enforce, &ns->n_enforce,
+			       diag);
+	if (err != 0)
+		return err;
+	if (ns->conf->regions.n > 0)
+		return find_regions("network.enabled_regions", &ns->conf->regions, &ns->regions, &ns->n_regions, diag);
 	ns->regions = lw_xcalloc(ns_region_configs_count, sizeof(*ns->regions));
-	for (size_t i = 0; i < want->n; i++) {
-		const struct ns_region_config *rc = ns_region_config_find(want->v[i]);
-		if (!rc) {
-			lw_diag_set(diag, "network.enabled_regions: there is no region configuration \"%s\"",
-				    want->v[i]);
-			return LW_EINVAL;
-		}
-		if (ns->n_regions < ns_region_configs_count)
-			ns->regions[ns->n_regions++] = rc;
-	}
-	for (size_t i = 0; !want->n && i < ns_region_configs_count; i++)
-		ns->regions[ns->n_regions++] = &ns_region_configs[i];
+	for (; ns->n_regions < ns_region_configs_count; ns->n_regions++)
+		ns->regions[ns->n_regions] = &ns_region_configs[ns->n_regions];
 	return 0;
 }
 
@@ -286,6 +296,7 @@ void ns_deinit_base(void *owner)
 	struct ns *ns = owner;
 	lw_schema_free(ns->schema);
 	free(ns->regions);
+	free(ns->enforce);
 	free(ns->outcomes);
 }
 
@@ -413,6 +424,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flow_config.allow_unknown_gateways = ns->conf->allow_unknown_gateways;
 	ns->flow_config.regions = ns->regions;
 	ns->flow_config.n_regions = ns->n_regions;
+	ns->flow_config.enforce = ns->enforce;
+	ns->flow_config.n_enforce = ns->n_enforce;
 	ns->flow_config.schema = ns->schema;
 	ns->flow_config.on_room = on_room;
 	ns->flow_config.on_room_arg = ns;

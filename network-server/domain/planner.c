@@ -109,17 +109,15 @@ static void offer(const struct ns_plan_in *in, struct ns_plan *p, int gateway, u
 	const struct ns_plan_gateway *g = &in->gateway[gateway];
 	p->found = true;
 	p->gateway = (uint8_t)gateway;
+	p->chosen = (uint8_t)window;
 	p->start_ns = start_of(in, g, &in->window[window]);
-	p->window[p->n_windows++] = (uint8_t)window;
-	for (unsigned w = 0; w < in->n_windows; w++) {
-		if (w == window || !still_ahead(in, w))
-			continue;
-		enum ns_plan_why why = p->why[gateway][w];
-		/* A gateway tries them in order of the list, so that an earlier window may only follow when it can
-		 * still be met: it lies ahead of the other. */
-		if (in->enforce ? why == NS_PLAN_FREE : may_be_forced(why))
-			p->window[p->n_windows++] = (uint8_t)w;
-	}
+	for (unsigned late = 0; late < 2; late++)
+		for (unsigned w = 0; w < in->n_windows; w++) {
+			enum ns_plan_why why = p->why[gateway][w];
+			if ((why == NS_PLAN_LATE) == late && still_ahead(in, w) &&
+			    (in->enforce ? why == NS_PLAN_FREE : may_be_forced(why)))
+				p->window[p->n_windows++] = (uint8_t)w;
+		}
 }
 
 void ns_plan_downlink(const struct ns_plan_in *in, struct lw_rng *rng, struct ns_plan *out)

@@ -59,12 +59,15 @@ struct ns_plan_in {
 
 struct ns_plan {
 	bool found;
-	uint8_t gateway; /* index in the input */
-	/* The windows to offer to it, in that order: the chosen one, then the other if it may serve as well. */
+	uint8_t gateway;  /* index in the input */
+	uint8_t chosen;   /* the window that is planned */
+	int64_t start_ns; /* of it */
+	/* The windows to offer to it, in that order: all that may serve, as they are preferred. The gateway's own queue
+	 * knows better than this plan whether one before the chosen one is free after all. Those for which it is late
+	 * come last. */
 	uint8_t window[NS_PLAN_WINDOWS];
 	unsigned n_windows;
-	int64_t start_ns; /* of the first of them */
-	bool forced;      /* none was free */
+	bool forced; /* none was free */
 	enum ns_plan_why why[NS_PLAN_GATEWAYS][NS_PLAN_WINDOWS];
 };
 

@@ -104,6 +104,14 @@ uint64_t ns_timeline_used_us(const struct ns_timeline *t, const struct lw_sub_ba
 	return u != NULL ? sum(t, u) : 0;
 }
 
+uint64_t ns_timeline_hour_us(const struct ns_timeline *t)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < NS_TIMELINE_BANDS; i++)
+		n += sum(t, &t->use[i]);
+	return n;
+}
+
 uint64_t ns_timeline_recent_us(const struct ns_timeline *t)
 {
 	uint64_t n = 0;

@@ -66,7 +66,9 @@ bool ns_timeline_duty_ok(const struct ns_timeline *t, const struct lw_sub_band *
 
 /* Air time used in the last hour, and what is planned, microseconds. */
 uint64_t ns_timeline_used_us(const struct ns_timeline *t, const struct lw_sub_band *band);
-/* The same over all bands, of the last two to four minutes: how busy the gateway is now. */
+/* The same over all bands. */
+uint64_t ns_timeline_hour_us(const struct ns_timeline *t);
+/* Over all bands, of the last two to four minutes: how busy the gateway is now. */
 uint64_t ns_timeline_recent_us(const struct ns_timeline *t);
 
 /* Transmissions planned and not over. */

@@ -292,14 +292,40 @@ static void choose_gateways(struct ns_down *d)
 	const struct ns_session *s = &d->dev->session;
 	const struct lw_modulation none = {.kind = LW_MOD_NONE};
 	const struct lw_modulation *mod = lw_region_dr(lw_region_by_id(d->rc->region), LW_UP, s->dr);
-	d->gw = LW_ARENA_ARRAY(&d->c.arena, struct ns_gateway_candidate, NS_RX_GATEWAYS);
-	d->n_gw = 0;
-	for (size_t i = 0; d->gw != NULL && i < s->n_rx; i++) {
-		d->gw[d->n_gw].rx = &s->rx[i];
-		if (ns_gateway_may_send(f, s->rx[i].gateway_id, d->dev->tenant_id, &d->gw[d->n_gw].priority))
-			d->n_gw++;
+	d->gw = LW_ARENA_ARRAY(&d->c.arena, struct ns_tx_gateway, NS_TX_GATEWAYS);
+	d->n_gw = d->gw == NULL ? 0
+				: ns_plan_gateways(f, d->dev->tenant_id, mod != NULL ? mod : &none, s->rx, s->n_rx, d->gw);
+}
+
+/* Where nothing may be sent that has no room: found out before a counter is used for it. Class B and C try later. */
+static bool has_room(struct ns_down *d)
+{
+	struct ns_plan_question q = {.rc = d->rc,
+				     .rank = d->ack || d->out->item == NULL ? NS_PLAN_ACK : NS_PLAN_DATA,
+				     .uplink_at_ns = d->dev->session.last_uplink_at_ns,
+				     .frame = d->out->frame,
+				     .n_frames = d->out->n_frames,
+				     .gw = d->gw,
+				     .n_gw = d->n_gw};
+	d->plan = LW_ARENA_NEW(&d->c.arena, struct ns_plan);
+	if (d->plan == NULL) {
+		ns_drop(&d->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);
+		return false;
 	}
-	ns_choose_gateway(d->gw, d->n_gw, mod != NULL ? mod : &none, d->rc->gateway_prefer_min_margin_db, f->rng);
+	ns_plan_ask(d->c.f, &q, d->plan);
+	if (d->plan->found)
+		return true;
+	enum ns_plan_why why = d->plan->why[0][0];
+	ns_drop(&d->c,
+		why == NS_PLAN_DUTY_CYCLE ? LONGWAVE__V1__REASON__DUTY_CYCLE_OVERFLOW
+		: why == NS_PLAN_LATE     ? LONGWAVE__V1__REASON__TOO_LATE
+		: why == NS_PLAN_DWELL    ? LONGWAVE__V1__REASON__PAYLOAD_SIZE
+					  : LONGWAVE__V1__REASON__COLLISION_PACKET,
+		NULL);
+	snprintf(d->c.detail, sizeof(d->c.detail), "no gateway has room: the strongest %s", ns_plan_why_text(why));
+	if (d->mode != NS_DOWN_CLASS_A)
+		ns_down_try_later(d->c.f, d->dev_eui, CLASS_C_RETRY_MS, d->attempt);
+	return false;
 }
 
 static void add_event(struct ns_down *d, struct ns_event e)
@@ -414,6 +440,8 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 	choose_gateways(d);
 	if (d->n_gw == 0)
 		return ns_drop(&d->c, LONGWAVE__V1__REASON__NO_GATEWAY, "no gateway may send to this device");
+	if (ns_plan_enforced(f, d->rc) && !has_room(d))
+		return RT_FLOW_DROP;
 	const struct ns_queue_item *item = d->out->item;
 	if (item != NULL) {
 		uint32_t f_cnt = 0;
@@ -506,8 +534,8 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	memcpy(tx->mac_queue, d->dev->session.mac_queue, out->n_mac_queue);
 	for (size_t i = 0; i < out->mac.n_blocks; i++)
 		tx->mac_request[tx->n_mac_requests++] = out->mac.block[i].cid;
-	for (size_t i = 0; i < d->n_gw && i < NS_TX_GATEWAYS; i++)
-		tx->gw[tx->n_gw++] = *d->gw[i].rx;
+	tx->n_gw = d->n_gw;
+	memcpy(tx->gw, d->gw, d->n_gw * sizeof(*d->gw));
 	ns_tx_send(tx, &d->c);
 	d->c.outcome = LONGWAVE__V1__OUTCOME__PENDING;
 	return RT_FLOW_DONE;

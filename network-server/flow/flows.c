@@ -55,6 +55,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 		f->cfg.devaddr_prefix = lw_netid_prefix(f->cfg.netid);
 	f->kc = lw_keycache_new(KEY_CACHE_SLOTS);
 	ns_windows_init(f);
+	ns_plans_init(f);
 	lw_map_init(&f->held);
 	lw_map_init(&f->tx);
 	lw_map_init(&f->tx_by_device);
@@ -95,6 +96,7 @@ void ns_flows_free(struct ns_flows *f)
 	f->closing = true;
 	ns_windows_free(f);
 	ns_hold_free(f);
+	ns_plans_free(f);
 	LW_LIST_FOREACH (n, tmp, &f->waiting) {
 		struct ns_down *d = LW_CONTAINER_OF(n, struct ns_down, waiting);
 		rt_timer_stop(&d->timer);

@@ -24,6 +24,10 @@ struct ns_flow_config {
 	size_t max_devices;                /* whose usual gateways are remembered, about */
 	const struct ns_region_config *const *regions; /* the enabled ones */
 	size_t n_regions;
+	/* Of these: where duty cycles, dwell times and planned transmissions forbid a downlink instead of being
+	 * avoided. */
+	const struct ns_region_config *const *enforce;
+	size_t n_enforce;
 	struct lw_devaddr_prefix devaddr_prefix; /* of addresses that we assign; len 0: the NetID's */
 	const struct lw_schema *schema;          /* for JSON */
 	void (*on_room)(void *arg);              /* may be NULL: ns_flows_uplink() said LW_EFULL and would take again */

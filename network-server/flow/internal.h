@@ -9,8 +9,8 @@
 #include "common/runtime/flow.h"
 #include "common/runtime/loop.h"
 #include "network-server/domain/downlink.h"
-#include "network-server/domain/gateways.h"
 #include "network-server/domain/mac_up.h"
+#include "network-server/domain/planner.h"
 #include "network-server/domain/uplink.h"
 #include "network-server/flow/flows.h"
 
@@ -20,9 +20,9 @@ typedef Longwave__V1__Reason ns_reason;
 #define NS_STEPS 24
 #define NS_CTX_MEM 6144
 #define NS_ARENA_MAX (256 * 1024)
-#define NS_TRIES 5       /* commits of one frame that may meet a conflict */
-#define NS_QUEUE_LOOK 4  /* items of the queue read at once */
-#define NS_TX_GATEWAYS 8 /* gateways that a downlink may be offered to */
+#define NS_TRIES 5                      /* commits of one frame that may meet a conflict */
+#define NS_QUEUE_LOOK 4                 /* items of the queue read at once */
+#define NS_TX_GATEWAYS NS_PLAN_GATEWAYS /* gateways that a downlink may be offered to */
 #define NS_ADDR_DRAWS 8
 #define NS_BATCH 256 /* contexts per call of an I/O step */
 
@@ -94,6 +94,14 @@ struct ns_up {
 	struct ns_geo_ask geo;
 };
 
+/* A gateway that may send a downlink. */
+struct ns_tx_gateway {
+	struct ns_rx_gateway rx;
+	uint32_t priority;
+	int16_t margin_ddb; /* of the uplink, above the demodulation floor */
+	uint8_t refused;    /* windows that it has said no to, bit per frame */
+};
+
 /* One downlink on its way to a decision. */
 struct ns_down {
 	struct ns_ctx c;
@@ -120,8 +128,9 @@ struct ns_down {
 	enum ns_down_mode mode;
 	int64_t ping_slot_gps_ns;
 	struct ns_down_out *out;
-	struct ns_gateway_candidate *gw;
-	size_t n_gw;
+	struct ns_tx_gateway *gw; /* the strongest first */
+	unsigned n_gw;
+	struct ns_plan *plan;         /* why nothing is sent; NULL: not asked */
 	int64_t dev_status_req_at_ns; /* before this downlink */
 
 	struct ns_event event[NS_QUEUE_LOOK + NS_DOWN_ITEMS_MAX + 1];
@@ -152,10 +161,13 @@ struct ns_tx {
 	/* Class B and C: how long to wait for the device, 0: until its next uplink. */
 	int64_t item_timeout_ns;
 	int64_t dev_status_req_at_ns;
-	struct ns_rx_gateway gw[NS_TX_GATEWAYS]; /* the chosen one first, then alternatives */
+	struct ns_tx_gateway gw[NS_TX_GATEWAYS]; /* the strongest first */
 	unsigned n_gw;
-	unsigned cur;       /* the gateway that has it */
-	uint8_t offered[2]; /* indices of the frames in the message that it got */
+	unsigned cur;         /* the gateway that has it */
+	struct ns_plan plan;  /* the latest */
+	int64_t sent_mono_ns; /* to that gateway */
+	bool maybe_sent;      /* a gateway that had it did not answer in time: its counter stays used */
+	uint8_t offered[2];   /* indices of the frames in the message that it got */
 	unsigned n_offered;
 	ns_reason last_error;
 	uint8_t mac_bytes[NS_MAC_BYTES_MAX];
@@ -211,6 +223,8 @@ struct ns_flows {
 	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
 	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
 	struct lw_list waiting;       /* struct ns_down in their delay */
+	struct lw_map timelines;      /* struct ns_timeline by gateway, of those that send */
+	size_t sweep_at;
 	struct lw_list free_up;
 	size_t n_free_up;
 	size_t in_flight;
@@ -304,12 +318,39 @@ void ns_record_no_downlink(struct ns_down *d);
 /* Offers the frame to the gateways in turn until one takes it from us; the tx is in the table then. Takes tx. When
  * nobody does, the tx ends as refused by an own tx-ack context. */
 void ns_tx_send(struct ns_tx *tx, struct ns_ctx *c);
-/* Offers it to the next gateway whose windows can still be met. False: there is none. */
+/* Offers it to another gateway, or in another window. False: there is none. */
 bool ns_tx_send_elsewhere(struct ns_tx *tx);
 struct ns_tx *ns_tx_new(struct ns_flows *f);
 void ns_tx_take(struct ns_tx *tx); /* out of the table */
 void ns_tx_free(struct ns_tx *tx);
 Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *w, const struct ns_rx_gateway *g);
+
+/* --- plan.c ------------------------------------------------------------------------------------------------------- */
+struct ns_plan_question {
+	const struct ns_region_config *rc;
+	enum ns_plan_rank rank;
+	int64_t uplink_at_ns; /* windows with a delay count from here */
+	const struct ns_down_frame *frame;
+	unsigned n_frames;
+	const struct ns_tx_gateway *gw;
+	unsigned n_gw;
+};
+void ns_plans_init(struct ns_flows *f);
+void ns_plans_free(struct ns_flows *f);
+/* Those of rx that may send to a device of the tenant, the strongest first. Returns how many. */
+unsigned ns_plan_gateways(const struct ns_flows *f, struct lw_uuid tenant, const struct lw_modulation *uplink_mod,
+			  const struct ns_rx_gateway *rx, size_t n_rx, struct ns_tx_gateway out[NS_TX_GATEWAYS]);
+/* Whether duty cycles are more than accounted. */
+bool ns_plan_enforced(const struct ns_flows *f, const struct ns_region_config *rc);
+void ns_plan_ask(struct ns_flows *f, const struct ns_plan_question *q, struct ns_plan *out);
+/* Into tx->plan; its found. */
+bool ns_plan_tx(struct ns_tx *tx);
+/* The message to tx->cur is out: it has its place on the gateway's timeline. */
+void ns_plan_sent(struct ns_tx *tx);
+/* The gateway has taken a frame, or -1 none: measures its round trip, and mends its timeline. */
+void ns_plan_answered(struct ns_tx *tx, int taken);
+/* When, on the monotonic clock, another gateway is asked if this one has not answered; 0: never. */
+int64_t ns_plan_give_up_at_ns(struct ns_tx *tx);
 
 /* --- down_table.c ---------------------------------------------------------------------------------------------------
  */

@@ -432,8 +432,6 @@ static void join_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **
 static void fill_tx(struct ns_up *u, struct ns_tx *tx)
 {
 	struct ns_down_window w[2];
-	struct ns_gateway_candidate c[NS_TX_GATEWAYS];
-	size_t n = 0;
 	unsigned n_windows = ns_join_windows(&u->dev->profile, u->rc, u->up.hz, u->up.dr, w);
 	for (unsigned i = 0; i < n_windows; i++) {
 		struct ns_down_frame *fr = &tx->frame[tx->n_frames++];
@@ -441,14 +439,7 @@ static void fill_tx(struct ns_up *u, struct ns_tx *tx)
 		fr->n = (uint8_t)u->ask.accept.n;
 		memcpy(fr->phy, u->ask.accept.p, u->ask.accept.n);
 	}
-	for (size_t i = 0; i < u->n_rx && n < NS_TX_GATEWAYS; i++) {
-		c[n].rx = &u->rx_gw[i];
-		if (ns_gateway_may_send(u->c.f, u->rx_gw[i].gateway_id, u->dev->tenant_id, &c[n].priority))
-			n++;
-	}
-	ns_choose_gateway(c, n, &u->up.mod, u->rc->gateway_prefer_min_margin_db, u->c.f->rng);
-	for (size_t i = 0; i < n; i++)
-		tx->gw[tx->n_gw++] = *c[i].rx;
+	tx->n_gw = ns_plan_gateways(u->c.f, u->dev->tenant_id, &u->up.mod, u->rx_gw, u->n_rx, tx->gw);
 }
 
 static enum rt_flow_rc join_send(struct rt_flow_ctx *flow)

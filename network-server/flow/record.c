@@ -136,9 +136,9 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.phy_payload.len = f->n;
 	if (tx->n_gw > 0) {
 		for (unsigned i = 0; i < tx->n_frames; i++)
-			info[fr.n_downlink_tx_info++] = ns_tx_info(&c->arena, &tx->frame[i].window, &tx->gw[tx->cur]);
+			info[fr.n_downlink_tx_info++] = ns_tx_info(&c->arena, &tx->frame[i].window, &tx->gw[tx->cur].rx);
 		fr.downlink_tx_info = info;
-		fr.gateway_id = lw_gateway_id_print(tx->gw[tx->cur].gateway_id, gw);
+		fr.gateway_id = lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, gw);
 	}
 	fr.downlink_id = tx->downlink_id;
 	fr.taken = taken;

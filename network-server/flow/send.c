@@ -47,6 +47,39 @@ static void silent(struct rt_timer *t, void *arg)
 	ns_tx_free(tx);
 }
 
+/* A gateway that answers fast as a rule has not: the other window goes to another one. Should the first have sent it,
+ * the device hears the same frame twice, or not at all the second time; its counter stays used in any case. */
+static void late(struct rt_timer *t, void *arg)
+{
+	struct ns_tx *tx = arg;
+	struct ns_flows *f = tx->f;
+	uint8_t all = (uint8_t)((1U << tx->n_frames) - 1);
+	(void)t;
+	uint32_t downlink_id = tx->downlink_id;
+	unsigned cur = tx->cur;
+	unsigned n_offered = tx->n_offered;
+	uint8_t offered[2] = {tx->offered[0], tx->offered[1]};
+	uint8_t refused = tx->gw[cur].refused;
+	struct ns_plan plan = tx->plan;
+	tx->gw[cur].refused = all;
+	tx->maybe_sent = true;
+	ns_tx_take(tx);
+	if (ns_tx_send_elsewhere(tx))
+		return;
+	/* There is no other: its answer is waited for as before. */
+	tx->gw[cur].refused = refused;
+	tx->cur = cur;
+	tx->plan = plan;
+	tx->n_offered = n_offered;
+	memcpy(tx->offered, offered, sizeof(offered));
+	tx->downlink_id = downlink_id;
+	tx->maybe_sent = false;
+	lw_map_put(&f->tx, tx->downlink_id, tx);
+	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+	rt_timer_init(&tx->timer, f->loop, "tx-ack timeout", silent, tx);
+	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
+}
+
 static Gw__Modulation *modulation(struct lw_arena *a, const struct lw_modulation *m)
 {
 	Gw__Modulation *out = LW_ARENA_NEW(a, Gw__Modulation);
@@ -114,36 +147,29 @@ Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *
 	return t;
 }
 
-static bool in_time(const struct ns_tx *tx, const struct ns_down_window *w)
-{
-	if (w->gps_ns != 0)
-		return lw_gps_to_unix_ns(w->gps_ns) > ns_now(tx->f);
-	return w->immediately || tx->uplink_at_ns + w->delay_s * LW_NS_PER_S > ns_now(tx->f);
-}
-
-/* To one gateway. False: no window is left, or the broker is away. */
-static bool offer(struct ns_tx *tx, unsigned gateway)
+/* The gateway whose plan it is now. False: no window is left anywhere, or the broker is away. */
+static bool offer(struct ns_tx *tx)
 {
 	struct ns_flows *f = tx->f;
-	const struct ns_rx_gateway *g = &tx->gw[gateway];
 	struct lw_arena a;
 	uint8_t mem[2048];
 	char id[LW_EUI_TEXT];
 	Gw__DownlinkFrame msg = GW__DOWNLINK_FRAME__INIT;
 	Gw__DownlinkFrameItem item[2];
 	Gw__DownlinkFrameItem *items[2];
+	const struct ns_rx_gateway *g = &tx->gw[tx->plan.gateway].rx;
 	lw_arena_init(&a, mem, sizeof(mem), NS_ARENA_MAX);
+	tx->cur = tx->plan.gateway;
 	tx->n_offered = 0;
-	for (unsigned i = 0; i < tx->n_frames; i++) {
-		if (!in_time(tx, &tx->frame[i].window))
-			continue;
+	for (unsigned i = 0; i < tx->plan.n_windows; i++) {
+		unsigned frame = tx->plan.window[i];
 		Gw__DownlinkFrameItem *it = &item[tx->n_offered];
 		gw__downlink_frame_item__init(it);
-		it->phy_payload.data = tx->frame[i].phy;
-		it->phy_payload.len = tx->frame[i].n;
-		it->tx_info = ns_tx_info(&a, &tx->frame[i].window, g);
+		it->phy_payload.data = tx->frame[frame].phy;
+		it->phy_payload.len = tx->frame[frame].n;
+		it->tx_info = ns_tx_info(&a, &tx->frame[frame].window, g);
 		items[tx->n_offered] = it;
-		tx->offered[tx->n_offered++] = (uint8_t)i;
+		tx->offered[tx->n_offered++] = (uint8_t)frame;
 	}
 	do {
 		tx->downlink_id = lw_rng_u32(f->rng);
@@ -152,35 +178,39 @@ static bool offer(struct ns_tx *tx, unsigned gateway)
 	msg.gateway_id = lw_gateway_id_print(g->gateway_id, id);
 	msg.items = items;
 	msg.n_items = tx->n_offered;
-	bool ok = tx->n_offered > 0 && f->ports->radio.send_downlink(f->ports->radio.self, tx->rc, &msg) == 0;
+	bool ok = f->ports->radio.send_downlink(f->ports->radio.self, tx->rc, &msg) == 0;
 	lw_arena_deinit(&a);
-	if (!ok)
-		return false;
-	tx->cur = gateway;
-	lw_map_put(&f->tx, tx->downlink_id, tx);
-	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
-	rt_timer_init(&tx->timer, f->loop, "tx-ack timeout", silent, tx);
-	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
-	return true;
+	return ok;
 }
 
-static bool offer_from(struct ns_tx *tx, unsigned gateway)
+static void wait_for_answer(struct ns_tx *tx)
 {
-	for (; gateway < tx->n_gw; gateway++)
-		if (offer(tx, gateway))
-			return true;
-	return false;
+	struct ns_flows *f = tx->f;
+	int64_t give_up_ns = ns_plan_give_up_at_ns(tx);
+	lw_map_put(&f->tx, tx->downlink_id, tx);
+	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+	if (give_up_ns > rt_loop_mono_ns(f->loop)) {
+		rt_timer_init(&tx->timer, f->loop, "tx-ack is late", late, tx);
+		rt_timer_start_at(&tx->timer, give_up_ns);
+		return;
+	}
+	rt_timer_init(&tx->timer, f->loop, "tx-ack timeout", silent, tx);
+	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
 }
 
 bool ns_tx_send_elsewhere(struct ns_tx *tx)
 {
-	return offer_from(tx, tx->cur + 1);
+	if (!ns_plan_tx(tx) || !offer(tx))
+		return false;
+	ns_plan_sent(tx);
+	wait_for_answer(tx);
+	return true;
 }
 
 void ns_tx_send(struct ns_tx *tx, struct ns_ctx *c)
 {
 	struct ns_flows *f = tx->f;
-	if (offer_from(tx, 0)) {
+	if (ns_tx_send_elsewhere(tx)) {
 		ns_record_tx(tx, c, LONGWAVE__V1__OUTCOME__PENDING, LONGWAVE__V1__REASON__REASON_NONE, -1, NULL);
 		return;
 	}

@@ -51,7 +51,7 @@ static enum rt_flow_rc ack_find(struct rt_flow_ctx *flow)
 	}
 	if (tx == NULL)
 		return ns_drop(&a->c, LONGWAVE__V1__REASON__CONFLICT, "no downlink waits for this answer");
-	if (lw_gateway_id_parse(&id, a->msg->gateway_id) != 0 || !lw_gateway_id_eq(id, tx->gw[tx->cur].gateway_id))
+	if (lw_gateway_id_parse(&id, a->msg->gateway_id) != 0 || !lw_gateway_id_eq(id, tx->gw[tx->cur].rx.gateway_id))
 		return ns_drop(&a->c, LONGWAVE__V1__REASON__UNKNOWN_GATEWAY, "the answer comes from another gateway");
 	if (a->msg->n_items == 0 || a->msg->n_items > tx->n_offered)
 		return ns_drop(&a->c, LONGWAVE__V1__REASON__MALFORMED, "more or fewer items than were offered");
@@ -98,11 +98,12 @@ static enum rt_flow_rc ack_read(struct rt_flow_ctx *flow)
 		Gw__TxAckStatus status = a->msg->items[i]->status;
 		if (status == GW__TX_ACK_STATUS__OK) {
 			a->taken = tx->offered[i];
-			return RT_FLOW_NEXT;
+			break;
 		}
 		if (status != GW__TX_ACK_STATUS__IGNORED || i + 1 == a->msg->n_items)
 			tx->last_error = reason_of(status);
 	}
+	ns_plan_answered(tx, a->taken);
 	return RT_FLOW_NEXT;
 }
 
@@ -116,7 +117,7 @@ static enum rt_flow_rc ack_elsewhere(struct rt_flow_ctx *flow)
 	if (!ns_tx_send_elsewhere(tx))
 		return RT_FLOW_NEXT;
 	a->tx = NULL; /* it waits for the next answer */
-	return ns_drop(&a->c, refused, "refused, offered to another gateway");
+	return ns_drop(&a->c, refused, "refused, offered elsewhere");
 }
 
 static bool ack_key(const struct rt_flow_ctx *flow, uint64_t *key)
@@ -180,8 +181,8 @@ static void tx_ack_event(struct ns_ack *a)
 	t.downlink_id = tx->downlink_id;
 	t.queue_item_id = lw_uuid_print(tx->item_id, item);
 	t.f_cnt_down = tx->frame[a->taken].f_cnt;
-	t.gateway_id = lw_gateway_id_print(tx->gw[tx->cur].gateway_id, gw);
-	t.tx_info = ns_tx_info(&a->c.arena, &tx->frame[a->taken].window, &tx->gw[tx->cur]);
+	t.gateway_id = lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, gw);
+	t.tx_info = ns_tx_info(&a->c.arena, &tx->frame[a->taken].window, &tx->gw[tx->cur].rx);
 	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_TX_ACK;
 	e.tx_ack = &t;
 	a->event[a->n_events++] = ns_event_pack(&a->c.arena, &s, &e);
@@ -226,6 +227,8 @@ static void settle_refused(struct ns_ack *a)
 		a->change.n_queue_ops = 1;
 	}
 	struct ns_device *dev = a->dev;
+	if (tx->maybe_sent)
+		return;
 	/* Only in the same session: after a join the old counters mean nothing. */
 	if (dev == NULL || !dev->has_session || !lw_devaddr_eq(dev->session.devaddr, tx->devaddr))
 		return;

