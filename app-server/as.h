@@ -8,6 +8,7 @@
 #include "common/runtime/daemon.h"
 
 struct as_access;
+struct as_replicas;
 struct as_bootstrap;
 struct as_http;
 struct as_nsync;
@@ -83,5 +84,6 @@ struct as {
 	struct as_integration *integration; /* MQTT */
 	struct as_outlets *outlets;         /* all other integrations */
 	struct as_join *join;               /* join server */
+	struct as_replicas *replicas;       /* NULL: no Redis */
 	struct as_live *live;               /* SSE and gRPC streams of frames and events */
 };

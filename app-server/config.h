@@ -35,6 +35,7 @@ struct as_conf {
 	char *command_topic;
 	struct as_integrations_conf integrations;
 	char *state_dir;
+	uint64_t replica_lease_ms;
 	char *secret;
 	char *admin_password;
 	char *ui_dir;

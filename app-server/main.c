@@ -7,6 +7,7 @@
 #include "app-server/link/join_server.h"
 #include "app-server/link/live.h"
 #include "app-server/link/mqtt.h"
+#include "app-server/link/replicas.h"
 #include "app-server/parts.h"
 
 static const struct rt_daemon_part parts[] = {
@@ -16,6 +17,7 @@ static const struct rt_daemon_part parts[] = {
 	{"events", as_events_init, as_events_deinit},
 	{"mqtt", as_integration_init, as_integration_deinit},
 	{"event-stream", as_events_start, NULL},
+	{"replicas", as_replicas_init, as_replicas_deinit},
 	{"live", as_live_init, as_live_deinit},
 	{"join-server", as_join_init, as_join_deinit},
 	{"network-server", as_ns_init, as_ns_deinit},

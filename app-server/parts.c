@@ -7,8 +7,10 @@
 #include "app-server/api/access.h"
 #include "app-server/api/http.h"
 #include "app-server/as.h"
+#include "app-server/flow/events.h"
 #include "app-server/integration/outlets.h"
 #include "app-server/link/nsync.h"
+#include "app-server/link/replicas.h"
 #include "app-server/store/bootstrap.h"
 #include "common/io/grpc_client.h"
 #include "common/io/grpc_server.h"
@@ -212,10 +214,15 @@ static void on_outlets_stopped(void *arg)
 	rt_daemon_drained(arg);
 }
 
+static void on_left(struct as *as)
+{
+	as_replicas_leave(as);
+	as_outlets_stop(as, on_outlets_stopped, as->run);
+}
+
 static void on_drained(void *arg)
 {
-	struct as *as = arg;
-	as_outlets_stop(as, on_outlets_stopped, as->run);
+	as_events_leave(arg, on_left);
 }
 
 void as_drain(void *owner, struct rt_daemon_run *run)

@@ -1,3 +1,4 @@
+#include "app-server/link/replicas.h"
 #include "app-server/api/access.h"
 
 #include <stdlib.h>
@@ -98,17 +99,23 @@ static void clear(struct lw_bmap *m)
 	lw_bmap_clear(m);
 }
 
-void as_access_forget(struct as_access *a)
+void as_access_hear(struct as_access *a)
 {
 	clear(&a->callers);
 	clear(&a->owners);
+}
+
+void as_access_forget(struct as_access *a)
+{
+	as_access_hear(a);
+	as_replicas_tell(a->as, "access", "");
 }
 
 void as_access_free(struct as_access *a)
 {
 	if (!a)
 		return;
-	as_access_forget(a);
+	as_access_hear(a);
 	lw_bmap_deinit(&a->callers);
 	lw_bmap_deinit(&a->owners);
 	free(a);

@@ -7,5 +7,7 @@
 struct as_access *as_access_new(struct as *as);
 void as_access_free(struct as_access *a);
 void as_access_forget(struct as_access *a);
+/* The same when another replica says so. */
+void as_access_hear(struct as_access *a);
 /* Ends with the row's handler or the call finished. */
 void as_access_enter(struct as_call *c);

@@ -64,6 +64,14 @@ struct as_events {
 	struct lw_list tickets; /* positions on their way to the broker, oldest first */
 	size_t unacked;         /* events covered by them */
 	bool advance_due, ack_due;
+	/* Before a stream is opened beside other replicas: all that was taken until `passed_no` is published, then the
+	 * positions of all are looked up. */
+	bool looking, looked_up;
+	uint64_t passed_no;
+	struct rt_timer leave_timer;
+	unsigned leave_polls;
+	bool leaving;
+	void (*left)(struct as *as);
 	struct lw_list waiting; /* for the database */
 	struct lw_list again;   /* re-encryptions to be tried again */
 	struct rt_timer start_timer, fetch_timer, again_timer, publish_timer;

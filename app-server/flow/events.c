@@ -5,6 +5,7 @@
 
 #include "app-server/flow/commands.h"
 #include "app-server/flow/event_internal.h"
+#include "app-server/link/replicas.h"
 #include "app-server/integration/outlets.h"
 #include "app-server/link/mqtt.h"
 #include "common/base/bug.h"
@@ -15,6 +16,8 @@
 #define POOL_MAX 256
 #define START_POLL_MS 50
 #define PUBLISH_RETRY_MS 50
+#define LEAVE_POLL_MS 20
+#define LEAVE_POLLS 150
 
 struct ticket {
 	struct lw_list node;
@@ -80,10 +83,48 @@ static void pause_streams(struct as_events *e, bool paused)
 
 static void hold_or_go(struct as_events *e)
 {
+	if (e->leaving)
+		return;
 	if (in_flight(e) >= AS_EVENTS_HIGH || e->unacked >= AS_EVENTS_UNACKED_HIGH)
 		pause_streams(e, true);
 	else if (in_flight(e) <= AS_EVENTS_LOW && e->unacked <= AS_EVENTS_UNACKED_HIGH / 2)
 		pause_streams(e, false);
+}
+
+static unsigned others(void *arg)
+{
+	return (unsigned)as_replicas_others(((struct as_events *)arg)->as);
+}
+
+/* What this process or another one has published must be known to all before events are offered again: an event that
+ * two offer would else be published by both. */
+static bool may_open(void *arg)
+{
+	struct as_events *e = arg;
+	if (!e->as->integration || e->looked_up || as_replicas_others(e->as) == 0)
+		return true;
+	if (!e->looking && e->head_no >= e->passed_no && e->unsaid == 0)
+		e->looking = as_integration_look_up(e->as->integration) == 0;
+	return false;
+}
+
+static void on_stream_ended(void *arg)
+{
+	struct as_events *e = arg;
+	e->looked_up = e->looking = false;
+	e->passed_no = e->next_no;
+}
+
+static void on_looked_up(void *arg, const struct as_positions *all)
+{
+	struct as_events *e = arg;
+	if (!e->looking)
+		return; /* another stream ended since */
+	e->looking = false;
+	e->looked_up = true;
+	as_positions_join(&e->safe, all);
+	as_positions_join(&e->taken, all);
+	as_positions_join(&e->published, all);
 }
 
 /* Tests have one network-server without its part. */
@@ -99,6 +140,9 @@ static void start_streams(struct as_events *e)
 							 .rng = &as->rng,
 							 .consumer = as->conf->mqtt_client_id,
 							 .batch = on_batch,
+							 .others = others,
+							 .may_open = may_open,
+							 .ended = on_stream_ended,
 							 .arg = e};
 			e->stream[e->n_streams++] = as_event_stream_new(&o);
 		}
@@ -326,6 +370,7 @@ static void on_broker_down(void *arg)
 	struct as_events *e = arg;
 	struct lw_list *node;
 	e->broker_up = false;
+	e->looking = e->looked_up = false;
 	e->going = false;
 	e->epoch++;
 	e->unsaid = 0;
@@ -348,6 +393,37 @@ static void on_before_ack(void *arg)
 	as_commands_commit(((struct as_events *)arg)->commands);
 }
 
+/* What was taken is published and acknowledged, then the network-servers hear the farewell. */
+static void on_leave_timer(struct rt_timer *t, void *arg)
+{
+	struct as_events *e = arg;
+	bool busy =
+		in_flight(e) > 0 || e->unsaid > 0 || e->unacked > 0 || e->ack_due || as_commands_waiting(e->commands);
+	if (busy && e->going && ++e->leave_polls < LEAVE_POLLS)
+		return;
+	if (e->left) {
+		for (size_t i = 0; i < e->n_streams; i++)
+			as_event_stream_leave(e->stream[i]);
+		void (*left)(struct as * as) = e->left;
+		e->left = NULL;
+		e->leave_polls = LEAVE_POLLS;
+		/* The farewell is written in the meantime. */
+		rt_timer_stop(t);
+		left(e->as);
+	}
+}
+
+void as_events_leave(struct as *as, void (*left)(struct as *as))
+{
+	struct as_events *e = as->events;
+	e->left = left;
+	if (as->integration && as_replicas_others(as) > 0)
+		as_integration_leave(as->integration);
+	pause_streams(e, true);
+	e->leaving = true;
+	rt_timer_start_every(&e->leave_timer, LEAVE_POLL_MS);
+}
+
 int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
 	struct as *as = owner;
@@ -363,6 +439,7 @@ int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag 
 	rt_timer_init(&e->start_timer, as->loop, "events start", on_start_timer, e);
 	rt_timer_init(&e->fetch_timer, as->loop, "events devices", as_events_fetch_again, e);
 	rt_timer_init(&e->again_timer, as->loop, "events reencrypt", as_events_try_again, e);
+	rt_timer_init(&e->leave_timer, as->loop, "events leave", on_leave_timer, e);
 	rt_timer_init(&e->publish_timer, as->loop, "events publish", on_publish_timer, e);
 	e->taken_total = rt_counter(as->metrics, "events_total", "Events of the network-server taken in");
 	e->repeated = rt_counter(as->metrics, "events_repeated_total", "Events that came again and were skipped");
@@ -393,6 +470,7 @@ int as_events_start(void *owner, const struct rt_daemon_env *env, struct lw_diag
 	struct as *as = owner;
 	struct as_integration_listener l = {.up = on_broker_up,
 					    .down = on_broker_down,
+					    .looked_up = on_looked_up,
 					    .position_done = on_position_done,
 					    .command = on_command,
 					    .before_ack = on_before_ack,
@@ -422,6 +500,7 @@ void as_events_deinit(void *owner)
 	rt_timer_stop(&e->fetch_timer);
 	rt_timer_stop(&e->again_timer);
 	rt_timer_stop(&e->publish_timer);
+	rt_timer_stop(&e->leave_timer);
 	rt_tick_remove(e->tick);
 	for (size_t i = 0; i < e->n_streams; i++)
 		as_event_stream_free(e->stream[i]);
@@ -446,8 +525,14 @@ struct as_devices *as_events_devices(struct as_events *e)
 	return e->devices;
 }
 
-void as_events_forget(struct as *as, const char *dev_eui)
+void as_events_hear(struct as *as, const char *dev_eui)
 {
 	if (as->events)
 		as_devices_forget(as->events->devices, dev_eui);
+}
+
+void as_events_forget(struct as *as, const char *dev_eui)
+{
+	as_events_hear(as, dev_eui);
+	as_replicas_tell(as, "device", dev_eui ? dev_eui : "");
 }

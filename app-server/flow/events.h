@@ -22,6 +22,11 @@ void as_events_deinit(void *owner);
 /* Init table, after the integration: listens to it. */
 int as_events_start(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag);
 
+/* Takes nothing more in; calls back when what is inside is published and acknowledged, or after three seconds. */
+void as_events_leave(struct as *as, void (*left)(struct as *as));
+
 struct as_devices *as_events_devices(struct as_events *e);
 /* The API changed something that events show; NULL: it may concern any device. Harmless before init. */
 void as_events_forget(struct as *as, const char *dev_eui);
+/* The same when another replica says so. */
+void as_events_hear(struct as *as, const char *dev_eui);

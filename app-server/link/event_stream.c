@@ -8,6 +8,8 @@
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 
+#define ASK_MS 20
+
 struct as_event_stream {
 	struct as_event_stream_opts o;
 	struct grpc_client *client; /* NULL: stopped */
@@ -33,8 +35,10 @@ static void send_ack(struct as_event_stream *s, bool first)
 	}
 	ack.n_positions = s->safe->n;
 	ack.positions = list;
-	if (first)
+	if (first) {
 		ack.consumer = (char *)(uintptr_t)s->o.consumer;
+		ack.others = s->o.others ? s->o.others(s->o.arg) : 0;
+	}
 	/* Not sent: a later one says the same and more. */
 	(void)grpc_stream_send(s->stream, &ack.base);
 }
@@ -55,6 +59,8 @@ static void on_end(struct grpc_stream *stream, int status, const char *message, 
 	struct as_event_stream *s = arg;
 	(void)stream;
 	s->stream = NULL;
+	if (s->o.ended)
+		s->o.ended(s->o.arg);
 	RT_LOG_INFO(s->o.log, "stream of network events ended", rt_i64("status", status), rt_str("detail", message));
 	if (s->client)
 		rt_timer_start(&s->timer, lw_backoff_next_ms(&s->backoff, s->o.rng));
@@ -67,7 +73,10 @@ static void open_stream(struct rt_timer *t, void *arg)
 	struct as_event_stream *s = arg;
 	struct grpc_client_request r = {.path = "/longwave.ns.v1.NetworkServer/Events",
 					.output = &longwave__ns__v1__event_batch__descriptor};
-	(void)t;
+	if (s->o.may_open && !s->o.may_open(s->o.arg)) {
+		rt_timer_start(t, ASK_MS);
+		return;
+	}
 	s->heard = false;
 	s->stream = grpc_stream_open(s->client, &r, &stream_events, s);
 	send_ack(s, true);
@@ -108,6 +117,14 @@ void as_event_stream_stop(struct as_event_stream *s)
 		grpc_stream_cancel(s->stream);
 	s->stream = NULL;
 	s->client = NULL;
+}
+
+void as_event_stream_leave(struct as_event_stream *s)
+{
+	rt_timer_stop(&s->timer);
+	s->client = NULL;
+	if (s->stream)
+		grpc_stream_half_close(s->stream);
 }
 
 void as_event_stream_ack(struct as_event_stream *s)

@@ -18,6 +18,11 @@ struct as_event_stream_opts {
 	const char *consumer; /* stable name; borrowed */
 	/* Valid during the callback. */
 	void (*batch)(void *arg, const Longwave__Ns__V1__EventBatch *batch);
+	/* Other application servers that share the events. May be NULL, as the next two. */
+	unsigned (*others)(void *arg);
+	/* False: not now, it is asked again in a moment. */
+	bool (*may_open)(void *arg);
+	void (*ended)(void *arg);
 	void *arg;
 };
 
@@ -27,6 +32,8 @@ void as_event_stream_free(struct as_event_stream *s);
  * what `safe` says then. */
 void as_event_stream_start(struct as_event_stream *s, struct grpc_client *client, const struct as_positions *safe);
 void as_event_stream_stop(struct as_event_stream *s);
+/* Says farewell: what was not acknowledged goes to others at once. */
+void as_event_stream_leave(struct as_event_stream *s);
 /* Everything up to `safe` may be forgotten. Does nothing while no stream is open: the next one says it. */
 void as_event_stream_ack(struct as_event_stream *s);
 /* Holds the network-server back. */

@@ -15,6 +15,11 @@
 #define FENCE_TIMEOUT_MS 5000
 #define FENCE_LEN 16
 
+#define POSITIONS "longwave/app-server/+/position" /* of all replicas */
+#define HEIR_POLL_MS 100
+#define HEIR_QUIET 5
+#define HEIR_MAX 300
+
 struct ticket {
 	struct as_integration *m;
 	uint64_t no;
@@ -33,6 +38,16 @@ struct as_integration {
 	char fence_topic[160];
 	char fence[2 * FENCE_LEN + 1]; /* of this connection */
 	bool fence_sent;
+	bool looking;      /* reads the positions of all, while UP */
+	struct mqtt *heir; /* at the broker in the name of a replica that is gone */
+	struct rt_timer heir_timer;
+	char heir_id[128];
+	unsigned heir_polls, heir_quiet;
+	uint64_t heir_received;
+	bool heir_connected;
+	void (*heir_done)(void *arg, const char *client_id);
+	void *heir_arg;
+	char command_filter[AS_TOPIC_MAX];
 	int waited_ms;
 	struct as_positions has; /* as the broker says */
 	struct rt_timer timer;
@@ -43,8 +58,14 @@ struct as_integration {
 static void go_up(struct as_integration *m)
 {
 	rt_timer_stop(&m->timer);
-	mqtt_unsubscribe(m->mqtt, m->position_topic);
+	mqtt_unsubscribe(m->mqtt, POSITIONS);
 	mqtt_unsubscribe(m->mqtt, m->fence_topic);
+	if (m->looking) {
+		m->looking = false;
+		if (m->l.looked_up)
+			m->l.looked_up(m->l.arg, &m->has);
+		return;
+	}
 	m->state = UP;
 	rt_health_set(m->health, true, NULL);
 	if (m->l.up)
@@ -77,13 +98,14 @@ static void on_connect(void *arg, bool session_present)
 	m->fence_sent = false;
 	m->waited_ms = 0;
 	m->has = (struct as_positions){0};
+	m->looking = false;
 	m->state = READING;
 	rt_timer_start_every(&m->timer, POLL_MS);
 }
 
 static void subscribe_own(struct as_integration *m)
 {
-	int rc = mqtt_subscribe(m->mqtt, m->position_topic, 1);
+	int rc = mqtt_subscribe(m->mqtt, POSITIONS, 1);
 	if (rc == 0)
 		rc = mqtt_subscribe(m->mqtt, m->fence_topic, 1);
 	if (rc < 0)
@@ -100,6 +122,7 @@ static void on_disconnect(void *arg, int err, const char *text)
 	m->state = AWAY;
 	if (!was_up)
 		return;
+	m->looking = false;
 	subscribe_own(m); /* for the next connection */
 	if (m->l.down)
 		m->l.down(m->l.arg);
@@ -108,11 +131,11 @@ static void on_disconnect(void *arg, int err, const char *text)
 static void on_message(void *arg, const struct mqtt_message *msg)
 {
 	struct as_integration *m = arg;
-	if (strcmp(msg->topic, m->position_topic) == 0) {
-		if (m->state == READING && as_positions_parse(&m->has, msg->payload) < 0)
+	if (mqtt_topic_matches(POSITIONS, msg->topic)) {
+		if ((m->state == READING || m->looking) && as_positions_parse(&m->has, msg->payload) < 0)
 			RT_LOG_WARN(m->as->log, "the retained position cannot be read", rt_str("topic", msg->topic));
 	} else if (strcmp(msg->topic, m->fence_topic) == 0) {
-		if (m->state == READING && lw_span_eq_str(msg->payload, m->fence))
+		if ((m->state == READING || m->looking) && lw_span_eq_str(msg->payload, m->fence))
 			go_up(m);
 	} else if (m->l.command) {
 		m->l.command(m->l.arg, msg);
@@ -124,6 +147,111 @@ static void on_before_ack(void *arg)
 	struct as_integration *m = arg;
 	if (m->l.before_ack)
 		m->l.before_ack(m->l.arg);
+}
+
+int as_integration_look_up(struct as_integration *m)
+{
+	uint8_t nonce[FENCE_LEN];
+	if (m->state != UP)
+		return LW_EUNAVAILABLE;
+	if (m->looking)
+		return 0;
+	lw_rng_fill(&m->as->rng, nonce, sizeof(nonce));
+	lw_hex_encode(nonce, sizeof(nonce), m->fence);
+	m->fence_sent = false;
+	m->waited_ms = 0;
+	m->looking = true;
+	subscribe_own(m);
+	rt_timer_start_every(&m->timer, POLL_MS);
+	return 0;
+}
+
+void as_integration_leave(struct as_integration *m)
+{
+	mqtt_unsubscribe(m->mqtt, m->command_filter);
+}
+
+/* ---- what the broker keeps for a replica that is gone ---- */
+
+static void heir_connect(void *arg, bool session_present)
+{
+	struct as_integration *m = arg;
+	(void)session_present;
+	m->heir_connected = true;
+	/* First of all: what comes now is for those who stay. */
+	mqtt_unsubscribe(m->heir, m->command_filter);
+}
+
+static void heir_disconnect(void *arg, int err, const char *text)
+{
+	struct as_integration *m = arg;
+	(void)err;
+	(void)text;
+	m->heir_connected = false;
+	m->heir_quiet = 0;
+}
+
+static void heir_message(void *arg, const struct mqtt_message *msg)
+{
+	struct as_integration *m = arg;
+	if (strncmp(msg->topic, "longwave/", 9) != 0 && m->l.command)
+		m->l.command(m->l.arg, msg);
+}
+
+static void heir_poll(struct rt_timer *t, void *arg)
+{
+	struct as_integration *m = arg;
+	struct mqtt_stats st;
+	mqtt_stats(m->heir, &st);
+	m->heir_quiet = m->heir_connected && st.received == m->heir_received ? m->heir_quiet + 1 : 0;
+	m->heir_received = st.received;
+	if (m->heir_quiet < HEIR_QUIET && ++m->heir_polls < HEIR_MAX)
+		return;
+	rt_timer_stop(t);
+	RT_LOG_INFO(m->as->log, "took what the broker kept for a replica that is gone", rt_str("client_id", m->heir_id),
+		    rt_u64("messages", m->heir_received));
+	if (m->heir_connected && m->heir_quiet >= HEIR_QUIET)
+		mqtt_forget_session(m->heir);
+	mqtt_free(m->heir);
+	m->heir = NULL;
+	m->heir_done(m->heir_arg, m->heir_id);
+}
+
+static struct mqtt_opts broker_opts(struct as_integration *m, const char *client_id)
+{
+	const struct as_conf *c = m->as->conf;
+	return (struct mqtt_opts){.server = c->mqtt_server,
+				  .client_id = client_id,
+				  .username = c->mqtt_username,
+				  .password = c->mqtt_password,
+				  .ca_file = c->mqtt_ca,
+				  .cert_file = c->mqtt_cert,
+				  .key_file = c->mqtt_key,
+				  .before_ack = on_before_ack,
+				  .arg = m};
+}
+
+int as_integration_inherit(struct as_integration *m, const char *client_id,
+			   void (*done)(void *arg, const char *client_id), void *arg)
+{
+	struct lw_diag diag;
+	if (m->heir)
+		return LW_EEXISTS;
+	snprintf(m->heir_id, sizeof(m->heir_id), "%s", client_id);
+	struct mqtt_opts o = broker_opts(m, m->heir_id);
+	o.on_message = heir_message;
+	o.on_connect = heir_connect;
+	o.on_disconnect = heir_disconnect;
+	m->heir_done = done;
+	m->heir_arg = arg;
+	m->heir_polls = m->heir_quiet = 0;
+	m->heir_received = 0;
+	m->heir_connected = false;
+	m->heir = mqtt_new(m->as->loop, m->as->log, &o, &diag);
+	if (!m->heir)
+		return LW_EINVAL;
+	rt_timer_start_every(&m->heir_timer, HEIR_POLL_MS);
+	return 0;
 }
 
 static int parse_topics(struct as_integration *m, struct lw_diag *diag)
@@ -142,21 +270,11 @@ static int parse_topics(struct as_integration *m, struct lw_diag *diag)
 
 static int connect_broker(struct as_integration *m, struct lw_diag *diag)
 {
-	const struct as_conf *c = m->as->conf;
-	char filter[AS_TOPIC_MAX];
-	struct mqtt_opts o = {.server = c->mqtt_server,
-			      .client_id = c->mqtt_client_id,
-			      .username = c->mqtt_username,
-			      .password = c->mqtt_password,
-			      .ca_file = c->mqtt_ca,
-			      .cert_file = c->mqtt_cert,
-			      .key_file = c->mqtt_key,
-			      .on_message = on_message,
-			      .before_ack = on_before_ack,
-			      .on_connect = on_connect,
-			      .on_disconnect = on_disconnect,
-			      .arg = m};
-	if (as_topic_filter(&m->command_topic, "$share/longwave/", filter, sizeof(filter)) < 0) {
+	struct mqtt_opts o = broker_opts(m, m->as->conf->mqtt_client_id);
+	o.on_message = on_message;
+	o.on_connect = on_connect;
+	o.on_disconnect = on_disconnect;
+	if (as_topic_filter(&m->command_topic, "$share/longwave/", m->command_filter, sizeof(m->command_filter)) < 0) {
 		lw_diag_set(diag, "mqtt.command_topic is too long");
 		return LW_EINVAL;
 	}
@@ -164,7 +282,7 @@ static int connect_broker(struct as_integration *m, struct lw_diag *diag)
 	if (!m->mqtt)
 		return LW_EINVAL;
 	subscribe_own(m);
-	return mqtt_subscribe(m->mqtt, filter, 1);
+	return mqtt_subscribe(m->mqtt, m->command_filter, 1);
 }
 
 int as_integration_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
@@ -179,6 +297,7 @@ int as_integration_init(void *owner, const struct rt_daemon_env *env, struct lw_
 	m->as = as;
 	lw_buf_init(&m->buf, MAX_EVENT);
 	rt_timer_init(&m->timer, as->loop, "mqtt position", on_poll, m);
+	rt_timer_init(&m->heir_timer, as->loop, "mqtt inherit", heir_poll, m);
 	m->health = rt_health_add(as->run, "mqtt");
 	m->published = rt_counter(as->metrics, "mqtt_events_total", "Events published");
 	m->refused = rt_counter(as->metrics, "mqtt_events_refused_total", "Events that the broker refused");
@@ -209,6 +328,8 @@ void as_integration_deinit(void *owner)
 	if (!m)
 		return;
 	rt_timer_stop(&m->timer);
+	rt_timer_stop(&m->heir_timer);
+	mqtt_free(m->heir);
 	m->l = (struct as_integration_listener){0};
 	mqtt_free(m->mqtt);
 	lw_buf_deinit(&m->buf);

@@ -17,6 +17,8 @@ struct as_integration_listener {
 	/* The broker is there and has everything up to these positions. */
 	void (*up)(void *arg, const struct as_positions *has);
 	void (*down)(void *arg);
+	/* What as_integration_look_up() found. */
+	void (*looked_up)(void *arg, const struct as_positions *all);
 	/* The broker has processed everything that was published before the position (err 0). */
 	void (*position_done)(void *arg, uint64_t ticket, int err);
 	/* Commands, see mqtt.h for when the broker hears that we have them. */
@@ -36,6 +38,15 @@ void as_integration_listen(struct as_integration *m, const struct as_integration
 int as_integration_publish(struct as_integration *m, const struct as_event *e, const struct as_event_device *dev);
 /* `ticket` comes back with position_done(), in order. */
 int as_integration_publish_position(struct as_integration *m, const struct as_positions *p, uint64_t ticket);
+/* Reads the positions of all replicas as the broker has them now. LW_EUNAVAILABLE: no broker; asked twice it answers
+ * once. */
+int as_integration_look_up(struct as_integration *m);
+/* Takes no more commands: other replicas do. */
+void as_integration_leave(struct as_integration *m);
+/* Takes the commands that the broker keeps for a replica that is gone, and leaves nothing behind there. One at a time;
+ * LW_EEXISTS: it is busy. */
+int as_integration_inherit(struct as_integration *m, const char *client_id,
+			   void (*done)(void *arg, const char *client_id), void *arg);
 void as_integration_pause(struct as_integration *m, bool paused);
 /* Reads a command's topic: parts are borrowed. */
 bool as_integration_command_topic(const struct as_integration *m, const char *topic, struct lw_span *application_id,

@@ -9,13 +9,14 @@
 #include "common/base/xmalloc.h"
 
 #define BATCH_MAX 512
+#define LATER_MS 65000
 #define APPLY_DEADLINE_MS 10000
 
 static const struct sql_stmt intent_add = {
 	.name = "as_intent_add",
-	.text = "INSERT INTO ns_intent (kind, id, created_at) SELECT kind, id, created_at FROM {batch} WHERE true"
-		" ON CONFLICT (kind, id) DO NOTHING",
-	.batch = "kind:t id:t created_at:l",
+	.text = "INSERT INTO ns_intent (kind, id, created_at, owner) SELECT kind, id, created_at, owner FROM {batch}"
+		" WHERE true ON CONFLICT (kind, id) DO NOTHING",
+	.batch = "kind:t id:t created_at:l owner:t",
 };
 const struct sql_stmt as_nsync_intent_remove = {
 	.name = "as_intent_remove",
@@ -52,13 +53,15 @@ static void finish_all(struct as_nsync *s, struct lw_list *list, const struct sq
 		finish(s, op_of(node), o);
 }
 
-static void add_keys(struct sql_params *p, struct lw_list *list, const int64_t *now_us)
+static void add_keys(struct sql_params *p, struct lw_list *list, const int64_t *now_us, const char *owner)
 {
 	LW_LIST_FOREACH (node, tmp, list) {
 		sql_put_text(p, op_of(node)->kind);
 		sql_put_text(p, op_of(node)->id);
-		if (now_us)
+		if (now_us) {
 			sql_put_i64(p, *now_us);
+			sql_put_text(p, owner);
+		}
 	}
 }
 
@@ -205,7 +208,7 @@ static void add_statements(struct sql_tx *tx, struct lw_list *list)
 			op->bind(op, p);
 		}
 	}
-	add_keys(sql_tx_add(tx, &as_nsync_intent_remove, NULL, NULL), list, NULL);
+	add_keys(sql_tx_add(tx, &as_nsync_intent_remove, NULL, NULL), list, NULL, NULL);
 }
 
 static void commit_list(struct as_nsync *s, struct lw_list *list, sql_done_fn *done)
@@ -225,6 +228,7 @@ static void lost(struct as_nsync *s, struct as_nsop *op)
 	sql_put_text(p, op->kind);
 	sql_put_text(p, op->id);
 	sql_put_i64(p, now_us(s));
+	sql_put_text(p, s->as->conf->mqtt_client_id);
 	sql_tx_commit(tx, NULL, NULL);
 	s->due = true;
 	as_nsync_mark_dirty(s);
@@ -373,7 +377,7 @@ static void cycle(void *arg)
 	}
 	int64_t now = now_us(s);
 	struct sql_tx *tx = sql_tx_new(s->as->db);
-	add_keys(sql_tx_add(tx, &intent_add, NULL, NULL), &s->puts, &now);
+	add_keys(sql_tx_add(tx, &intent_add, NULL, NULL), &s->puts, &now, s->as->conf->mqtt_client_id);
 	sql_tx_commit(tx, on_intents, s);
 }
 
@@ -420,6 +424,15 @@ void as_nsync_start(struct as_nsync *s)
 	s->dirty = true;
 	s->due = true;
 	rt_loop_defer(s->as->loop, cycle, s);
+}
+
+void as_nsync_later(struct as_nsync *s)
+{
+	if (s->closing)
+		return;
+	s->dirty = true;
+	if (!rt_timer_armed(&s->retry))
+		rt_timer_start(&s->retry, LATER_MS);
 }
 
 void as_nsync_submit(struct as_nsync *s, struct as_nsop *op)

@@ -52,6 +52,8 @@ void as_nsync_stop(struct as_nsync *s);
 void as_nsync_free(struct as_nsync *s);
 /* The database is there: settle what an earlier process left. */
 void as_nsync_start(struct as_nsync *s);
+/* Another replica is gone: what it left is settled once that is certain. */
+void as_nsync_later(struct as_nsync *s);
 void as_nsync_submit(struct as_nsync *s, struct as_nsop *op);
 /* Operations waiting or under way. */
 size_t as_nsync_pending(const struct as_nsync *s);

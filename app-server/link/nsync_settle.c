@@ -6,14 +6,18 @@
 #include "common/base/xmalloc.h"
 #include "common/pb/unpack.h"
 
+#define ABANDONED_NS (60 * LW_NS_PER_S)
 #define SETTLE_MAX 1000 /* intents of one kind in one round */
+
+/* Of another replica they belong to an operation under way, until that has certainly failed. */
+#define MINE " AND (i.owner = $2 OR i.owner = '' OR i.created_at < $3)"
 
 static const struct sql_stmt settle_profiles = {
 	.name = "as_settle_profiles",
 	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = "
 		"i.id"
-		" WHERE i.kind = 'device_profile' ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "l",
+		" WHERE i.kind = 'device_profile'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "ltl",
 	.cols = "ttty",
 };
 static const struct sql_stmt settle_gateways = {
@@ -21,16 +25,16 @@ static const struct sql_stmt settle_gateways = {
 	.text = "SELECT i.id, g.gateway_id, g.tenant_id, g.latitude, g.longitude, g.altitude, g.stats_interval,"
 		" g.downlink_priority, t.private_gateways_up, t.private_gateways_down FROM ns_intent AS i"
 		" LEFT JOIN gateway AS g ON g.gateway_id = i.id LEFT JOIN tenant AS t ON t.id = g.tenant_id"
-		" WHERE i.kind = 'gateway' ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "l",
+		" WHERE i.kind = 'gateway'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "ltl",
 	.cols = "tttdddllll",
 };
 static const struct sql_stmt settle_devices = {
 	.name = "as_settle_devices",
 	.text = "SELECT i.id, d.dev_eui, d.join_eui, d.tenant_id, d.device_profile_id, d.is_disabled, d.skip_fcnt_check"
 		" FROM ns_intent AS i LEFT JOIN device AS d ON d.dev_eui = i.id"
-		" WHERE i.kind = 'device' ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "l",
+		" WHERE i.kind = 'device'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "ltl",
 	.cols = "tttttll",
 };
 
@@ -198,7 +202,10 @@ static void settle_read(struct as_nsync *s, size_t kind)
 	rd->s = s;
 	rd->kind = kind;
 	struct sql_query *q = sql_query_new(s->as->db, kinds[kind].stmt);
-	sql_put_i64(sql_query_params(q), SETTLE_MAX);
+	struct sql_params *p = sql_query_params(q);
+	sql_put_i64(p, SETTLE_MAX);
+	sql_put_text(p, s->as->conf->mqtt_client_id);
+	sql_put_i64(p, (rt_loop_now_ns(s->as->loop) - ABANDONED_NS) / LW_NS_PER_US);
 	sql_query_send(q, on_settle_read, rd);
 }
 

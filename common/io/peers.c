@@ -31,6 +31,9 @@ struct peers {
 	char name[MAX_OTHERS][PEERS_ID_MAX];
 	const char *list[MAX_OTHERS];
 	size_t n;
+	char gone_name[MAX_OTHERS][PEERS_ID_MAX];
+	const char *gone[MAX_OTHERS];
+	size_t n_gone;
 	unsigned good;   /* renewals in a row that were answered */
 	unsigned failed; /* that were not */
 	unsigned settle; /* renewals until the resync that a newcomer makes necessary; 0: none */
@@ -47,15 +50,17 @@ static const struct redis_script RENEW = {
 		"local was = redis.call('HGET', KEYS[2], ARGV[1])\n"
 		"redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])\n"
 		"redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])\n"
-		"local live = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')\n"
-		"table.insert(live, 1, was or '')\n"
-		"return live",
+		"local all = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')\n"
+		"table.insert(all, 1, was or '') table.insert(all, '')\n"
+		"for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - 1)) do table.insert(all, id) "
+		"end\n"
+		"return all",
 };
 
 static const struct redis_script LEAVE = {
 	.name = "peers_leave",
 	.text = "if redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[2] then\n"
-		"redis.call('HDEL', KEYS[2], ARGV[1]) redis.call('ZREM', KEYS[1], ARGV[1]) end return 0",
+		"redis.call('HDEL', KEYS[2], ARGV[1]) redis.call('ZADD', KEYS[1], 1, ARGV[1]) end return 0",
 };
 
 static void resync(struct peers *p)
@@ -106,10 +111,21 @@ static bool take(struct peers *p, const struct redis_reply *reply, bool *came)
 {
 	char name[MAX_OTHERS][PEERS_ID_MAX];
 	size_t n = 0, known = 0, before = p->n;
+	bool live = true;
 	*came = false;
-	for (size_t i = 1; i < redis_reply_len(reply) && n < MAX_OTHERS; i++) {
+	p->n_gone = 0;
+	for (size_t i = 1; i < redis_reply_len(reply) && n < MAX_OTHERS && p->n_gone < MAX_OTHERS; i++) {
 		const char *t = redis_reply_text(redis_reply_at(reply, i));
-		if (!t[0] || strlen(t) >= PEERS_ID_MAX || strcmp(t, p->id) == 0)
+		if (!t[0]) { /* behind it: whose lease ended */
+			live = false;
+			continue;
+		}
+		if (!live && strlen(t) < PEERS_ID_MAX) {
+			snprintf(p->gone_name[p->n_gone], PEERS_ID_MAX, "%s", t);
+			p->gone[p->n_gone] = p->gone_name[p->n_gone];
+			p->n_gone++;
+		}
+		if (!live || strlen(t) >= PEERS_ID_MAX || strcmp(t, p->id) == 0)
 			continue;
 		snprintf(name[n++], PEERS_ID_MAX, "%s", t);
 		if (listed(p, t))
@@ -263,6 +279,25 @@ size_t peers_list(const struct peers *p, const char *const **out)
 {
 	*out = p->list;
 	return p->n;
+}
+
+size_t peers_gone(const struct peers *p, const char *const **out)
+{
+	*out = p->gone;
+	return p->n_gone;
+}
+
+void peers_bury(struct peers *p, const char *id)
+{
+	/* Not when it has come back meanwhile. */
+	static const struct redis_script BURY = {
+		.name = "peers_bury",
+		.text = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+			"local s = redis.call('ZSCORE', KEYS[1], ARGV[1])\n"
+			"if s and tonumber(s) < now then redis.call('ZREM', KEYS[1], ARGV[1]) end return 0",
+	};
+	struct lw_span key = lw_span_str(p->set), arg = lw_span_str(id);
+	redis_eval(p->redis, NULL, NULL, &BURY, 1, &key, 1, &arg);
 }
 
 bool peers_is_gone(const struct peers *p, const char *id)

@@ -53,6 +53,11 @@ bool peers_is_gone(const struct peers *p, const char *id);
 /* Of those who are there, this is the one who looks after what the others left. */
 bool peers_is_first(const struct peers *p);
 
+/* Names of those whose lease ended and who were not buried yet; they are forgotten with Redis. */
+size_t peers_gone(const struct peers *p, const char *const **out);
+/* Nothing of it is left to look after. */
+void peers_bury(struct peers *p, const char *id);
+
 /* To all others; nothing happens when there are none. */
 void peers_tell(struct peers *p, const char *kind, struct lw_span body);
 /* The connection, for commands of one's own. */

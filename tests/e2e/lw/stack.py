@@ -110,7 +110,7 @@ class Stack:
             "join_server": {"url": ",".join(f"http://127.0.0.1:{p}" for p in self._first(self.join_ports, i))},
             "geo": {"address": f"127.0.0.1:{self.geo_port}"}}, i) for i in each]
         self.apps = [self._daemon("app-server", {
-            "state_dir": str(tmp / f"app-state{i or ''}"), "database": {"dsn": self.dsn("app")},
+            "replica_lease": "2s", "state_dir": str(tmp / f"app-state{i or ''}"), "database": {"dsn": self.dsn("app")},
             "http": {"bind": f"127.0.0.1:{self.http_ports[i]}"}, "grpc": {"bind": f"127.0.0.1:{self.grpc_ports[i]}"},
             "join": {"bind": f"127.0.0.1:{self.join_ports[i]}"},
             "network_server": {"address": ",".join(f"127.0.0.1:{p}" for p in self._first(self.ns_ports, i))},

@@ -1,0 +1,154 @@
+"""Two network-servers and two app-servers on one PostgreSQL, Redis and broker: together they do what one does, also when one of
+them is killed or leaves."""
+
+import base64
+
+import pytest
+
+import lw
+from lw.gateway import payload
+from lw.stack import Stack, World
+from lw.traffic import Traffic
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    s = Stack(tmp_path_factory.mktemp("replicas"), replicas=2)
+    others_are_seen(s)
+    yield s
+    s.close()
+
+
+def others_are_seen(stack):
+    """Each has a lease, and the other one knows it."""
+    for d in (*stack.nss, *stack.apps):
+        lw.wait_for(lambda: "replicas changed" in d.output() and '"others":0' not in d.output().splitlines()[-1], 20,
+                    text=f"{d.dir} has seen the other one")
+
+
+@pytest.fixture
+def world(stack):
+    stack.wait_healthy()
+    w = World(stack)
+    yield w
+    w.close()
+
+
+@pytest.fixture
+def traffic(world):
+    t = Traffic(world)
+    t.start()
+    t.more(12)
+    yield t
+    t.stop()
+
+
+def total(daemons, series):
+    return sum(d.metrics().get(series, 0) for d in daemons if d.running())
+
+
+def test_both_copies_of_an_uplink(stack, world):
+    """Whichever network-server gets a gateway's copy."""
+    gateways = [world.gateway(position=(52.0 + i / 100, 4.0, 10.0)) for i in range(2)]
+    d = world.device(otaa=False)
+    split = 0
+    for n in range(1, 13):
+        before = [ns.metrics()['longwave_ns_gateway_events_total{event="up"}'] for ns in stack.nss]
+        world.send(d, *gateways, data=b"%d" % n)
+        up = stack.events.wait(d.dev_eui, "up", n)
+        got = [ns.metrics()['longwave_ns_gateway_events_total{event="up"}'] for ns in stack.nss]
+        split += all(b > a for a, b in zip(before, got))
+        assert sorted(rx["gatewayId"] for rx in up["rxInfo"]) == sorted(g.id for g in gateways), n
+        assert base64.b64decode(up["data"]) == b"%d" % n
+    assert split > 0, "all copies went to one network-server: nothing was tested"
+    assert len(stack.events.of(d.dev_eui, "up")) == 12
+
+
+def test_made_here_and_used_there(stack, world):
+    """A login, a device and a gateway made on one app-server are known to all at once."""
+    g = world.gateway()
+    world.rest = stack.rests[1]
+    world.rest.token = stack.rests[0].token
+    d = world.device()
+    for n in range(1, 5):
+        world.join(d, g)
+        world.send(d, g, data=b"hello")
+        stack.events.wait(d.dev_eui, "up", n)
+    # Taken away on one, and gone on the other.
+    stack.rests[0].delete(f"/api/devices/{d.dev_eui}")
+    stack.rests[1].get(f"/api/devices/{d.dev_eui}", expect=404)
+
+
+def test_downlinks_and_their_answers(stack, world):
+    """Queued on either app-server, answered by a gateway to either network-server."""
+    g = world.gateway()
+    d = world.device(otaa=False, version="1.0.3")
+    seen = set()
+    for n in range(6):
+        stack.rests[n % 2].post(f"/api/devices/{d.dev_eui}/queue", {"queueItem": {
+            "devEui": d.dev_eui, "fPort": 10, "data": base64.b64encode(b"down %d" % n).decode()}})
+        world.send(d, g, data=b"up")
+        down = d.downlink(payload(g.next_txpk()))
+        assert down.data == b"down %d" % n and down.f_cnt not in seen
+        seen.add(down.f_cnt)
+        stack.events.wait(d.dev_eui, "txack", n + 1)
+    assert len(stack.events.of(d.dev_eui, "txack")) == 6
+
+
+def check_settled(stack, traffic):
+    traffic.stop()
+    traffic.settle(30)
+    assert len(traffic.acknowledged()) == len(traffic.sent)
+    traffic.check()
+
+
+@pytest.mark.parametrize("kind", ["nss", "apps"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_kill_one(stack, traffic, kind, which):
+    d = getattr(stack, kind)[which]
+    traffic.more(20)
+    d.kill()
+    traffic.more(150)  # longer than its lease
+    d.start(wait=False)
+    lw.wait_for(lambda: stack.healthy(d), 20, text="health")
+    traffic.more(25)
+    check_settled(stack, traffic)
+
+
+@pytest.mark.parametrize("kind", ["nss", "apps"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_leaves(stack, traffic, kind, which):
+    """SIGTERM under traffic: the others go on without a gap."""
+    d = getattr(stack, kind)[which]
+    traffic.more(20)
+    assert d.stop() == 0
+    traffic.more(60)
+    d.start(wait=False)
+    lw.wait_for(lambda: stack.healthy(d), 20, text="health")
+    traffic.more(25)
+    check_settled(stack, traffic)
+
+
+def test_one_is_gone_for_good(stack, traffic):
+    """What the broker and the outbox kept for it arrives although it never comes back."""
+    ns = stack.nss[1]
+    for app in stack.apps:
+        app.kill()
+    traffic.more(30)  # events fill both outboxes
+    ns.kill()
+    traffic.more(10)
+    for app in stack.apps:
+        app.start(wait=False)
+    for app in stack.apps:
+        lw.wait_for(lambda: stack.healthy(app), 20, text="health")
+    lw.wait_for(lambda: "replica that is gone" in stack.nss[0].output(), 30, text="the heir")
+    check_settled(stack, traffic)
+    ns.start(wait=False)
+    stack.wait_healthy()
+
+
+def test_a_wiped_redis(stack, traffic):
+    for _ in range(3):
+        stack.redis.command("FLUSHALL")
+        traffic.more(15)
+    check_settled(stack, traffic)
