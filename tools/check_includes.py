@@ -49,8 +49,6 @@ THIRD = {
     "uv.h": ["common/runtime/", "common/io/"] + [f"{d}/link/" for d in DAEMONS],
     "yaml.h": ["common/runtime/"],
     "openssl/": ["common/crypto/", "common/io/"],
-    "mosquitto": ["common/io/"],
-    "mqtt_protocol.h": ["common/io/"],
     "hiredis/": ["common/io/"],
     "libpq-fe.h": ["common/io/"],
     "postgresql/": ["common/io/"],

@@ -1,94 +1,42 @@
 #include "common/io/mqtt.h"
 
-#include <errno.h>
-#include <mosquitto.h>
-#include <mqtt_protocol.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
-#include "common/base/backoff.h"
 #include "common/base/bug.h"
-#include "common/base/list.h"
-#include "common/base/map.h"
 #include "common/base/xmalloc.h"
-#include "common/io/mqtt_connector.h"
 #include "common/io/mqtt_internal.h"
 
-/* Packets taken from the socket in one turn. */
-#define MAX_READS 4096
+/* Reads of the socket in one turn, before others get theirs. */
+#define MAX_READS 16
+/* Until CONNACK. */
 #define HANDSHAKE_MS 15000
 #define MISC_MS 1000
+/* A broker that answers pings but acknowledges nothing for so long is not of use. */
+#define ACKNOWLEDGE_MS 60000
 /* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow
  * limits sends before it wants one back. */
 #define ACK_BATCH 16
 #define ACK_MS 5
+/* Topic, properties and headers come on top of the payload. */
+#define AROUND_PAYLOAD ((size_t)128 * 1024)
+/* Kept for the next packets when it is empty. */
+#define KEEP_BYTES ((size_t)1024 * 1024)
 
-static void schedule_connect(struct mqtt *m);
 static void teardown(struct mqtt *m);
+static void flush(struct mqtt *m);
 
 /* --- input ------------------------------------------------------------------------------------------------------ */
 
-static bool said_again(const mosquitto_property *props)
-{
-	char *name = NULL, *value = NULL;
-	bool again = false;
-	if (props) {
-		if (mosquitto_property_read_string_pair(props, MQTT_PROP_USER_PROPERTY, &name, &value, false))
-			again = strcmp(name, MQTT_AGAIN) == 0;
-		free(name);
-		free(value);
-	}
-	return again;
-}
-
-static void on_message(struct mosquitto *mosq, void *arg, const struct mosquitto_message *msg,
-		       const mosquitto_property *props)
-{
-	(void)mosq;
-	struct mqtt *m = arg;
-	if (msg->qos > 0)
-		m->unacked++;
-	if (msg->payloadlen < 0 || (size_t)msg->payloadlen > m->o.max_message) {
-		m->st.oversize++;
-		return;
-	}
-	m->st.received++;
-	if (!m->o.on_message)
-		return;
-	m->handed = true;
-	struct mqtt_message out = {
-		.topic = msg->topic,
-		.payload = lw_span(msg->payload, (size_t)msg->payloadlen),
-		.qos = (uint8_t)msg->qos,
-		.retain = msg->retain,
-		.again = said_again(props),
-	};
-	m->o.on_message(m->o.arg, &out);
-}
-
-static void note_lost(struct mqtt *m, int err, const char *text)
+void mqtt_note_lost(struct mqtt *m, int err, const char *text)
 {
 	if (m->lost)
 		return;
 	m->lost = true;
-	/* A refusal said its reason before. */
-	if (m->lost_err == 0) {
-		m->lost_err = err;
-		snprintf(m->lost_text, sizeof(m->lost_text), "%s", text);
-	}
-}
-
-/* After each call into the library: what its callbacks have left to do. */
-static void after_library(struct mqtt *m)
-{
-	mqtt_call_finished(m);
-	if (m->lost)
-		teardown(m);
+	m->lost_err = err;
+	snprintf(m->lost_text, sizeof(m->lost_text), "%s", text);
 }
 
 /* A pause begins only once the connection is made. */
@@ -97,27 +45,193 @@ static bool reads(const struct mqtt *m)
 	return !m->paused || m->state != UP;
 }
 
+static void acknowledge_later(struct mqtt *m, const struct mqtt_wire_publish *p)
+{
+	if (p->qos == 0)
+		return;
+	mqtt_wire_put_puback(&m->acks, p->mid);
+	m->unacked++;
+}
+
+static int on_publish(struct mqtt *m, struct lw_span body, uint8_t flags)
+{
+	struct mqtt_wire_publish p;
+	if (mqtt_wire_get_publish(body, flags, m->o.version == MQTT_V5, &p) < 0)
+		return LW_EPROTO;
+	acknowledge_later(m, &p);
+	if (p.payload.n > m->o.max_message) {
+		m->st.oversize++;
+		return 0;
+	}
+	m->st.received++;
+	if (!m->o.on_message)
+		return 0;
+	m->handed = true;
+	lw_buf_reset(&m->text);
+	lw_buf_append_span(&m->text, p.topic);
+	m->o.on_message(m->o.arg, &(struct mqtt_message){.topic = lw_buf_str(&m->text),
+							 .payload = p.payload,
+							 .qos = p.qos,
+							 .retain = p.retain,
+							 .again = p.again});
+	return 0;
+}
+
+static void refused(struct mqtt *m, uint8_t reason)
+{
+	bool v5 = m->o.version == MQTT_V5;
+	bool auth = v5 ? reason == MQTT_BAD_USER || reason == MQTT_NOT_AUTHORIZED || reason == MQTT_BANNED
+		       : reason == 4 || reason == 5;
+	char text[sizeof(m->lost_text)];
+	snprintf(text, sizeof(text), "refused: %s", mqtt_reason_text(v5 && reason >= MQTT_REFUSED, reason));
+	mqtt_note_lost(m, auth ? LW_EAUTH : LW_EUNAVAILABLE, text);
+}
+
+static int on_connack(struct mqtt *m, struct lw_span body)
+{
+	struct mqtt_wire_connack c;
+	if (m->state != HANDSHAKE || mqtt_wire_get_connack(body, m->o.version == MQTT_V5, &c) < 0)
+		return LW_EPROTO;
+	if (c.reason != 0) {
+		refused(m, c.reason);
+		return 0;
+	}
+	m->state = UP;
+	m->window = c.receive_maximum < MQTT_PUB_IDS ? c.receive_maximum : MQTT_PUB_IDS - 1;
+	m->max_packet = c.max_packet;
+	m->keepalive_s = c.keepalive_s ? c.keepalive_s : m->o.keepalive_s;
+	rt_timer_stop(&m->timer);
+	lw_backoff_reset(&m->backoff);
+	m->st.connects++;
+	RT_LOG_INFO(m->log, "mqtt connected", rt_str("server", m->o.server),
+		    rt_bool("session_present", c.session_present));
+	m->said_down = false;
+	mqtt_subscribe_all(m);
+	if (m->o.on_connect)
+		m->o.on_connect(m->o.arg, c.session_present);
+	return 0;
+}
+
+static int on_puback(struct mqtt *m, struct lw_span body)
+{
+	uint16_t mid;
+	uint8_t reason;
+	if (mqtt_wire_get_puback(body, &mid, &reason) < 0)
+		return LW_EPROTO;
+	mqtt_acked(m, mid, reason);
+	return 0;
+}
+
+static int on_suback(struct mqtt *m, struct lw_span body)
+{
+	uint16_t mid;
+	uint8_t code;
+	if (mqtt_wire_get_suback(body, m->o.version == MQTT_V5, &mid, &code) < 0)
+		return LW_EPROTO;
+	mqtt_subscribed_to(m, mid, code);
+	return 0;
+}
+
+static int on_packet(struct mqtt *m, const struct mqtt_packet *p)
+{
+	if (m->state != UP && p->type != MQTT_CONNACK)
+		return LW_EPROTO;
+	switch (p->type) {
+	case MQTT_CONNACK:
+		return on_connack(m, p->body);
+	case MQTT_PUBLISH:
+		return on_publish(m, p->body, p->flags);
+	case MQTT_PUBACK:
+		return on_puback(m, p->body);
+	case MQTT_SUBACK:
+		return on_suback(m, p->body);
+	case MQTT_UNSUBACK:
+		return 0;
+	case MQTT_PINGRESP:
+		m->pinged = false;
+		return 0;
+	case MQTT_DISCONNECT:
+		mqtt_note_lost(m, LW_ECLOSED, mqtt_reason_text(true, mqtt_wire_get_disconnect(p->body)));
+		return 0;
+	default:
+		return LW_EPROTO;
+	}
+}
+
+/* A message larger than anybody wants: acknowledged, counted, and passed over as it comes in. False: not enough of it
+ * is there to read its packet id. */
+static bool pass_over(struct mqtt *m, const struct mqtt_packet *p)
+{
+	struct mqtt_wire_publish msg;
+	if (p->type != MQTT_PUBLISH) {
+		mqtt_note_lost(m, LW_EPROTO, "a packet of absurd length");
+		return false;
+	}
+	if (p->body.n < p->remaining && p->body.n < AROUND_PAYLOAD)
+		return false;
+	if (mqtt_wire_get_publish(p->body, p->flags, m->o.version == MQTT_V5, &msg) < 0) {
+		mqtt_note_lost(m, LW_EPROTO, "a packet that is none of MQTT");
+		return false;
+	}
+	acknowledge_later(m, &msg);
+	m->st.oversize++;
+	m->in_at += p->head;
+	m->skip = p->remaining;
+	return true;
+}
+
+/* One packet; false: none is whole. */
+static bool parse_one(struct mqtt *m)
+{
+	size_t n = m->in.n - m->in_at;
+	if (m->skip) {
+		size_t k = n < m->skip ? n : m->skip;
+		m->in_at += k;
+		m->skip -= k;
+		return k > 0;
+	}
+	struct mqtt_packet p;
+	int rc = mqtt_wire_next(lw_span(m->in.p + m->in_at, n), &p);
+	if (rc == 0 && p.head && p.remaining > m->o.max_message + AROUND_PAYLOAD)
+		return pass_over(m, &p);
+	if (rc > 0) {
+		m->in_at += p.head + p.remaining;
+		rc = on_packet(m, &p);
+	} else if (rc == 0) {
+		return false;
+	}
+	if (rc < 0)
+		mqtt_note_lost(m, LW_EPROTO, "a packet that is none of MQTT");
+	return true;
+}
+
+static void parse(struct mqtt *m)
+{
+	while (m->in_at < m->in.n && reads(m) && !m->lost && parse_one(m))
+		;
+	if (m->in_at == m->in.n) {
+		m->in_at = 0;
+		lw_buf_reset(&m->in);
+		if (m->in.cap > KEEP_BYTES)
+			lw_buf_deinit(&m->in);
+	} else {
+		lw_buf_consume(&m->in, m->in_at);
+		m->in_at = 0;
+	}
+}
+
 static void read_all(struct mqtt *m)
 {
 	m->st.reads++;
-	for (int i = 0; i < MAX_READS && reads(m) && !m->lost; i++) {
-		uint64_t seen = m->st.received;
-		errno = 0;
-		int rc = mosquitto_loop_read(m->mosq, 1);
-		if (rc != MOSQ_ERR_SUCCESS) {
-			note_lost(m, LW_ECLOSED, mosquitto_strerror(rc));
-			break;
-		}
-		/* After a message errno says nothing of the socket: the library has written to a pipe of its own, which
-		 * nobody reads and which is full. */
-		if (m->st.received != seen)
-			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
-			break;
-		/* A TLS handshake reports neither. */
-		int left = 0;
-		if (ioctl(mosquitto_socket(m->mosq), FIONREAD, &left) == 0 && left == 0)
-			break;
+	m->last_in_ns = rt_loop_mono_ns(m->loop);
+	bool more = true;
+	for (int i = 0; i < MAX_READS && more && reads(m) && !m->lost; i++) {
+		more = mqtt_net_read(m);
+		/* Also when the connection has ended: what came before counts. */
+		bool lost = m->lost;
+		m->lost = false;
+		parse(m);
+		m->lost |= lost;
 	}
 }
 
@@ -125,8 +239,7 @@ static void read_all(struct mqtt *m)
 
 static void update_watch(struct mqtt *m)
 {
-	if (m->watch)
-		rt_watch_set(m->watch, (reads(m) ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
+	mqtt_net_watch(m, (reads(m) ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
 }
 
 static void settle(struct mqtt *m)
@@ -138,34 +251,28 @@ static void settle(struct mqtt *m)
 
 static void write_all(struct mqtt *m)
 {
-	bool cork = m->queued_packets + m->unacked > 1;
 	if (m->unacked) {
-		/* Acknowledgements are among what is written now. */
-		m->unacked = 0;
 		settle(m);
+		lw_buf_append_span(&m->out, lw_buf_span(&m->acks));
+		lw_buf_reset(&m->acks);
+		m->unacked = 0;
 	}
 	m->ack_now = false;
 	rt_timer_stop(&m->ack);
-	int fd = mosquitto_socket(m->mosq);
-	if (cork)
-		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int));
-	m->queued_packets = 0;
+	m->n_urgent = 0;
 	m->st.writes++;
-	int rc = mosquitto_loop_write(m->mosq, 1);
-	if (rc != MOSQ_ERR_SUCCESS) {
-		note_lost(m, LW_ECLOSED, mosquitto_strerror(rc));
-		return;
-	}
-	if (cork)
-		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &(int){0}, sizeof(int));
-	m->blocked = mosquitto_want_write(m->mosq);
+	m->last_out_ns = rt_loop_mono_ns(m->loop);
+	mqtt_net_write(m);
+	if (m->out.n == 0 && m->out.cap > KEEP_BYTES)
+		lw_buf_deinit(&m->out);
+	mqtt_finish_written(m);
 	update_watch(m);
 }
 
 /* Nothing to write but a few young acknowledgements. */
 static bool may_wait(struct mqtt *m)
 {
-	if (m->queued_packets || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
+	if (m->n_urgent || m->out.n > m->out_at || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
 		return false;
 	if (!rt_timer_armed(&m->ack))
 		rt_timer_start(&m->ack, ACK_MS);
@@ -179,22 +286,26 @@ static void flush(struct mqtt *m)
 	/* Of QoS 0 alone: no acknowledgement will come by. */
 	if (m->handed && !m->unacked)
 		settle(m);
-	size_t before;
-	do {
-		mqtt_give_waiting(m);
-		if (may_wait(m))
-			break;
-		before = lw_map_count(&m->in_library);
-		if (!m->blocked && mosquitto_want_write(m->mosq))
-			write_all(m);
-		/* QoS 0 is done once written, which makes room for more. */
-	} while (!m->lost && !m->blocked && !lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < before);
-	after_library(m);
+	mqtt_give_waiting(m);
+	if (!m->blocked && (m->out.n > m->out_at || m->unacked) && !may_wait(m))
+		write_all(m);
+	if (m->lost)
+		teardown(m);
 }
 
 static void on_tick(void *arg)
 {
-	flush(arg);
+	struct mqtt *m = arg;
+	/* What was read before a pause began. */
+	size_t left = m->in.n;
+	if (left && m->state == UP && reads(m) && !m->lost) {
+		parse(m);
+		if (m->in.n < left)
+			rt_loop_again(m->loop);
+	}
+	if (m->lost)
+		teardown(m);
+	flush(m);
 }
 
 static void on_ack_timer(struct rt_timer *t, void *arg)
@@ -205,232 +316,145 @@ static void on_ack_timer(struct rt_timer *t, void *arg)
 	flush(m);
 }
 
-static void on_socket(struct rt_watch *w, unsigned events, void *arg)
+void mqtt_net_event(struct mqtt *m, unsigned events)
 {
-	(void)w;
-	struct mqtt *m = arg;
 	if (events & RT_WRITE) {
 		m->blocked = false;
 		flush(m);
 	}
-	if ((events & RT_READ) && m->watch && !m->lost) {
-		if (reads(m))
-			read_all(m);
-		if (!m->lost)
-			update_watch(m);
-		after_library(m);
-	}
+	if (!(events & RT_READ) || m->state < HANDSHAKE || m->lost)
+		return;
+	if (reads(m))
+		read_all(m);
+	if (m->lost)
+		teardown(m);
+	else
+		update_watch(m);
 }
 
 /* --- connection ------------------------------------------------------------------------------------------------- */
 
-static void on_connect(struct mosquitto *mosq, void *arg, int reason, int flags, const mosquitto_property *props)
+static void forget_stream(struct mqtt *m)
 {
-	(void)mosq;
-	(void)props;
-	struct mqtt *m = arg;
-	if (reason != 0) {
-		bool v5 = m->o.version == MQTT_V5;
-		bool auth = v5 ? reason == MQTT_RC_BAD_USERNAME_OR_PASSWORD || reason == MQTT_RC_NOT_AUTHORIZED ||
-					    reason == MQTT_RC_BANNED
-			       : reason == 4 || reason == 5;
-		m->lost_err = auth ? LW_EAUTH : LW_EUNAVAILABLE;
-		snprintf(m->lost_text, sizeof(m->lost_text), "refused: %s",
-			 v5 ? mosquitto_reason_string(reason) : mosquitto_connack_string(reason));
-		return;
-	}
-	m->state = UP;
-	rt_timer_stop(&m->timer);
-	lw_backoff_reset(&m->backoff);
-	m->st.connects++;
-	RT_LOG_INFO(m->log, "mqtt connected", rt_str("server", m->o.server), rt_bool("session_present", flags & 1));
-	m->said_down = false;
-	mqtt_subscribe_all(m);
-	if (m->o.on_connect)
-		m->o.on_connect(m->o.arg, flags & 1);
+	lw_buf_reset(&m->in);
+	lw_buf_reset(&m->out);
+	lw_buf_reset(&m->acks);
+	m->in_at = m->out_at = m->skip = 0;
+	m->n_out = 0;
+	m->unacked = 0;
+	m->n_urgent = 0;
+	m->blocked = false;
+	m->pinged = false;
+	m->ack_now = false;
 }
 
-static void on_disconnect(struct mosquitto *mosq, void *arg, int reason, const mosquitto_property *props)
+static void schedule_connect(struct mqtt *m)
 {
-	(void)mosq;
-	(void)props;
-	struct mqtt *m = arg;
-	/* v5: the broker's reason is a code above 0x7f, everything else is the library's. */
-	note_lost(m, LW_ECLOSED, reason >= 0x80 ? mosquitto_reason_string(reason) : mosquitto_strerror(reason));
+	rt_timer_start(&m->timer, lw_backoff_next_ms(&m->backoff, &m->rng));
 }
 
 static void teardown(struct mqtt *m)
 {
-	/* First of all: the library has closed the socket, and its number may come back at any time. */
-	rt_watch_free(m->watch);
-	m->watch = NULL;
-	rt_timer_stop(&m->misc);
-	rt_timer_stop(&m->ack);
-	m->ack_now = false;
 	bool was_up = m->state == UP;
+	int err = m->lost_err;
 	m->state = DOWN;
 	m->lost = false;
-	m->blocked = false;
-	m->unacked = 0;
-	m->queued_packets = 0;
-	if (m->mosq)
-		mosquitto_destroy(m->mosq);
-	m->mosq = NULL;
-	int err = m->lost_err;
-	m->lost_err = 0;
-	mqtt_fail_all(m, LW_ECLOSED);
+	rt_timer_stop(&m->misc);
+	rt_timer_stop(&m->ack);
+	mqtt_net_close(m);
+	forget_stream(m);
 	/* An operator wants to know once; the attempts that follow are for the developer. */
 	RT_LOG(m->log, m->said_down ? RT_DEBUG : RT_WARN, "mqtt down", rt_str("server", m->o.server),
 	       rt_str("detail", m->lost_text), rt_bool("was_connected", was_up));
 	m->said_down = true;
 	schedule_connect(m);
-	mqtt_call_finished(m);
+	mqtt_fail_all(m, LW_ECLOSED);
 	if (m->o.on_disconnect)
 		m->o.on_disconnect(m->o.arg, err, m->lost_text);
+}
+
+void mqtt_net_failed(struct mqtt *m, int err, const char *text)
+{
+	mqtt_note_lost(m, err, text);
+	teardown(m);
+}
+
+static void put_connect(struct mqtt *m)
+{
+	const struct mqtt_opts *o = &m->o;
+	size_t most = o->max_message + AROUND_PAYLOAD;
+	bool user = o->username && *o->username;
+	mqtt_wire_put_connect(&m->out,
+			      &(struct mqtt_wire_connect){
+				      .v5 = o->version == MQTT_V5,
+				      .clean = o->clean_session,
+				      .keepalive_s = o->keepalive_s,
+				      .client_id = o->client_id,
+				      .username = user ? o->username : NULL,
+				      .password = user ? o->password : NULL,
+				      .session_expiry_s = o->session_expiry_s ? o->session_expiry_s : UINT32_MAX,
+				      .receive_maximum = o->receive_maximum,
+				      .max_packet = most > MQTT_PACKET_MAX ? MQTT_PACKET_MAX : (uint32_t)most,
+				      .will_topic = o->will.topic,
+				      .will = lw_span(o->will.payload, o->will.n),
+				      .will_qos = o->will.qos,
+				      .will_retain = o->will.retain,
+			      });
+}
+
+void mqtt_net_ready(struct mqtt *m)
+{
+	m->state = HANDSHAKE;
+	m->last_in_ns = m->last_out_ns = rt_loop_mono_ns(m->loop);
+	mqtt_pub_begin(m);
+	put_connect(m);
+	m->n_urgent = 1;
+	rt_timer_start_every(&m->misc, MISC_MS);
+	flush(m);
 }
 
 static void on_misc(struct rt_timer *t, void *arg)
 {
 	(void)t;
 	struct mqtt *m = arg;
-	int rc = mosquitto_loop_misc(m->mosq);
-	if (rc != MOSQ_ERR_SUCCESS)
-		note_lost(m, LW_ETIMEDOUT, mosquitto_strerror(rc));
-	after_library(m);
-}
-
-static void on_connector(struct rt_watch *w, unsigned events, void *arg)
-{
-	(void)events;
-	struct mqtt *m = arg;
-	rt_watch_free(w);
-	m->watch = NULL;
-	struct mqtt_connector *c = m->connector;
-	m->connector = NULL;
-	char text[sizeof(m->lost_text)];
-	int rc = mqtt_connector_finish(c, text, sizeof(text));
-	if (rc != MOSQ_ERR_SUCCESS) {
-		note_lost(m, LW_EUNAVAILABLE, text);
+	int64_t now = rt_loop_mono_ns(m->loop), keepalive = (int64_t)m->keepalive_s * LW_NS_PER_S;
+	if (m->state != UP)
+		return;
+	if (!reads(m)) { /* answers are not looked at */
+		m->last_in_ns = m->front_since_ns = now;
+		m->pinged = false;
+	}
+	if (m->pinged && now - m->last_in_ns > keepalive && now - m->last_out_ns > keepalive / 2)
+		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not answer");
+	else if (m->sent.n && now - m->front_since_ns > ACKNOWLEDGE_MS * LW_NS_PER_MS)
+		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not acknowledge");
+	if (m->lost) {
 		teardown(m);
 		return;
 	}
-	m->state = HANDSHAKE;
-	m->watch = rt_watch_new(m->loop, mosquitto_socket(m->mosq), RT_READ, "mqtt", on_socket, m);
-	BUG_ON(!m->watch);
-	m->queued_packets = 1;
-	rt_timer_start(&m->timer, HANDSHAKE_MS);
-	rt_timer_start_every(&m->misc, MISC_MS);
-	flush(m);
-}
-
-static mosquitto_property *connect_properties(const struct mqtt *m)
-{
-	mosquitto_property *props = NULL;
-	if (m->o.version != MQTT_V5)
-		return NULL;
-	if (!m->o.clean_session)
-		mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-					     m->o.session_expiry_s ? m->o.session_expiry_s : UINT32_MAX);
-	mosquitto_property_add_int16(&props, MQTT_PROP_RECEIVE_MAXIMUM, m->o.receive_maximum);
-	/* Topic, properties and headers come on top of the payload. */
-	size_t most = m->o.max_message + 128 * 1024;
-	mosquitto_property_add_int32(&props, MQTT_PROP_MAXIMUM_PACKET_SIZE,
-				     most > MQTT_MAX_PAYLOAD ? MQTT_MAX_PAYLOAD : (uint32_t)most);
-	return props;
-}
-
-static int set_options(struct mqtt *m, struct mosquitto *q)
-{
-	const struct mqtt_opts *o = &m->o;
-	int rc = mosquitto_int_option(q, MOSQ_OPT_PROTOCOL_VERSION,
-				      o->version == MQTT_V5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
-	if (rc == MOSQ_ERR_SUCCESS)
-		rc = mosquitto_int_option(q, MOSQ_OPT_TCP_NODELAY, 1);
-	if (rc == MOSQ_ERR_SUCCESS)
-		rc = mosquitto_int_option(q, MOSQ_OPT_SEND_MAXIMUM, UINT16_MAX);
-	if (rc == MOSQ_ERR_SUCCESS)
-		rc = mosquitto_int_option(q, MOSQ_OPT_RECEIVE_MAXIMUM, o->receive_maximum);
-	/* Nothing is written but by mosquitto_loop_write(): packets, acknowledgements included, are queued. */
-	if (rc == MOSQ_ERR_SUCCESS)
-		rc = mosquitto_threaded_set(q, true);
-	if (rc == MOSQ_ERR_SUCCESS && o->username && *o->username)
-		rc = mosquitto_username_pw_set(q, o->username, o->password);
-	if (rc == MOSQ_ERR_SUCCESS && o->will.topic)
-		rc = mosquitto_will_set(q, o->will.topic, (int)o->will.n, o->will.payload, o->will.qos, o->will.retain);
-	if (rc == MOSQ_ERR_SUCCESS && m->server.tls) {
-		bool own = o->ca_file && *o->ca_file;
-		bool cert = o->cert_file && *o->cert_file;
-		rc = mosquitto_tls_set(q, own ? o->ca_file : NULL, own ? NULL : "/etc/ssl/certs",
-				       cert ? o->cert_file : NULL, cert ? o->key_file : NULL, NULL);
+	int64_t soon = keepalive - MISC_MS * LW_NS_PER_MS;
+	if (!m->pinged && (now - m->last_out_ns >= soon || now - m->last_in_ns >= soon)) {
+		mqtt_wire_put_pingreq(&m->out);
+		m->pinged = true;
+		m->n_urgent++;
+		flush(m);
 	}
-	return rc;
-}
-
-/* A fresh client for each attempt: what the last connection left inside would be sent again behind our back. */
-static struct mosquitto *client_new(struct mqtt *m, struct lw_diag *diag)
-{
-	const char *id = m->o.client_id && *m->o.client_id ? m->o.client_id : NULL;
-	struct mosquitto *q = mosquitto_new(id, m->o.clean_session, m);
-	if (!q) {
-		lw_diag_set(diag, "the client id is not valid");
-		return NULL;
-	}
-	int rc = set_options(m, q);
-	if (rc != MOSQ_ERR_SUCCESS) {
-		lw_diag_set(diag, "%s", rc == MOSQ_ERR_ERRNO ? strerror(errno) : mosquitto_strerror(rc));
-		mosquitto_destroy(q);
-		return NULL;
-	}
-	mosquitto_connect_v5_callback_set(q, on_connect);
-	mosquitto_disconnect_v5_callback_set(q, on_disconnect);
-	mosquitto_publish_v5_callback_set(q, mqtt_on_publish);
-	mosquitto_message_v5_callback_set(q, on_message);
-	mosquitto_subscribe_callback_set(q, mqtt_on_subscribe);
-	return q;
-}
-
-static void connect_now(struct mqtt *m)
-{
-	struct lw_diag diag = {0};
-	m->lost = false;
-	m->lost_err = 0;
-	m->mosq = client_new(m, &diag);
-	int fd = -1;
-	if (m->mosq) {
-		mosquitto_property *props = connect_properties(m);
-		m->connector =
-			mqtt_connector_start(m->mosq, m->server.host, m->server.port, m->o.keepalive_s, props, &fd);
-		if (!m->connector) {
-			mosquitto_property_free_all(&props);
-			lw_diag_set(&diag, "no thread for the connection");
-		}
-	}
-	if (!m->connector) {
-		note_lost(m, LW_EUNAVAILABLE, diag.text);
-		teardown(m);
-		return;
-	}
-	m->state = CONNECTING;
-	m->watch = rt_watch_new(m->loop, fd, RT_READ, "mqtt.connect", on_connector, m);
-	BUG_ON(!m->watch);
 }
 
 static void on_timer(struct rt_timer *t, void *arg)
 {
 	(void)t;
 	struct mqtt *m = arg;
-	if (m->state == DOWN) {
-		connect_now(m);
-	} else {
-		/* The library does not know yet that it is over. */
-		note_lost(m, LW_ETIMEDOUT, "no answer to CONNECT");
+	if (m->state != DOWN) {
+		mqtt_note_lost(m, LW_ETIMEDOUT, "no connection and no answer to CONNECT in time");
 		teardown(m);
+		return;
 	}
-}
-
-static void schedule_connect(struct mqtt *m)
-{
-	rt_timer_start(&m->timer, lw_backoff_next_ms(&m->backoff, &m->rng));
+	m->lost = false;
+	m->lost_err = 0;
+	m->state = CONNECTING;
+	rt_timer_start(&m->timer, HANDSHAKE_MS);
+	mqtt_net_connect(m);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -450,11 +474,20 @@ static void free_opts(struct mqtt_opts *o)
 		free((void *)(uintptr_t)owned[i]);
 }
 
+static char *client_id(struct mqtt *m, const char *wanted)
+{
+	char text[24];
+	if (wanted && *wanted)
+		return lw_xstrdup(wanted);
+	snprintf(text, sizeof(text), "lw-%016" PRIx64, lw_rng_u64(&m->rng));
+	return lw_xstrdup(text);
+}
+
 static void take_opts(struct mqtt *m, const struct mqtt_opts *o)
 {
 	m->o = *o;
 	m->o.server = copy(o->server);
-	m->o.client_id = copy(o->client_id);
+	m->o.client_id = client_id(m, o->client_id);
 	m->o.username = copy(o->username);
 	m->o.password = copy(o->password);
 	m->o.ca_file = copy(o->ca_file);
@@ -467,13 +500,57 @@ static void take_opts(struct mqtt *m, const struct mqtt_opts *o)
 	if (!m->o.keepalive_s)
 		m->o.keepalive_s = 30;
 	if (m->o.keepalive_s < 5)
-		m->o.keepalive_s = 5; /* the library refuses less */
+		m->o.keepalive_s = 5;
 	if (!m->o.receive_maximum)
 		m->o.receive_maximum = UINT16_MAX;
 	if (!m->o.max_message)
 		m->o.max_message = 1024u * 1024u;
 	if (!m->o.max_queued)
 		m->o.max_queued = 100000;
+}
+
+/* Wrong ids, wills or files show now and not at the first attempt. */
+static int check_opts(const struct mqtt *m, struct lw_diag *diag)
+{
+	const struct mqtt_opts *o = &m->o;
+	const char *texts[] = {o->client_id, o->username, o->password};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		size_t n = texts[i] ? strlen(texts[i]) : 0;
+		if (n > MQTT_TEXT_MAX || (i < 2 && n && !mqtt_text_ok(texts[i], n))) {
+			lw_diag_set(diag, "client id, user name or password is not a valid text");
+			return LW_EINVAL;
+		}
+	}
+	if (o->will.topic && (!mqtt_topic_ok(o->will.topic) || o->will.n > MQTT_TEXT_MAX || o->will.qos > 1)) {
+		lw_diag_set(diag, "the will cannot be published");
+		return LW_EINVAL;
+	}
+	return mqtt_net_check(m, diag);
+}
+
+static void init_buffers(struct mqtt *m)
+{
+	lw_buf_init(&m->in, m->o.max_message + 4 * AROUND_PAYLOAD);
+	lw_buf_init(&m->text, MQTT_TEXT_MAX);
+	lw_buf_init(&m->acks, SIZE_MAX / 4);
+	lw_buf_init(&m->out, SIZE_MAX / 4);
+	m->net.fd = -1;
+	lw_list_init(&m->subs);
+	lw_list_init(&m->waiting);
+	mqtt_net_close(m);
+}
+
+static void mqtt_destroy(struct mqtt *m)
+{
+	mqtt_net_close(m);
+	mqtt_pub_free(m);
+	lw_buf_deinit(&m->in);
+	lw_buf_deinit(&m->text);
+	lw_buf_deinit(&m->acks);
+	lw_buf_deinit(&m->out);
+	lw_buf_deinit(&m->net.wire);
+	free_opts(&m->o);
+	free(m);
 }
 
 struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqtt_opts *opts, struct lw_diag *diag)
@@ -485,32 +562,23 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 		lw_diag_set(diag, "a lasting session needs a client id");
 		return NULL;
 	}
-	mosquitto_lib_init();
 	struct mqtt *m = lw_xcalloc(1, sizeof(*m));
 	m->loop = loop;
 	m->log = log;
 	m->server = server;
-	take_opts(m, opts);
-	lw_list_init(&m->subs);
-	lw_list_init(&m->waiting);
-	lw_list_init(&m->finished);
-	lw_map_init(&m->in_library);
 	lw_rng_init_system(&m->rng);
+	take_opts(m, opts);
+	init_buffers(m);
+	if (check_opts(m, diag) < 0) {
+		lw_diag_prefix(diag, "mqtt");
+		mqtt_destroy(m);
+		return NULL;
+	}
 	lw_backoff_init(&m->backoff, opts->backoff_min_ms ? opts->backoff_min_ms : 250,
 			opts->backoff_max_ms ? opts->backoff_max_ms : 15000);
 	rt_timer_init(&m->timer, loop, "mqtt.timer", on_timer, m);
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
 	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
-	/* Wrong files, ids or wills show now and not at the first attempt. */
-	struct mosquitto *probe = client_new(m, diag);
-	if (!probe) {
-		lw_diag_prefix(diag, "mqtt");
-		lw_map_deinit(&m->in_library);
-		free_opts(&m->o);
-		free(m);
-		return NULL;
-	}
-	mosquitto_destroy(probe);
 	m->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "mqtt.flush", on_tick, m);
 	rt_timer_start(&m->timer, 0);
 	return m;
@@ -522,36 +590,26 @@ void mqtt_free(struct mqtt *m)
 		return;
 	if (m->state >= HANDSHAKE && !m->lost) {
 		mqtt_give_waiting(m);
-		mosquitto_property *props = NULL;
-		if (m->forget_session)
-			mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0);
-		mosquitto_disconnect_v5(m->mosq, 0, props);
-		mosquitto_property_free_all(&props);
-		write_all(m);
+		if (m->unacked) { /* orderly: what was handed over counts */
+			settle(m);
+			lw_buf_append_span(&m->out, lw_buf_span(&m->acks));
+		}
+		mqtt_wire_put_disconnect(&m->out, m->forget_session && m->o.version == MQTT_V5);
+		mqtt_net_write(m);
 	}
-	rt_watch_free(m->watch);
-	m->watch = NULL;
-	if (m->connector)
-		mqtt_connector_abandon(m->connector);
-	else if (m->mosq)
-		mosquitto_destroy(m->mosq);
-	m->mosq = NULL;
 	m->state = DOWN;
 	rt_timer_stop(&m->timer);
 	rt_timer_stop(&m->misc);
 	rt_timer_stop(&m->ack);
 	rt_tick_remove(m->tick);
+	mqtt_net_close(m);
 	mqtt_fail_all(m, LW_ECANCELLED);
-	mqtt_call_finished(m);
-	mqtt_forget_subscriptions(m);
-	lw_map_deinit(&m->in_library);
-	free_opts(&m->o);
-	free(m);
+	mqtt_destroy(m);
 }
 
 void mqtt_forget_session(struct mqtt *m)
 {
-	m->forget_session = m->o.version == MQTT_V5;
+	m->forget_session = true;
 }
 
 void mqtt_pause(struct mqtt *m)
@@ -564,8 +622,10 @@ void mqtt_pause(struct mqtt *m)
 void mqtt_resume(struct mqtt *m)
 {
 	m->paused = false;
-	if (m->state == UP && !m->lost)
-		update_watch(m);
+	if (m->state != UP || m->lost)
+		return;
+	update_watch(m);
+	rt_loop_again(m->loop);
 }
 
 bool mqtt_connected(const struct mqtt *m)

@@ -1,5 +1,5 @@
-/* MQTT client on the loop (libmosquitto inside). Connects by itself with growing delays, subscribes again after each
- * connect, reads and writes in batches per loop turn.
+/* MQTT client on the loop: 3.1.1 and 5, QoS 0 and 1, TCP or TLS. Connects by itself with growing delays, subscribes
+ * again after each connect. One read for all that has come, one write for all that a turn has to say.
  *
  * Order that receivers can rely on: in one turn all messages there are are handed to on_message, then before_ack runs,
  * and only then the acknowledgements of QoS 1 messages are written. What before_ack has made durable is therefore never
@@ -100,8 +100,8 @@ int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t 
 int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, mqtt_done_fn *done,
 		   void *arg);
 
-/* Stops reading from the socket (back-pressure towards the broker). Nested calls do not count. A pause longer than the
- * keep-alive costs the connection (the answers to our pings are not read); the broker then delivers again. */
+/* Hands over no more messages and stops reading from the socket (back-pressure towards the broker). Nested calls do not
+ * count. Acknowledgements of what we publish wait as long. */
 void mqtt_pause(struct mqtt *m);
 void mqtt_resume(struct mqtt *m);
 

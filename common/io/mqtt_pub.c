@@ -1,5 +1,4 @@
 /* Publishes and subscriptions of the MQTT client. */
-#include <mqtt_protocol.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,123 +6,112 @@
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt_internal.h"
 
-/* Publishes inside the library. It walks its list of those at each acknowledgement, so the rest waits with us. */
-#define MAX_IN_LIBRARY 1024
+/* --- rings ------------------------------------------------------------------------------------------------------ */
+
+static struct pub *ring_at(struct pub_ring *r, size_t i)
+{
+	return &r->v[(r->head + i) & (r->cap - 1)];
+}
+
+static struct pub *ring_push(struct pub_ring *r)
+{
+	if (r->n == r->cap) {
+		size_t cap = r->cap ? 2 * r->cap : 64;
+		struct pub *v = lw_xreallocarray(NULL, cap, sizeof(*v));
+		for (size_t i = 0; i < r->n; i++)
+			v[i] = *ring_at(r, i);
+		free(r->v);
+		*r = (struct pub_ring){.v = v, .cap = cap, .n = r->n};
+	}
+	return ring_at(r, r->n++);
+}
+
+static void ring_pop(struct pub_ring *r)
+{
+	r->head = (r->head + 1) & (r->cap - 1);
+	r->n--;
+}
 
 /* --- publishes -------------------------------------------------------------------------------------------------- */
 
-static void pub_free(struct pub *p)
+static void done_with(struct mqtt *m, mqtt_done_fn *done, void *arg, int err)
 {
-	free(p->topic);
-	free(p->payload);
-	free(p);
+	m->pending--;
+	if (err == 0)
+		m->st.acked++;
+	else
+		m->st.failed++;
+	if (done)
+		done(arg, err);
 }
 
-static void finish(struct mqtt *m, struct pub *p, int err)
+static uint16_t mid_at(const struct mqtt *m, size_t i)
 {
-	p->err = err;
-	lw_list_push_back(&m->finished, &p->link);
+	return (uint16_t)((m->first_mid - 1u + i) % MQTT_PUB_IDS + 1);
 }
 
-void mqtt_call_finished(struct mqtt *m)
+static void give(struct mqtt *m, struct mqtt_wire_publish *p, mqtt_done_fn *done, void *arg)
 {
-	struct lw_list *n;
-	while ((n = lw_list_pop_front(&m->finished))) {
-		struct pub *p = LW_CONTAINER_OF(n, struct pub, link);
-		m->pending--;
-		if (p->err == 0)
-			m->st.acked++;
-		else
-			m->st.failed++;
-		if (p->done)
-			p->done(p->arg, p->err);
-		pub_free(p);
+	if (p->qos) {
+		p->mid = mid_at(m, m->sent.n);
+		if (m->sent.n == 0)
+			m->front_since_ns = rt_loop_mono_ns(m->loop);
 	}
+	mqtt_wire_put_publish(&m->out, m->o.version == MQTT_V5, p);
+	BUG_ON(m->out.err != 0);
+	*ring_push(p->qos ? &m->sent : &m->written) =
+		(struct pub){.done = done, .arg = arg, .end = m->n_out + (m->out.n - m->out_at)};
+	m->n_urgent++;
 }
 
-static int err_of(int rc)
+static bool window_open(const struct mqtt *m)
 {
-	switch (rc) {
-	case MOSQ_ERR_SUCCESS:
-		return 0;
-	case MOSQ_ERR_NO_CONN:
-	case MOSQ_ERR_CONN_LOST:
-		return LW_EUNAVAILABLE;
-	case MOSQ_ERR_PAYLOAD_SIZE:
-	case MOSQ_ERR_OVERSIZE_PACKET:
-		return LW_EBIG;
-	case MOSQ_ERR_NOMEM:
-		return LW_ENOMEM;
-	case MOSQ_ERR_INVAL:
-	case MOSQ_ERR_MALFORMED_UTF8:
-		return LW_EINVAL;
-	case MOSQ_ERR_QOS_NOT_SUPPORTED:
-	case MOSQ_ERR_RETAIN_NOT_SUPPORTED:
-	case MOSQ_ERR_NOT_SUPPORTED:
-		return LW_EUNSUPPORTED;
-	case MOSQ_ERR_AUTH:
-	case MOSQ_ERR_ACL_DENIED:
-		return LW_EAUTH;
-	default:
-		return LW_EIO;
-	}
-}
-
-static int give(struct mqtt *m, struct pub *p, const char *topic, const void *payload, size_t n, int qos, bool retain)
-{
-	int mid;
-	mosquitto_property *props = NULL;
-	if (p->again && m->o.version == MQTT_V5)
-		mosquitto_property_add_string_pair(&props, MQTT_PROP_USER_PROPERTY, MQTT_AGAIN, "1");
-	int rc = mosquitto_publish_v5(m->mosq, &mid, topic, (int)n, payload, qos, retain, props);
-	mosquitto_property_free_all(&props);
-	if (rc != MOSQ_ERR_SUCCESS)
-		return err_of(rc);
-	struct pub *old = lw_map_put(&m->in_library, (uint64_t)mid, p);
-	BUG_ON(old != NULL);
-	m->queued_packets++;
-	return 0;
+	return m->sent.n < m->window;
 }
 
 void mqtt_give_waiting(struct mqtt *m)
 {
-	while (!lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < MAX_IN_LIBRARY) {
-		struct pub *p = LW_CONTAINER_OF(lw_list_pop_front(&m->waiting), struct pub, link);
-		int err = give(m, p, p->topic, p->payload, p->n, p->qos, p->retain);
-		if (err < 0)
-			finish(m, p, err);
+	while (!lw_list_empty(&m->waiting) && window_open(m)) {
+		struct waiting_pub *w = LW_CONTAINER_OF(lw_list_pop_front(&m->waiting), struct waiting_pub, link);
+		give(m, &w->m, w->done, w->arg);
+		free(w);
 	}
+}
+
+static void wait_for_room(struct mqtt *m, const struct mqtt_wire_publish *p, mqtt_done_fn *done, void *arg)
+{
+	struct waiting_pub *w = lw_xmalloc(sizeof(*w) + p->topic.n + p->payload.n);
+	*w = (struct waiting_pub){.done = done, .arg = arg, .m = *p};
+	memcpy(w->bytes, p->topic.p, p->topic.n);
+	if (p->payload.n)
+		memcpy(w->bytes + p->topic.n, p->payload.p, p->payload.n);
+	w->m.topic.p = w->bytes;
+	w->m.payload.p = w->bytes + p->topic.n;
+	lw_list_push_back(&m->waiting, &w->link);
 }
 
 static int publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
 		   bool again, mqtt_done_fn *done, void *arg)
 {
-	if (qos > 2 || mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS || !*topic)
+	if (qos > 1 || !mqtt_topic_ok(topic))
 		return LW_EINVAL;
-	if (n > MQTT_MAX_PAYLOAD)
+	struct mqtt_wire_publish p = {.topic = lw_span_str(topic),
+				      .payload = lw_span(payload, n),
+				      .qos = qos,
+				      .retain = retain,
+				      .again = again && m->o.version == MQTT_V5};
+	if (n > MQTT_PACKET_MAX / 2)
 		return LW_EBIG;
 	if (m->state != UP || m->lost)
 		return LW_EUNAVAILABLE;
+	if (m->max_packet && mqtt_wire_publish_size(&p) > m->max_packet)
+		return LW_EBIG;
 	if (m->pending >= m->o.max_queued)
 		return LW_EFULL;
-	struct pub *p = lw_xcalloc(1, sizeof(*p));
-	p->done = done;
-	p->arg = arg;
-	p->again = again;
-	if (lw_list_empty(&m->waiting) && lw_map_count(&m->in_library) < MAX_IN_LIBRARY) {
-		int err = give(m, p, topic, payload, n, qos, retain);
-		if (err < 0) {
-			pub_free(p);
-			return err;
-		}
-	} else {
-		p->topic = lw_xstrdup(topic);
-		p->payload = n ? lw_xmemdup(payload, n) : NULL;
-		p->n = n;
-		p->qos = qos;
-		p->retain = retain;
-		lw_list_push_back(&m->waiting, &p->link);
-	}
+	if (lw_list_empty(&m->waiting) && window_open(m))
+		give(m, &p, done, arg);
+	else
+		wait_for_room(m, &p, done, arg);
 	m->pending++;
 	m->st.published++;
 	rt_loop_again(m->loop);
@@ -142,49 +130,100 @@ int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_
 	return publish(m, topic, payload, n, qos, false, true, done, arg);
 }
 
-void mqtt_on_publish(struct mosquitto *mosq, void *arg, int mid, int reason, const mosquitto_property *props)
+static int err_of(const struct mqtt *m, uint8_t reason)
 {
-	(void)mosq;
-	(void)props;
-	struct mqtt *m = arg;
-	struct pub *p = lw_map_remove(&m->in_library, (uint64_t)mid);
-	if (!p)
+	switch (reason) {
+	case MQTT_NO_MATCHING_SUBSCRIBERS:
+		return m->o.report_unheard ? LW_ENOTFOUND : 0;
+	case MQTT_NOT_AUTHORIZED:
+		return LW_EAUTH;
+	case MQTT_QUOTA_EXCEEDED:
+		return LW_ELIMIT;
+	default:
+		return reason >= MQTT_REFUSED ? LW_EPROTO : 0;
+	}
+}
+
+void mqtt_acked(struct mqtt *m, uint16_t mid, uint8_t reason)
+{
+	size_t i = (mid + MQTT_PUB_IDS - m->first_mid) % MQTT_PUB_IDS;
+	if (mid > MQTT_PUB_IDS || i >= m->sent.n)
 		return;
-	int err = 0;
-	if (reason == MQTT_RC_NOT_AUTHORIZED)
-		err = LW_EAUTH;
-	else if (reason == MQTT_RC_QUOTA_EXCEEDED)
-		err = LW_ELIMIT;
-	else if (reason >= 0x80)
-		err = LW_EPROTO;
-	else if (reason == MQTT_RC_NO_MATCHING_SUBSCRIBERS && m->o.report_unheard)
-		err = LW_ENOTFOUND;
-	finish(m, p, err);
+	struct pub *p = ring_at(&m->sent, i);
+	if (p->over)
+		return;
+	struct pub it = *p;
+	p->over = true;
+	while (m->sent.n && ring_at(&m->sent, 0)->over) {
+		ring_pop(&m->sent);
+		m->first_mid = mid_at(m, 1);
+		m->front_since_ns = m->last_in_ns;
+	}
+	done_with(m, it.done, it.arg, err_of(m, reason));
+}
+
+void mqtt_finish_written(struct mqtt *m)
+{
+	while (m->written.n && ring_at(&m->written, 0)->end <= m->n_out) {
+		struct pub it = *ring_at(&m->written, 0);
+		ring_pop(&m->written);
+		done_with(m, it.done, it.arg, 0);
+	}
+}
+
+static void fail_ring(struct mqtt *m, struct pub_ring *r, int err)
+{
+	struct pub_ring all = *r;
+	*r = (struct pub_ring){0};
+	for (size_t i = 0; i < all.n; i++) {
+		struct pub it = *ring_at(&all, i);
+		if (!it.over)
+			done_with(m, it.done, it.arg, err);
+	}
+	free(all.v);
 }
 
 void mqtt_fail_all(struct mqtt *m, int err)
 {
-	size_t it = 0;
-	uint64_t mid;
-	void *value;
-	while (lw_map_next(&m->in_library, &it, &mid, &value))
-		finish(m, value, err);
-	lw_map_clear(&m->in_library);
 	struct lw_list *n;
-	while ((n = lw_list_pop_front(&m->waiting)))
-		finish(m, LW_CONTAINER_OF(n, struct pub, link), err);
+	fail_ring(m, &m->written, err);
+	fail_ring(m, &m->sent, err);
+	while ((n = lw_list_pop_front(&m->waiting))) {
+		struct waiting_pub *w = LW_CONTAINER_OF(n, struct waiting_pub, link);
+		done_with(m, w->done, w->arg, err);
+		free(w);
+	}
+}
+
+void mqtt_pub_begin(struct mqtt *m)
+{
+	/* Not always the same: a broker may remember ids of the connection before. */
+	m->first_mid = (uint16_t)(1 + lw_rng_below(&m->rng, MQTT_PUB_IDS));
+	m->window = 0;
 }
 
 /* --- subscriptions ---------------------------------------------------------------------------------------------- */
 
+static uint16_t next_sub_mid(struct mqtt *m)
+{
+	m->last_sub_mid = m->last_sub_mid > MQTT_PUB_IDS && m->last_sub_mid < UINT16_MAX
+				  ? (uint16_t)(m->last_sub_mid + 1)
+				  : (uint16_t)(MQTT_PUB_IDS + 1);
+	return m->last_sub_mid;
+}
+
+static void queued(struct mqtt *m)
+{
+	m->n_urgent++;
+	rt_loop_again(m->loop);
+}
+
 static void send_subscribe(struct mqtt *m, struct sub *s)
 {
 	s->confirmed = false;
-	int rc = mosquitto_subscribe(m->mosq, &s->mid, s->filter, s->qos);
-	if (rc != MOSQ_ERR_SUCCESS)
-		RT_LOG_ERROR(m->log, "mqtt subscribe failed", rt_str("filter", s->filter),
-			     rt_str("detail", mosquitto_strerror(rc)));
-	m->queued_packets++;
+	s->mid = next_sub_mid(m);
+	mqtt_wire_put_subscribe(&m->out, m->o.version == MQTT_V5, s->mid, s->filter, s->qos);
+	queued(m);
 }
 
 static struct sub *sub_find(struct mqtt *m, const char *filter)
@@ -199,7 +238,7 @@ static struct sub *sub_find(struct mqtt *m, const char *filter)
 
 int mqtt_subscribe(struct mqtt *m, const char *filter, uint8_t qos)
 {
-	if (qos > 2 || !*filter || mosquitto_sub_topic_check(filter) != MOSQ_ERR_SUCCESS)
+	if (qos > 1 || !mqtt_filter_ok(filter))
 		return LW_EINVAL;
 	struct sub *s = sub_find(m, filter);
 	if (!s) {
@@ -223,9 +262,11 @@ static void sub_free(struct sub *s)
 int mqtt_unsubscribe(struct mqtt *m, const char *filter)
 {
 	struct sub *s = sub_find(m, filter);
+	if (!mqtt_filter_ok(filter))
+		return LW_EINVAL;
 	if (m->state == UP) {
-		mosquitto_unsubscribe(m->mosq, NULL, filter);
-		m->queued_packets++;
+		mqtt_wire_put_unsubscribe(&m->out, m->o.version == MQTT_V5, next_sub_mid(m), filter);
+		queued(m);
 	}
 	if (!s)
 		return LW_ENOTFOUND;
@@ -244,17 +285,16 @@ bool mqtt_subscribed(const struct mqtt *m)
 	return true;
 }
 
-void mqtt_on_subscribe(struct mosquitto *mosq, void *arg, int mid, int n, const int *granted)
+void mqtt_subscribed_to(struct mqtt *m, uint16_t mid, uint8_t code)
 {
-	(void)mosq;
-	struct mqtt *m = arg;
 	LW_LIST_FOREACH (e, tmp, &m->subs) {
 		struct sub *s = LW_CONTAINER_OF(e, struct sub, link);
 		if (s->mid != mid || s->confirmed)
 			continue;
-		s->confirmed = n > 0 && granted[0] < 0x80;
+		s->confirmed = code < MQTT_REFUSED;
 		if (!s->confirmed)
-			RT_LOG_ERROR(m->log, "mqtt subscription refused", rt_str("filter", s->filter));
+			RT_LOG_ERROR(m->log, "mqtt subscription refused", rt_str("filter", s->filter),
+				     rt_str("detail", m->o.version == MQTT_V5 ? mqtt_reason_text(true, code) : ""));
 	}
 }
 
@@ -264,8 +304,10 @@ void mqtt_subscribe_all(struct mqtt *m)
 		send_subscribe(m, LW_CONTAINER_OF(n, struct sub, link));
 }
 
-void mqtt_forget_subscriptions(struct mqtt *m)
+void mqtt_pub_free(struct mqtt *m)
 {
 	LW_LIST_FOREACH (n, tmp, &m->subs)
 		sub_free(LW_CONTAINER_OF(n, struct sub, link));
+	free(m->sent.v);
+	free(m->written.v);
 }

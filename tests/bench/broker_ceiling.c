@@ -1,7 +1,7 @@
 /* What the broker alone can carry: one publisher, one subscriber, a payload of a given size, at a given QoS. The figure
  * that throughput is quoted against.
  *
- *   longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS      prints messages per second */
+ *   longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [TOPIC]      prints messages per second */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +81,8 @@ int main(int argc, char **argv)
 {
 	struct bench b = {0};
 	struct lw_diag diag = {""};
-	if (argc != 6) {
-		fprintf(stderr, "usage: longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS\n");
+	if (argc != 6 && argc != 7) {
+		fprintf(stderr, "usage: longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [TOPIC]\n");
 		return 2;
 	}
 	b.publisher = strcmp(argv[1], "pub") == 0;
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (!b.publisher)
-		mqtt_subscribe(b.mqtt, TOPIC, b.qos);
+		mqtt_subscribe(b.mqtt, argc > 6 ? argv[6] : TOPIC, b.qos);
 	rt_loop_run(b.loop);
 	double s = (double)(b.last_ns - b.first_ns) / 1e9;
 	printf("%.0f\n", s > 0 ? (double)b.count / s : 0);
