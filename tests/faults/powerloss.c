@@ -62,15 +62,18 @@ static bool watched(const char *path)
 	return false;
 }
 
-static bool path_of(int fd, char out[PATH_MAX])
+static bool name_of(int fd, char out[PATH_MAX])
 {
 	char link[64];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, out, PATH_MAX - 1);
-	if (n <= 0)
-		return false;
-	out[n] = '\0';
-	return watched(out) && !strstr(out, " (deleted)");
+	out[n > 0 ? n : 0] = '\0';
+	return n > 0 && !strstr(out, " (deleted)");
+}
+
+static bool path_of(int fd, char out[PATH_MAX])
+{
+	return name_of(fd, out) && watched(out);
 }
 
 static void absolute(int dir, const char *name, char out[PATH_MAX])
@@ -370,7 +373,7 @@ static int synced(int fd)
 {
 	char path[PATH_MAX];
 	struct stat st;
-	if (inside || !shadowing() || !path_of(fd, path) || fstat(fd, &st) != 0)
+	if (inside || !shadowing() || !name_of(fd, path) || fstat(fd, &st) != 0 || (!S_ISDIR(st.st_mode) && !watched(path)))
 		return 0;
 	pthread_mutex_lock(&lock);
 	inside = true;
