@@ -165,7 +165,7 @@ static const struct conf_item items[] = {
 	 .type = CONF_UINT,
 	 .offset = OFF(integrations.max_events),
 	 .def = "2000000",
-	 .min = 1000,
+	 .min = 10,
 	 .max = 1000000000,
 	 .sentence = "Most events kept for integrations and replay, of all applications together; beyond it the oldest "
 		     "go, delivered or not."},

@@ -402,6 +402,32 @@ def test_two_replicas(tmp_path):
         stack.close()
 
 
+def test_bounds(tmp_path):
+    """What waits too long becomes a dead letter; the log keeps its size, and says what it dropped."""
+    stack = Stack(tmp_path, **{"app-server": {"integrations": {"retry_max": "1s", "give_up_after": "10s", "retention": "10s",
+                                                               "dead_letter_retention": "1h", "max_events": 12}}})
+    site = Site(stack, 2)
+    try:
+        r = site.receiver()
+        r.stop()
+        site.integrate(r.url)
+        site.up(3)
+        lw.wait_for(lambda: site.dead()["totalCount"] == 6, 60, step=0.2, text="six dead letters")
+        site.drained()
+        r.start()
+        assert site.ask("dead-letters/retry")["count"] == "6"
+        check(site, r.wait(6))
+        r.stop()
+        site.up(10)
+        lw.wait_for(lambda: stack.app.metrics()["longwave_as_integration_dropped_total"] > 0, 40, step=0.2, text="dropped ones")
+        assert sum(int(e["waiting"]) for e in site.status()["endpoints"]) <= 12
+        r.start()
+        r.wait(6 + 10)  # the youngest of them
+    finally:
+        site.close()
+        stack.close()
+
+
 def test_replay(site):
     r = site.receiver()
     site.integrate(r.url)
