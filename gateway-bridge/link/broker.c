@@ -10,8 +10,8 @@
 #include "common/base/shed.h"
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt.h"
-#include "common/io/spool.h"
 #include "gateway-bridge/link/republish.h"
+#include "gateway-bridge/link/spooler.h"
 #include "gateway-bridge/store/conn_state.h"
 #include "gateway-bridge/store/instance.h"
 
@@ -23,6 +23,8 @@
 #define MAX_URGENT 10000
 #define LOOK_MS 100     /* how often the age of the oldest is looked at */
 #define REPORT_MS 10000 /* one line of the log for so long */
+/* Events that wait in memory for a spool whose disk stalls. */
+#define MAX_UNSPOOLED 50000
 /* Messages of the spool under way at a time. */
 #define DRAIN_BATCH 512
 /* Pause before the broker is asked again whether anybody listens. */
@@ -36,11 +38,15 @@ struct lane {
 	struct gb_broker *broker;
 	const char *prefix;
 	char queue[TOPIC_MAX];   /* its name in the spool */
-	struct lw_list to_spool; /* in order, written at the end of the turn */
-	bool spooling;           /* the spool holds something: what must keep its order goes behind it */
-	size_t draining;         /* messages of the spool under way */
+	struct lw_list to_spool; /* in order, for the spool's next round */
+	struct lw_list in_job;   /* … of the round under way */
+	size_t n_to_spool;
+	bool spooling;   /* the spool holds something: what must keep its order goes behind it */
+	size_t draining; /* messages of the spool under way */
 	bool drain_failed;
-	uint64_t drain_last; /* id */
+	uint64_t drain_last;      /* id */
+	uint64_t ack;             /* the spool may forget up to this id */
+	struct spool_stats stats; /* of the spool, after its last round */
 	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
 	 * what it acknowledges. The spool rests until this fires. */
 	struct rt_timer unheard;
@@ -62,7 +68,8 @@ struct outgoing {
 struct gb_broker {
 	struct gb_broker_opts opts;
 	struct mqtt *mqtt;
-	struct spool *spool;
+	struct gb_spooler *spool;
+	struct gb_spool_job *jobs;  /* one for each lane */
 	struct gb_republish *again; /* what the broker acknowledged lately */
 	struct rt_tick *tick;
 	struct gb_conn_state announced;
@@ -129,47 +136,50 @@ static void outgoing_free_all(struct lw_list *list)
 	}
 }
 
+static size_t lane_number(const struct lane *l)
+{
+	return (size_t)(l - l->broker->lanes);
+}
+
 /* --- spool ------------------------------------------------------------------------------------------------------ */
 
-static void flush_to_spool(struct gb_broker *b, struct lane *l)
+/* The disk may stall while the broker is away: memory for what it has not taken is bounded, too. */
+static void to_spool(struct outgoing *o)
 {
-	struct spool_item items[256];
-	struct lw_list done;
-	lw_list_init(&done);
-	while (!lw_list_empty(&l->to_spool)) {
-		size_t n = 0;
-		while (n < 256 && !lw_list_empty(&l->to_spool)) {
-			struct lw_list *node = lw_list_pop_front(&l->to_spool);
-			struct outgoing *o = LW_CONTAINER_OF(node, struct outgoing, link);
-			lw_list_push_back(&done, node);
-			items[n++] =
-				(struct spool_item){.topic = lw_span_str(o->topic), .data = lw_buf_span(&o->payload)};
-		}
-		int err = spool_append(b->spool, l->queue, items, n, rt_loop_now_ns(b->opts.loop));
-		if (err < 0) {
-			RT_LOG_ERROR(b->opts.log, "events lost: the spool cannot be written", rt_err(err),
-				     rt_u64("events", n));
-			rt_metric_add(b->m.lost, n);
-		} else {
-			rt_metric_add(b->m.spooled, n);
-			rt_metric_add(b->m.lost, (uint64_t)err);
-			l->spooling = true;
-		}
-		LW_LIST_FOREACH (node, tmp, &done) {
-			lw_list_remove(node);
-			outgoing_give(LW_CONTAINER_OF(node, struct outgoing, link));
-		}
+	struct lane *l = o->lane;
+	lw_list_push_back(&l->to_spool, &o->link);
+	if (++l->n_to_spool <= MAX_UNSPOOLED)
+		return;
+	outgoing_give(LW_CONTAINER_OF(lw_list_pop_front(&l->to_spool), struct outgoing, link));
+	l->n_to_spool--;
+	rt_metric_inc(l->broker->m.lost);
+}
+
+/* What waits goes to the spool's next round; true when there is anything. */
+static bool fill_job(struct gb_broker *b, struct lane *l, struct gb_spool_job *j)
+{
+	LW_LIST_FOREACH (node, tmp, &l->to_spool) {
+		struct outgoing *o = LW_CONTAINER_OF(node, struct outgoing, link);
+		lw_list_remove(node);
+		lw_list_push_back(&l->in_job, node);
+		gb_spool_job_add(j, lw_span_str(o->topic), lw_buf_span(&o->payload));
+		l->spooling = true;
 	}
+	l->n_to_spool = 0;
+	j->ack = l->ack;
+	l->ack = 0;
+	if (!b->closing && l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard) &&
+	    !gb_republish_holds(b->again, lane_number(l)))
+		j->peek = DRAIN_BATCH;
+	j->now_ns = rt_loop_now_ns(b->opts.loop);
+	return j->n_items > 0 || j->ack || j->peek;
 }
 
 static void drain_finished(struct lane *l)
 {
-	struct gb_broker *b = l->broker;
-	if (l->drain_failed || b->closing)
-		return;
-	int err = spool_ack(b->spool, l->queue, l->drain_last);
-	if (err < 0)
-		RT_LOG_ERROR(b->opts.log, "spool cannot be written; events will be sent again", rt_err(err));
+	if (!l->drain_failed)
+		l->ack = l->drain_last;
+	rt_loop_again(l->broker->opts.loop);
 }
 
 static void on_unheard_timer(struct rt_timer *t, void *arg)
@@ -185,11 +195,6 @@ static void note_unheard(struct lane *l)
 	RT_LOG_WARN(l->broker->opts.log, "nobody listens to these gateway events at the broker; they wait in the spool",
 		    rt_str("topic_prefix", l->prefix));
 	rt_timer_start(&l->unheard, UNHEARD_MS);
-}
-
-static size_t lane_number(const struct lane *l)
-{
-	return (size_t)(l - l->broker->lanes);
 }
 
 static void acknowledged(const struct outgoing *o)
@@ -217,45 +222,77 @@ static void on_drained_one(void *arg, int err)
 		drain_finished(l);
 }
 
-static int drain_one(void *arg, const struct spool_item *item)
+static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data, uint64_t id)
 {
-	struct lane *l = arg;
 	struct gb_broker *b = l->broker;
-	if (item->topic.n >= TOPIC_MAX)
-		return 0;
+	if (topic.n >= TOPIC_MAX) { /* not ours */
+		l->drain_last = id;
+		return;
+	}
 	struct outgoing *o = outgoing_take(b);
 	o->lane = l;
-	memcpy(o->topic, item->topic.p, item->topic.n);
-	o->topic[item->topic.n] = '\0';
-	lw_buf_append_span(&o->payload, item->data);
+	memcpy(o->topic, topic.p, topic.n);
+	o->topic[topic.n] = '\0';
+	lw_buf_append_span(&o->payload, data);
 	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_drained_one, o);
-	if (err < 0)
+	if (err == 0) {
+		l->draining++;
+		b->n_pending++;
+	} else {
 		outgoing_give(o);
-	if (err == LW_EINVAL) { /* can never be sent */
-		rt_metric_inc(b->m.lost);
-		l->drain_last = item->id;
-		return 0;
 	}
-	if (err < 0)
-		return -1;
-	l->draining++;
-	b->n_pending++;
-	l->drain_last = item->id;
-	return 0;
+	if (err == LW_EINVAL) /* can never be sent */
+		rt_metric_inc(b->m.lost);
+	else if (err < 0)
+		l->drain_failed = true;
+	if (!l->drain_failed)
+		l->drain_last = id;
 }
 
-/* Sends the next part of the spool; switches to direct sending when nothing is left. */
-static void drain(struct lane *l)
+/* Sends what was read; switches to direct sending when nothing is left. */
+static void drain(struct lane *l, const struct gb_spool_job *j)
 {
-	struct gb_broker *b = l->broker;
 	l->drain_failed = false;
-	int n = spool_peek(b->spool, l->queue, 0, DRAIN_BATCH, rt_loop_now_ns(b->opts.loop), drain_one, l);
-	if (n < 0)
-		RT_LOG_ERROR(b->opts.log, "spool cannot be read", rt_err(n));
-	else if (n == 0)
+	if (j->peek_err < 0) {
+		RT_LOG_ERROR(l->broker->opts.log, "spool cannot be read", rt_err(j->peek_err));
+		rt_timer_start(&l->unheard, UNHEARD_MS);
+	} else if (j->n_peeked == 0) {
 		l->spooling = false;
-	else if (l->draining == 0)
+	}
+	for (size_t i = 0; i < j->n_peeked && !l->drain_failed; i++) {
+		const struct gb_spool_peeked *p = &j->peeked[i];
+		drain_one(l, lw_span(j->bytes.p + p->topic_at, p->topic_n), lw_span(j->bytes.p + p->data_at, p->data_n),
+			  p->id);
+	}
+	if (j->n_peeked > 0 && l->draining == 0)
 		drain_finished(l);
+}
+
+static void take_job(struct gb_broker *b, struct lane *l, struct gb_spool_job *j)
+{
+	if (j->ack_err < 0)
+		RT_LOG_ERROR(b->opts.log, "spool cannot be written; events will be sent again", rt_err(j->ack_err));
+	if (j->append_err < 0)
+		RT_LOG_ERROR(b->opts.log, "events lost: the spool cannot be written", rt_err(j->append_err),
+			     rt_u64("events", j->lost));
+	rt_metric_add(b->m.spooled, j->n_items - j->lost);
+	rt_metric_add(b->m.lost, j->lost + j->dropped);
+	LW_LIST_FOREACH (node, tmp, &l->in_job) {
+		lw_list_remove(node);
+		outgoing_give(LW_CONTAINER_OF(node, struct outgoing, link));
+	}
+	l->stats = j->stats;
+	if (j->peek && !b->closing)
+		drain(l, j);
+	gb_spool_job_reset(j);
+}
+
+static void on_spooled(void *arg)
+{
+	struct gb_broker *b = arg;
+	for (size_t i = 0; i < b->opts.n_prefixes; i++)
+		take_job(b, &b->lanes[i], &b->jobs[i]);
+	rt_loop_again(b->opts.loop);
 }
 
 static void pump(struct gb_broker *b);
@@ -263,16 +300,16 @@ static void pump(struct gb_broker *b);
 static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
+	bool any = false;
 	gb_republish_tick(b->again);
 	if (!lw_list_empty(&b->waiting))
 		pump(b);
-	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
-		struct lane *l = &b->lanes[i];
-		flush_to_spool(b, l);
-		if (l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard) &&
-		    !gb_republish_holds(b->again, i))
-			drain(l);
-	}
+	if (gb_spooler_busy(b->spool))
+		return;
+	for (size_t i = 0; i < b->opts.n_prefixes; i++)
+		any |= fill_job(b, &b->lanes[i], &b->jobs[i]);
+	if (any)
+		gb_spooler_run(b->spool, b->jobs, b->opts.n_prefixes);
 }
 
 static struct lane *lane_of(struct gb_broker *b, const char *prefix)
@@ -294,7 +331,7 @@ static void on_published(void *arg, int err)
 		note_unheard(o->lane);
 	if (err < 0) {
 		rt_metric_inc(b->m.failed);
-		lw_list_push_back(&o->lane->to_spool, &o->link);
+		to_spool(o);
 		return;
 	}
 	acknowledged(o);
@@ -330,7 +367,7 @@ static void waiting_to_spool(struct gb_broker *b)
 {
 	while (!lw_list_empty(&b->waiting)) {
 		struct outgoing *o = pop_waiting(b);
-		lw_list_push_back(&o->lane->to_spool, &o->link);
+		to_spool(o);
 	}
 }
 
@@ -367,7 +404,7 @@ static void pump(struct gb_broker *b)
 			shed(b);
 		} else if (goes_to_spool(o->lane)) {
 			pop_waiting(b);
-			lw_list_push_back(&o->lane->to_spool, &o->link);
+			to_spool(o);
 		} else {
 			if (!mqtt_connected(b->mqtt) || b->n_pending >= MAX_PENDING || !publish(b, o))
 				break;
@@ -422,7 +459,7 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 		lw_list_push_back(&b->waiting, &o->link);
 		return; /* the tick of this turn looks */
 	}
-	lw_list_push_back(&l->to_spool, &o->link);
+	to_spool(o);
 }
 
 static void state_payload(struct gb_broker *b, const char *gateway_id, bool online, struct lw_buf *out)
@@ -564,14 +601,11 @@ static void on_message(void *arg, const struct mqtt_message *m)
 static void collect(void *arg, struct lw_buf *out)
 {
 	struct gb_broker *b = arg;
-	struct spool_stats s;
 	double items = 0, bytes = 0;
 	(void)out;
 	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
-		if (spool_stats(b->spool, b->lanes[i].queue, &s) != 0)
-			continue;
-		items += (double)s.items;
-		bytes += (double)s.bytes;
+		items += (double)b->lanes[i].stats.items;
+		bytes += (double)b->lanes[i].stats.bytes;
 	}
 	rt_metric_set(b->m.spool_items, items);
 	rt_metric_set(b->m.spool_bytes, bytes);
@@ -597,6 +631,55 @@ static void init_metrics(struct gb_broker *b)
 	rt_metrics_on_collect(m, collect, b);
 }
 
+static void init_lanes(struct gb_broker *b)
+{
+	size_t n = b->opts.n_prefixes;
+	b->lanes = lw_xcalloc(n ? n : 1, sizeof(*b->lanes));
+	b->jobs = lw_xcalloc(n ? n : 1, sizeof(*b->jobs));
+	for (size_t i = 0; i < n; i++) {
+		struct lane *l = &b->lanes[i];
+		l->broker = b;
+		l->prefix = b->opts.prefixes[i];
+		snprintf(l->queue, sizeof(l->queue), "events %.200s", l->prefix);
+		lw_list_init(&l->to_spool);
+		lw_list_init(&l->in_job);
+		rt_timer_init(&l->unheard, b->opts.loop, "unheard", on_unheard_timer, l);
+		gb_spool_job_init(&b->jobs[i], l->queue);
+	}
+	gb_spooler_run_here(b->spool, b->jobs, n); /* what an earlier process left */
+	for (size_t i = 0; i < n; i++) {
+		b->lanes[i].stats = b->jobs[i].stats;
+		b->lanes[i].spooling = b->jobs[i].stats.items > 0;
+	}
+}
+
+static void free_lanes(struct gb_broker *b)
+{
+	gb_spooler_free(b->spool);
+	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
+		rt_timer_stop(&b->lanes[i].unheard);
+		gb_spool_job_deinit(&b->jobs[i]);
+	}
+	free(b->jobs);
+	free(b->lanes);
+}
+
+/* The end: everything that was not acknowledged goes to the disk, however long that takes. */
+static void spool_rest(struct gb_broker *b)
+{
+	size_t n = b->opts.n_prefixes;
+	gb_spooler_stop(b->spool);
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < n; i++)
+			take_job(b, &b->lanes[i], &b->jobs[i]);
+		for (size_t i = 0; i < n; i++)
+			fill_job(b, &b->lanes[i], &b->jobs[i]);
+		gb_spooler_run_here(b->spool, b->jobs, n);
+	}
+	for (size_t i = 0; i < n; i++)
+		take_job(b, &b->lanes[i], &b->jobs[i]);
+}
+
 static int open_files(struct gb_broker *b, struct lw_diag *diag)
 {
 	char path[4096];
@@ -605,25 +688,13 @@ static int open_files(struct gb_broker *b, struct lw_diag *diag)
 	if (err < 0)
 		return err;
 	snprintf(path, sizeof(path), "%s/spool.db", b->opts.state_dir);
-	err = spool_open(&b->spool,
-			 &(struct spool_opts){
-				 .path = path, .max_bytes = b->opts.spool_bytes, .max_age_ms = b->opts.spool_age_ms},
-			 diag);
+	struct spool_opts spool = {.path = path, .max_bytes = b->opts.spool_bytes, .max_age_ms = b->opts.spool_age_ms};
+	err = gb_spooler_new(&b->spool, b->opts.loop, &spool, on_spooled, b, diag);
 	if (err < 0) {
 		gb_conn_state_close(&b->announced);
 		return err;
 	}
-	b->lanes = lw_xcalloc(b->opts.n_prefixes ? b->opts.n_prefixes : 1, sizeof(*b->lanes));
-	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
-		struct lane *l = &b->lanes[i];
-		struct spool_stats s;
-		l->broker = b;
-		l->prefix = b->opts.prefixes[i];
-		snprintf(l->queue, sizeof(l->queue), "events %.200s", l->prefix);
-		lw_list_init(&l->to_spool);
-		l->spooling = spool_stats(b->spool, l->queue, &s) < 0 || s.items > 0;
-		rt_timer_init(&l->unheard, b->opts.loop, "unheard", on_unheard_timer, l);
-	}
+	init_lanes(b);
 	return 0;
 }
 
@@ -706,9 +777,8 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 		err = connect_mqtt(b, diag);
 	if (err < 0) {
 		gb_republish_free(b->again);
-		spool_close(b->spool);
+		free_lanes(b);
 		gb_conn_state_close(&b->announced);
-		free(b->lanes);
 		free(b);
 		return err;
 	}
@@ -730,16 +800,12 @@ void gb_broker_free(struct gb_broker *b)
 	waiting_to_spool(b);
 	rt_timer_stop(&b->look);
 	rt_timer_stop(&b->report);
-	for (size_t i = 0; i < b->opts.n_prefixes; i++) {
-		rt_timer_stop(&b->lanes[i].unheard);
-		flush_to_spool(b, &b->lanes[i]);
-	}
+	spool_rest(b);
 	rt_metrics_remove_collect(b->opts.metrics, b);
-	spool_close(b->spool);
+	free_lanes(b);
 	gb_conn_state_close(&b->announced);
 	outgoing_free_all(&b->idle);
 	lw_bmap_deinit(&b->wanted);
-	free(b->lanes);
 	free(b);
 }
 
