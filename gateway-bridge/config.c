@@ -202,11 +202,10 @@ static const struct conf_item items[] = {
 	{.key = "overload.shed_after",
 	 .type = CONF_DURATION,
 	 .offset = OFF(overload.shed_after_ms),
-	 .def = "3s",
+	 .def = "2s",
 	 .max = 3600000,
 	 .sentence = "While the broker is there and does not keep up, uplinks that waited longer are dropped, oldest "
-		     "first; "
-		     "never because of an outage. 0 drops none: they go to the spool."},
+		     "first; never because of an outage. 0 drops none: they go to the spool."},
 	{.key = "overload.max_waiting",
 	 .type = CONF_UINT,
 	 .offset = OFF(overload.max_waiting),
@@ -214,8 +213,7 @@ static const struct conf_item items[] = {
 	 .min = 100,
 	 .max = 100000000,
 	 .sentence = "Uplinks that may wait in memory for it; past it the oldest are dropped, or while nothing moves "
-		     "all go "
-		     "to the spool."},
+		     "all go to the spool."},
 
 	{.key = "filters.net_ids",
 	 .type = CONF_STR_LIST,

@@ -178,7 +178,7 @@ static const struct conf_item items[] = {
 	{.key = "overload.shed_after",
 	 .type = CONF_DURATION,
 	 .offset = OFF(shed_after_ms),
-	 .def = "3s",
+	 .def = "2s",
 	 .max = 3600000,
 	 .sentence =
 		 "When more comes in than can be carried, uplinks that waited longer are dropped, oldest first; never "

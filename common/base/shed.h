@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Without any progress for so long it is an outage. */
-#define LW_SHED_STALL_MS 2000
+#define LW_SHED_STALL_MS 1500
 /* Entries behind safe ones are safe, but not longer than this after the last sign of an outage. */
 #define LW_SHED_GRACE_MS 60000
 
