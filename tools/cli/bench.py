@@ -21,6 +21,7 @@ import build
 from benches._context import Context, plain
 from machine import ROOT, Failed, install, say
 
+DOC, MARKS = ROOT / "docs" / "performance.md", ("<!-- table: ./longwave bench --doc -->", "<!-- end of table -->")
 TARGETS = [*[f"longwave-{d}" for d in build.DAEMONS], "longwave-sim", "longwave-broker-ceiling"]
 
 
@@ -30,6 +31,7 @@ def parse(args):
     p.add_argument("--list", action="store_true", help="what there is, then end")
     p.add_argument("--all", action="store_true", help="also the long ones")
     p.add_argument("--table", action="store_true", help="print the table of build/bench.json again, measure nothing")
+    p.add_argument("--doc", action="store_true", help="put the table into docs/performance.md, too")
     p.add_argument("--devices", type=int, default=3000, help="devices of the shared network (3000)")
     p.add_argument("--seconds", type=int, default=10, help="length of a step (10)")
     p.add_argument("--offset", type=int, default=21000, metavar="N", help="added to every port (21000)")
@@ -65,19 +67,31 @@ def verdict(row, r):
     return "aim" if holds(aim) else "at least" if holds(least) else "" if least is None and aim is None else "BELOW"
 
 
-def table(rows):
+def table(rows, doc=None):
     """Markdown, as docs/performance.md has it."""
-    print("\n| measured by `./longwave bench`, everything on this machine | reference | at least | aim | measured | reached | bench |")
-    print("|---|---|---|---|---|---|---|")
+    lines = ["| measured by `./longwave bench`, everything on this machine | reference | at least | aim | measured | reached | `./longwave bench` |",
+             "|---|---|---|---|---|---|---|"]
     for r in rows:
         unit = f" {r['unit']}" if r["unit"] else ""
 
         def cell(v, unit=unit):
             return "–" if v is None else number(v) + ("" if isinstance(v, str) else unit)
         note = f" ({r['note']})" if r["note"] else ""
-        print(f"| {r['what']} | {r['reference']} | {cell(r['least'])} | {cell(r['aim'])} | {cell(r['value'])}{note} | {r['reached']} "
-              f"| `{r['bench']}` |")
-    print(flush=True)
+        lines.append(f"| {r['what']} | {r['reference']} | {cell(r['least'])} | {cell(r['aim'])} | {cell(r['value'])}{note} | {r['reached']} "
+                     f"| `{r['bench']}` |")
+    print("\n" + "\n".join(lines) + "\n", flush=True)
+    if doc:
+        text = DOC.read_text()
+        begin, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
+        DOC.write_text(text[:begin] + "\n" + doc + "\n\n" + "\n".join(lines) + "\n" + text[end:])
+        say(f"{DOC.relative_to(ROOT)} has this table now")
+
+
+def origin(doc, rows):
+    """One line: when, which commits, where."""
+    commits = ", ".join(dict.fromkeys(r["commit"] for r in rows))
+    first, last = min(r["at"] for r in rows)[:16], max(r["at"] for r in rows)[:16]
+    return f"Measured {first}Z" + (f" to {last}Z" if last != first else "") + f", commit {commits}, {doc['machine']}."
 
 
 def load_json(path):
@@ -152,8 +166,10 @@ def main(_verb, args):
         print("\n* without names")
         return 0
     if opt.table:
-        done = load_json(opt.json).get("benches", {})
-        table([r for n in known if n in done for r in done[n]["rows"]])
+        doc = load_json(opt.json)
+        done = doc.get("benches", {})
+        rows = [r for n in known if n in done for r in done[n]["rows"]]
+        table(rows, origin(doc, rows) if opt.doc else None)
         return 0
     wrong = [n for n in opt.names if n not in known]
     if wrong:
@@ -183,6 +199,7 @@ def main(_verb, args):
     finally:
         ctx.close()
         lock.close()
-    table([r for n in ran for r in doc["benches"][n]["rows"]])
+    rows = [r for n in ran for r in doc["benches"][n]["rows"]]
+    table(rows, origin(doc, rows) if opt.doc else None)
     print(f"all figures: {opt.json}")
     return 1 if any(doc["benches"][n]["error"] for n in ran) else 0

@@ -16,6 +16,7 @@
 struct sim_sent {
 	int64_t at_us;      /* first transmission, monotonic */
 	int64_t wire_us;    /* the first copy was given to the kernel; 0: not yet */
+	int64_t last_us;    /* the last one */
 	uint8_t deliveries; /* events seen */
 	bool accepted;      /* a gateway got PUSH_ACK */
 };

@@ -149,6 +149,8 @@ void sim_gateway_flush(struct sim_gateway *g)
 			struct sim_sent *sent = sent_by(g, lw_get_be16(d->bytes + 1));
 			if (sent && !sent->wire_us)
 				sent->wire_us = now_us;
+			if (sent && !sent->deliveries)
+				sent->last_us = now_us;
 			iov[n] = (struct iovec){.iov_base = d->bytes, .iov_len = d->n};
 			msgs[n] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[n], .msg_iovlen = 1}};
 		}

@@ -49,6 +49,21 @@ static uint64_t count_active(const struct sim *s)
 	return n;
 }
 
+static json_object *quantiles(uint32_t *v, size_t n)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} QS[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"max", 1}};
+	json_object *l = json_object_new_object();
+	qsort(v, n, sizeof(*v), ascending);
+	for (size_t i = 0; i < sizeof(QS) / sizeof(QS[0]); i++) {
+		double us = v[(size_t)((double)(n - 1) * QS[i].q)];
+		json_object_object_add(l, QS[i].name, json_object_new_double(us / 1000));
+	}
+	return l;
+}
+
 int sim_report_write(struct sim *s)
 {
 	const struct sim_counts *c = &s->c;
@@ -85,17 +100,8 @@ int sim_report_write(struct sim *s)
 	json_object_object_add(o, "delivered_per_s",
 			       json_object_new_double(seconds > 0 ? (double)c->delivered / seconds : 0));
 	if (s->n_latency) {
-		json_object *l = json_object_new_object();
-		static const struct {
-			const char *name;
-			double q;
-		} QS[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"max", 1}};
-		qsort(s->latency_us, s->n_latency, sizeof(*s->latency_us), ascending);
-		for (size_t i = 0; i < 4; i++) {
-			double us = s->latency_us[(size_t)((double)(s->n_latency - 1) * QS[i].q)];
-			json_object_object_add(l, QS[i].name, json_object_new_double(us / 1000));
-		}
-		json_object_object_add(o, "latency_ms", l);
+		json_object_object_add(o, "latency_ms", quantiles(s->latency_us, s->n_latency));
+		json_object_object_add(o, "beyond_ms", quantiles(s->beyond_us, s->n_latency));
 		add(o, "window_ms", s->o.window_ms);
 	}
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED);

@@ -326,6 +326,7 @@ int sim_init(struct sim *s, struct rt_loop *loop)
 	lw_map_init(&s->by_devaddr);
 	lw_map_init(&s->by_dev_eui);
 	s->latency_us = lw_xcalloc(SIM_LATENCIES, sizeof(*s->latency_us));
+	s->beyond_us = lw_xcalloc(SIM_LATENCIES, sizeof(*s->beyond_us));
 	s->gateways = lw_xcalloc(s->o.gateways, sizeof(*s->gateways));
 	s->players = lw_xcalloc(s->o.devices ? s->o.devices : 1, sizeof(*s->players));
 	int err = s->o.print_plan ? 0 : resolve(s);
@@ -393,6 +394,7 @@ void sim_deinit(struct sim *s)
 	free(s->gateways);
 	free(s->players);
 	free(s->latency_us);
+	free(s->beyond_us);
 	lw_map_deinit(&s->by_devaddr);
 	lw_map_deinit(&s->by_dev_eui);
 	lw_keycache_free(s->kc);

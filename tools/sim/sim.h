@@ -113,6 +113,7 @@ struct sim {
 	int64_t began_us, traffic_until_us;
 	struct sim_counts c, last;
 	uint32_t *latency_us;
+	uint32_t *beyond_us; /* the same without what the deduplication waits */
 	size_t n_latency;
 	uint64_t seen_latency;
 	uint32_t heard_joining;

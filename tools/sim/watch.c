@@ -11,13 +11,22 @@ static const char *find(struct lw_span s, const char *what)
 	return at ? at + strlen(what) : NULL;
 }
 
-static void count_latency(struct sim *s, int64_t us)
+static uint32_t clip(int64_t us)
 {
-	uint32_t v = us < 0 ? 0 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+	return us < 0 ? 0 : us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+
+/* us: since the first copy. What is beyond the deduplication: since the end of the window or, when the event came
+ * before that (the window closed early), since the last copy. */
+static void count_latency(struct sim *s, const struct sim_sent *sent, int64_t now_us)
+{
+	int64_t us = now_us - sent->wire_us, window_us = (int64_t)s->o.window_ms * 1000;
 	size_t at = s->n_latency < SIM_LATENCIES ? s->n_latency++ : (size_t)lw_rng_below(&s->rng, s->seen_latency + 1);
 	s->seen_latency++;
-	if (at < SIM_LATENCIES)
-		s->latency_us[at] = v;
+	if (at >= SIM_LATENCIES)
+		return;
+	s->latency_us[at] = clip(us);
+	s->beyond_us[at] = clip(us < window_us ? now_us - sent->last_us : us - window_us);
 }
 
 static void on_message(void *arg, const struct mqtt_message *m)
@@ -48,8 +57,8 @@ static void on_message(void *arg, const struct mqtt_message *m)
 		return;
 	}
 	s->c.delivered++;
-	/* The backhaul's delay of the first copy is not the network's. */
-	count_latency(s, sim_now_us() - (sent->wire_us ? sent->wire_us : sent->at_us));
+	if (sent->wire_us)
+		count_latency(s, sent, sim_now_us());
 }
 
 int sim_watch_init(struct sim *s)

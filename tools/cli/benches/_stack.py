@@ -277,6 +277,15 @@ class Network:
         r["rate"] = rate
         return r
 
+    def drain(self, timeout_s=60):
+        """What a step left behind must not be measured by the next: until no event has been published for two seconds."""
+        end, last, since = time.monotonic() + timeout_s, None, time.monotonic()
+        while time.monotonic() < end and time.monotonic() - since < 2:
+            time.sleep(0.5)
+            now = self.stack.metrics("app-server").get(("longwave_as_mqtt_events_total", ""))
+            if now != last:
+                last, since = now, time.monotonic()
+
     def settle(self, rate=1000, rounds=5):
         """New devices are told channels and rates by MAC commands; what is measured is a network that has settled."""
         return self.traffic(rate, -(-self.devices * rounds // rate), watch=False)

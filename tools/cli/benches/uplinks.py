@@ -25,17 +25,17 @@ def add_options(p):
 
 
 def judge(r, seconds):
-    late = r.get("latency_ms", {"p99": 1e9})["p99"] - r.get("window_ms", 200)
+    late = r.get("beyond_ms", {"p99": 1e9})["p99"]
     r["sustained"] = r["delivered"] >= 0.995 * r["accepted"] and r["accepted"] >= 0.98 * r["uplinks"] and \
         r["duplicates"] == 0 and late < 1000 and r["uplinks"] >= 0.95 * r["rate"] * seconds
     return r
 
 
 def print_step(r):
-    lat, w = r.get("latency_ms", {}), r.get("window_ms", 200)
+    lat = r.get("beyond_ms", {})
     n = max(1, r["delivered"])
     print(f"  {r['rate']:6d}/s  delivered {r['delivered']:7d} of {r['accepted']:7d} accepted  twice {r['duplicates']}  missing {r['missing']}"
-          f"  beyond the window p50 {lat.get('p50', 0) - w:6.1f} ms p99 {lat.get('p99', 0) - w:7.1f} ms  CPU {sum(r['cpu_us'].values()):5.0f} "
+          f"  beyond the window p50 {lat.get('p50', 0):6.1f} ms p99 {lat.get('p99', 0):7.1f} ms  CPU {sum(r['cpu_us'].values()):5.0f} "
           f"us/uplink  {'sustained' if r['sustained'] else 'NOT sustained'}")
     print("            CPU, % of a core: " + "  ".join(f"{k} {v * n / r['seconds'] / 1e4:.0f}" for k, v in r["cpu_us"].items())
           + "   wakes/uplink: " + "  ".join(f"{k} {v:.2f}" for k, v in r["wakes"].items() if k != "geo-server"), flush=True)
@@ -44,24 +44,28 @@ def print_step(r):
 def run(ctx):
     net = ctx.network()
     top = ctx.ceiling(net.stack, 1, EVENT_BYTES)
-    best, steps = None, []
-    for rate in map(int, ctx.opt.rates.split(",")):
+    best, steps, rates = None, [], list(map(int, ctx.opt.rates.split(",")))
+    while rates:
+        rate = rates.pop(0)
         r = judge(net.traffic(rate, ctx.opt.seconds), ctx.opt.seconds)
         steps.append(r)
         print_step(r)
         if r["sustained"]:
             best = r
-        elif best is not None:
+            continue
+        net.drain()
+        if best is not None or rate < 500:
             break
+        rates = [rate // 2]  # a busy or slow machine: what does it carry?
     ctx.data.update(ceiling=top, steps=steps)
     if best is None:
         raise Failed("no rate was sustained")
     parts = " / ".join(f"{k} {v:.0f}" for k, v in sorted(best["cpu_us"].items(), key=lambda kv: -kv[1]) if v >= 0.5)
     daemons = {k: best["rss_mb"][k] for k in net.stack.daemons}
     print("  RSS under load, MB: " + "  ".join(f"{k} {v:.1f}" for k, v in daemons.items()) + f"  together {sum(daemons.values()):.1f}")
-    lat = best["latency_ms"]
+    lat = best["beyond_ms"]
     ctx.put("uplinks", best["rate"], f"{best['rate'] / top:.2f} × the broker's ceiling of {top:,.0f}/s; p50 / p99 beyond the window "
-            f"{lat['p50'] - best['window_ms']:.0f} / {lat['p99'] - best['window_ms']:.0f} ms", aim=max(12000.0, 0.4 * top))
+            f"{lat['p50']:.0f} / {lat['p99']:.0f} ms", aim=max(12000.0, 0.4 * top))
     ctx.put("uplink_cpu", sum(best["cpu_us"].values()), parts)
     trips = best["measure"].round_trips()
     ctx.data["round_trips"] = trips
