@@ -244,7 +244,7 @@ static bool was_here(struct ns_flows *f, const struct ns_up *u, const uint8_t *k
 	uint64_t id = lw_hash_bytes(key, key_len) ^ lw_hash_u64(reception_id(u)) ^ receiver_of(u);
 	bool known = lw_map_find(&f->uncounted[0], id) || lw_map_find(&f->uncounted[1], id);
 	lw_map_put(&f->uncounted[0], id, f);
-	return known && u->in.said_again && !u->in.is_replay;
+	return known && u->in.said_again;
 }
 
 static void drop_repeated(struct ns_up *u)
