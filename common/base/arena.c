@@ -32,6 +32,11 @@ void lw_arena_init(struct lw_arena *a, void *inline_mem, size_t inline_cap, size
 	use_range(a, a->first, a->first_cap);
 }
 
+void lw_arena_lend(struct lw_arena *a, void *mem, size_t cap)
+{
+	use_range(a, mem, cap);
+}
+
 void lw_arena_reset(struct lw_arena *a)
 {
 	while (a->blocks) {

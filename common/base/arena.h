@@ -20,6 +20,8 @@ struct lw_arena {
 
 /* `inline_mem` (may be NULL with 0) is used before the heap; it stays the caller's. */
 void lw_arena_init(struct lw_arena *a, void *inline_mem, size_t inline_cap, size_t max);
+/* What comes next is taken from this memory of the caller's, which must outlive the next reset; then from the heap. */
+void lw_arena_lend(struct lw_arena *a, void *mem, size_t cap);
 /* Frees all heap blocks; usable again. */
 void lw_arena_reset(struct lw_arena *a);
 void lw_arena_deinit(struct lw_arena *a);

@@ -2,10 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "network-server/flow/internal.h"
 
-#define POOL_MAX 512
+/* Contexts and pieces of work memory that wait to be used again. */
+#define POOL_MAX 1024
+#define WORK_POOL_MAX 256
+/* A reception: its message, as bytes and decoded. Many wait for their window to close. */
+#define UP_MEM 1536
+/* What is done with it once the window has closed: the device, the events. */
+#define WORK_MEM 8192
 
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
 {
@@ -16,13 +23,53 @@ void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
 }
 
 /* The context's memory and the arena's first block in one piece. */
-static void *ctx_new(struct ns_flows *f, size_t size)
+static void *ctx_new(struct ns_flows *f, size_t size, size_t mem)
 {
 	size = (size + 15) & ~(size_t)15;
-	uint8_t *p = lw_xmalloc(size + NS_CTX_MEM);
+	uint8_t *p = lw_xmalloc(size + mem);
 	memset(p, 0, size);
-	ns_ctx_init((struct ns_ctx *)(void *)p, f, p + size, NS_CTX_MEM);
+	ns_ctx_init((struct ns_ctx *)(void *)p, f, p + size, mem);
 	return p;
+}
+
+/* A free piece holds the place of the next one. */
+void ns_up_begin_work(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	BUG_ON(u->work != NULL);
+	if (f->free_work != NULL) {
+		u->work = f->free_work;
+		memcpy(&f->free_work, u->work, sizeof(void *));
+		f->n_free_work--;
+	} else {
+		u->work = lw_xmalloc(WORK_MEM);
+	}
+	lw_arena_lend(&u->c.arena, u->work, WORK_MEM);
+}
+
+static void end_work(struct ns_flows *f, void *work)
+{
+	if (work == NULL)
+		return;
+	if (f->n_free_work >= WORK_POOL_MAX || f->closing) {
+		free(work);
+		return;
+	}
+	memcpy(work, &f->free_work, sizeof(void *));
+	f->free_work = work;
+	f->n_free_work++;
+}
+
+void ns_pools_free(struct ns_flows *f)
+{
+	struct lw_list *n;
+	while ((n = lw_list_pop_front(&f->free_up)) != NULL)
+		ns_ctx_free(LW_CONTAINER_OF(n, struct ns_ctx, pool));
+	while (f->free_work != NULL) {
+		void *work = f->free_work;
+		memcpy(&f->free_work, work, sizeof(void *));
+		free(work);
+	}
 }
 
 void ns_ctx_free(struct ns_ctx *c)
@@ -36,12 +83,12 @@ struct ns_up *ns_up_new(struct ns_flows *f)
 	f->in_flight++;
 	struct lw_list *n = lw_list_pop_front(&f->free_up);
 	if (n == NULL)
-		return ctx_new(f, sizeof(struct ns_up));
+		return ctx_new(f, sizeof(struct ns_up), UP_MEM);
 	f->n_free_up--;
 	struct ns_ctx *c = LW_CONTAINER_OF(n, struct ns_ctx, pool);
 	uint8_t *mem = c->arena.first;
 	memset(c, 0, sizeof(struct ns_up));
-	ns_ctx_init(c, f, mem, NS_CTX_MEM);
+	ns_ctx_init(c, f, mem, UP_MEM);
 	return (struct ns_up *)(void *)c;
 }
 
@@ -49,32 +96,33 @@ void ns_up_free(struct ns_up *u)
 {
 	struct ns_flows *f = u->c.f;
 	f->in_flight--;
+	lw_arena_reset(&u->c.arena);
+	end_work(f, u->work);
 	if (f->n_free_up >= POOL_MAX || f->closing) {
 		ns_ctx_free(&u->c);
 		return;
 	}
-	lw_arena_reset(&u->c.arena);
 	lw_list_push_front(&f->free_up, &u->c.pool);
 	f->n_free_up++;
 }
 
 struct ns_down *ns_down_new(struct ns_flows *f)
 {
-	struct ns_down *d = ctx_new(f, sizeof(struct ns_down));
+	struct ns_down *d = ctx_new(f, sizeof(struct ns_down), NS_CTX_MEM);
 	lw_list_init(&d->waiting);
 	return d;
 }
 
 struct ns_ack *ns_ack_new(struct ns_flows *f)
 {
-	struct ns_ack *a = ctx_new(f, sizeof(struct ns_ack));
+	struct ns_ack *a = ctx_new(f, sizeof(struct ns_ack), NS_CTX_MEM);
 	a->taken = -1;
 	return a;
 }
 
 struct ns_stats *ns_stats_new(struct ns_flows *f)
 {
-	return ctx_new(f, sizeof(struct ns_stats));
+	return ctx_new(f, sizeof(struct ns_stats), NS_CTX_MEM);
 }
 
 enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail)

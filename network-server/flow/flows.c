@@ -111,9 +111,7 @@ void ns_flows_free(struct ns_flows *f)
 	rt_flow_free(f->downlink);
 	rt_flow_free(f->stats);
 	free_tx(f);
-	struct lw_list *n;
-	while ((n = lw_list_pop_front(&f->free_up)) != NULL)
-		ns_ctx_free(LW_CONTAINER_OF(n, struct ns_ctx, pool));
+	ns_pools_free(f);
 	lw_keycache_free(f->kc);
 	free(f);
 }

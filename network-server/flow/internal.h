@@ -60,6 +60,7 @@ struct ns_up {
 	struct lw_gateway_id gateway_id;
 	struct ns_up *copies; /* chain by next_copy */
 	struct ns_up *next_copy;
+	void *work;  /* see ns_up_begin_work() */
 	bool merged; /* belongs to another one: not ended on its own */
 	enum ns_up_next next;
 	char dedup_id[LW_UUID_TEXT];
@@ -227,6 +228,8 @@ struct ns_flows {
 	size_t sweep_at;
 	struct lw_list free_up;
 	size_t n_free_up;
+	void *free_work; /* the first of n_free_work */
+	size_t n_free_work;
 	size_t in_flight;
 	bool was_full;
 	bool replicated; /* other network-servers write the same sessions */
@@ -244,6 +247,9 @@ extern const size_t ns_receive_n_steps, ns_uplink_n_steps, ns_locate_n_steps, ns
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap);
 struct ns_up *ns_up_new(struct ns_flows *f);
 void ns_up_free(struct ns_up *u);
+/* Its window has closed: from here it needs more memory than while it waited. */
+void ns_up_begin_work(struct ns_up *u);
+void ns_pools_free(struct ns_flows *f);
 struct ns_down *ns_down_new(struct ns_flows *f);
 struct ns_ack *ns_ack_new(struct ns_flows *f);
 struct ns_stats *ns_stats_new(struct ns_flows *f);

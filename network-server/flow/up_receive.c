@@ -139,6 +139,7 @@ enum rt_flow_rc up_parse(struct rt_flow_ctx *flow)
 	struct ns_up *u = (struct ns_up *)(void *)flow;
 	struct ns_uplink *up = &u->up;
 	const Gw__UplinkFrame *f = u->frame;
+	ns_up_begin_work(u);
 	lw_uuid_print(lw_uuid_new(u->c.f->rng), u->dedup_id);
 	gather(u);
 	set_time(u);

@@ -189,6 +189,18 @@ static void test_arena(void **state)
 	assert_null(lw_arena_alloc(&a, SIZE_MAX));
 	assert_null(lw_arena_calloc(&a, SIZE_MAX / 2, 3));
 	lw_arena_reset(&a);
+	/* lent memory comes next, then the heap; after a reset it is forgotten */
+	uint8_t lent[256];
+	assert_non_null(lw_arena_alloc(&a, 16));
+	lw_arena_lend(&a, lent, sizeof(lent));
+	uint8_t *from = lw_arena_alloc(&a, 64);
+	assert_true(from >= lent && from + 64 <= lent + sizeof(lent));
+	from = lw_arena_alloc(&a, 1000);
+	assert_false(from >= lent && from < lent + sizeof(lent));
+	lw_arena_reset(&a);
+	from = lw_arena_alloc(&a, 16);
+	assert_true(from >= (uint8_t *)inl && from < (uint8_t *)inl + sizeof(inl));
+	lw_arena_reset(&a);
 	assert_non_null(lw_arena_alloc(&a, 100000));
 	assert_null(lw_arena_alloc(&a, 1));
 	lw_arena_deinit(&a);
