@@ -80,7 +80,8 @@ int as_database_init(void *owner, const struct rt_daemon_env *env, struct lw_dia
 {
 	struct as *as = owner;
 	as->db_health = rt_health_add(env->run, "database");
-	struct sql_options o = {.dsn = as->conf->dsn, .on_state = on_db_state, .arg = as};
+	struct sql_options o = {
+		.dsn = as->conf->dsn, .metrics = env->metrics, .on_state = on_db_state, .arg = as};
 	int rc = sql_open(&as->db, as->loop, &o, diag);
 	if (rc < 0)
 		return rc;

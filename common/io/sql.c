@@ -11,6 +11,7 @@
 #include "common/base/xmalloc.h"
 #include "common/io/sql_impl.h"
 #include "common/runtime/loop.h"
+#include "common/runtime/metrics.h"
 
 #define TICK_MS 100
 
@@ -544,6 +545,27 @@ static void set_defaults(struct sql_options *o)
 		o->max_pending = 10000;
 }
 
+static void collect(void *arg, struct lw_buf *out)
+{
+	const struct sql_db *db = arg;
+	const char *prefix = rt_metrics_prefix(db->opt.metrics);
+	const struct {
+		const char *name, *help;
+		uint64_t v;
+	} series[] = {
+		{"sql_round_trips_total", "Times that the database was waited for: groups of transactions, reads.",
+		 db->stats.round_trips},
+		{"sql_transactions_total", "Transactions committed.", db->stats.transactions},
+		{"sql_statements_total", "Statements executed; a batch is one.", db->stats.statements},
+		{"sql_rows_total", "Rows sent to the database.", db->stats.rows},
+		{"sql_errors_total", "Failed transactions and queries.", db->stats.errors},
+	};
+	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
+		lw_buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s counter\n%s%s %llu\n", prefix, series[i].name,
+			      series[i].help, prefix, series[i].name, prefix, series[i].name,
+			      (unsigned long long)series[i].v);
+}
+
 int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options *options, struct lw_diag *diag)
 {
 	*out = NULL;
@@ -576,6 +598,8 @@ int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options
 		return rc;
 	}
 	uv_timer_start(db->ticker, on_tick, TICK_MS, TICK_MS);
+	if (db->opt.metrics)
+		rt_metrics_on_collect(db->opt.metrics, collect, db);
 	*out = db;
 	return 0;
 }
@@ -585,6 +609,8 @@ void sql_free(struct sql_db *db)
 	if (!db)
 		return;
 	BUG_ON(db->dispatching);
+	if (db->opt.metrics)
+		rt_metrics_remove_collect(db->opt.metrics, db);
 	db->closing = true;
 	sql_migrate_cancel(db);
 	db->engine->close(db);

@@ -23,6 +23,7 @@
 #include "common/base/ids.h"
 
 struct rt_loop;
+struct rt_metrics;
 struct sql_db;
 struct sql_tx;
 struct sql_params;
@@ -65,6 +66,7 @@ struct sql_options {
 	uint32_t wait_ms;     /* how long a call waits for a database that is away; 0: 2000 */
 	uint32_t timeout_ms;  /* answer of the database to what was sent; then the connection is given up; 0: 30000 */
 	uint32_t max_pending; /* transactions and queries waiting or under way; more fail with LW_EFULL; 0: 10000 */
+	struct rt_metrics *metrics; /* gets sql_… counters; outlives the database. NULL: none */
 	/* Called when the database becomes reachable or is lost (with the reason). May be NULL. */
 	void (*on_state)(void *arg, bool up, const char *detail);
 	void *arg;
