@@ -16,6 +16,7 @@ struct as_outlets;
 struct as_payload_keys;
 struct as_live;
 struct as_events;
+struct as_enqueuer;
 struct as_integration;
 struct as_join;
 struct grpc_client;
@@ -70,8 +71,9 @@ struct as {
 	struct as_ns_replica ns_replicas[AS_NS_MAX]; /* events are heard from all of them */
 	size_t n_ns;
 	struct rt_health *ns_health;
-	struct as_access *access; /* who is calling: cache of users, keys and owners of objects */
-	struct as_nsync *nsync;   /* changes on their way to the network-server */
+	struct as_access *access;     /* who is calling: cache of users, keys and owners of objects */
+	struct as_nsync *nsync;       /* changes on their way to the network-server */
+	struct as_enqueuer *enqueuer; /* downlinks on their way there */
 
 	struct as_api_metrics api_metrics;
 	struct grpc_methods *methods;

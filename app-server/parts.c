@@ -9,6 +9,7 @@
 #include "app-server/as.h"
 #include "app-server/flow/events.h"
 #include "app-server/integration/outlets.h"
+#include "app-server/link/enqueue.h"
 #include "app-server/link/nsync.h"
 #include "app-server/link/replicas.h"
 #include "app-server/store/bootstrap.h"
@@ -37,12 +38,14 @@ int as_base_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 	as->keys = lw_keycache_new(KEY_SLOTS);
 	as->methods = grpc_methods_new();
 	as->access = as_access_new(as);
+	as->enqueuer = as_enqueuer_new(as);
 	return 0;
 }
 
 void as_base_deinit(void *owner)
 {
 	struct as *as = owner;
+	as_enqueuer_free(as->enqueuer);
 	as_access_free(as->access);
 	grpc_methods_free(as->methods);
 	lw_keycache_free(as->keys);
@@ -96,6 +99,7 @@ void as_database_deinit(void *owner)
 	as->ready = false;
 	as_bootstrap_stop(as);
 	as_nsync_stop(as->nsync);
+	as_enqueuer_stop(as->enqueuer);
 	sql_free(as->db);
 	as->db = NULL;
 	as_nsync_free(as->nsync);

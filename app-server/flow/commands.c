@@ -20,7 +20,8 @@
 
 #define MAX_RECORD (64u * 1024)
 #define MAX_MESSAGE (256u * 1024) /* of decoded memory */
-#define MAX_BUSY 256
+#define MAX_BUSY 4000             /* handed over and not yet answered */
+#define FETCH_MAX 500
 #define WAITING_HIGH 20000 /* the broker is held back */
 #define RETRY_MS 1000
 #define RECORD_HEAD (16 + 2)
@@ -29,7 +30,6 @@ struct command {
 	struct lw_list node;
 	struct as_commands *owner;
 	uint64_t position;
-	bool is_busy;
 	struct as_command c;
 	struct as_device_ask ask;
 	struct as_enqueue enqueue;
@@ -39,18 +39,21 @@ struct command {
 struct as_commands {
 	struct as *as;
 	struct journal *journal; /* NULL: no broker is configured */
-	struct lw_list list;     /* in the order they came */
+	struct lw_list list;     /* not begun, in the order they came */
+	struct lw_list busy;
 	size_t n, n_busy;
+	struct command *unknown[FETCH_MAX]; /* begun in this turn, their devices are not in memory */
+	size_t n_unknown;
 	struct lw_map devices; /* DevEUI → the command under way */
 	bool started;
 	bool paused;
+	bool wants_pump; /* something has ended: others may begin, all of this turn together */
+	struct rt_tick *tick;
 	struct rt_timer retry;
 	struct lw_buf record;
 	struct lw_arena arena;
 	struct rt_metric *taken, *refused, *done;
 };
-
-static void pump(struct as_commands *q);
 
 /* ---- one command ---- */
 
@@ -63,11 +66,11 @@ static void finish(struct command *c)
 	q->n--;
 	q->n_busy--;
 	free(c);
+	q->wants_pump = true;
 	if (q->paused && q->n < WAITING_HIGH / 2 && q->as->integration) {
 		q->paused = false;
 		as_integration_pause(q->as->integration, false);
 	}
-	pump(q);
 }
 
 static void refuse(struct as_commands *q, const char *dev_eui, const char *why)
@@ -79,9 +82,11 @@ static void refuse(struct as_commands *q, const char *dev_eui, const char *why)
 static void later(struct command *c)
 {
 	struct as_commands *q = c->owner;
-	c->is_busy = false;
 	q->n_busy--;
 	lw_map_remove(&q->devices, lw_dev_eui_u64(c->c.dev_eui));
+	/* Before all others of its device. */
+	lw_list_remove(&c->node);
+	lw_list_push_front(&q->list, &c->node);
 	if (!rt_timer_armed(&q->retry))
 		rt_timer_start(&q->retry, RETRY_MS);
 }
@@ -96,6 +101,7 @@ static void on_enqueued(struct as_enqueue *e, int status, const char *message)
 		later(c);
 		return;
 	case GRPC_OK:
+	case GRPC_ALREADY_EXISTS: /* handed over before a crash, and taken again from the journal */
 		rt_metric_inc(c->owner->done);
 		break;
 	default:
@@ -128,14 +134,27 @@ static void with_device(struct command *c, struct as_device *dev)
 	as_enqueue(c->owner->as, e);
 }
 
-static void on_device(void *arg, int err, struct as_device_ask **v, size_t n)
+static void on_devices(void *arg, int err, struct as_device_ask **v, size_t n)
 {
-	struct command *c = arg;
-	(void)n;
-	if (err < 0)
-		later(c);
-	else
-		with_device(c, v[0]->dev);
+	(void)arg;
+	for (size_t i = 0; i < n; i++) {
+		struct command *c = v[i]->arg;
+		if (err < 0)
+			later(c);
+		else
+			with_device(c, v[i]->dev);
+	}
+}
+
+static void fetch_unknown(struct as_commands *q)
+{
+	struct as_device_ask *v[FETCH_MAX];
+	size_t n = q->n_unknown;
+	for (size_t i = 0; i < n; i++)
+		v[i] = &q->unknown[i]->ask;
+	q->n_unknown = 0;
+	if (n > 0)
+		as_devices_fetch(as_events_devices(q->as->events), v, n, on_devices, q);
 }
 
 static void begin(struct command *c)
@@ -143,17 +162,19 @@ static void begin(struct command *c)
 	struct as_commands *q = c->owner;
 	struct as_devices *devices = as_events_devices(q->as->events);
 	uint64_t eui = lw_dev_eui_u64(c->c.dev_eui);
-	c->is_busy = true;
 	q->n_busy++;
+	lw_list_remove(&c->node);
+	lw_list_push_back(&q->busy, &c->node);
 	lw_map_put(&q->devices, eui, c);
 	struct as_device *dev = as_devices_find(devices, eui, lw_span(NULL, 0));
 	if (dev) {
 		with_device(c, dev);
 		return;
 	}
-	c->ask = (struct as_device_ask){.dev_eui = eui};
-	struct as_device_ask *ask = &c->ask;
-	as_devices_fetch(devices, &ask, 1, on_device, c);
+	c->ask = (struct as_device_ask){.dev_eui = eui, .arg = c};
+	q->unknown[q->n_unknown++] = c;
+	if (q->n_unknown == FETCH_MAX)
+		fetch_unknown(q);
 }
 
 static void pump(struct as_commands *q)
@@ -165,13 +186,23 @@ static void pump(struct as_commands *q)
 		begun = false;
 		LW_LIST_FOREACH (node, tmp, &q->list) {
 			struct command *c = LW_CONTAINER_OF(node, struct command, node);
-			if (c->is_busy || lw_map_find(&q->devices, lw_dev_eui_u64(c->c.dev_eui)))
+			if (lw_map_find(&q->devices, lw_dev_eui_u64(c->c.dev_eui)))
 				continue;
 			begin(c);
 			begun = !rt_timer_armed(&q->retry);
 			break;
 		}
 	}
+	fetch_unknown(q);
+}
+
+static void on_tick(void *arg)
+{
+	struct as_commands *q = arg;
+	if (!q->wants_pump)
+		return;
+	q->wants_pump = false;
+	pump(q);
 }
 
 static void on_retry(struct rt_timer *t, void *arg)
@@ -299,9 +330,11 @@ int as_commands_new(struct as *as, struct as_commands **out, struct lw_diag *dia
 	struct as_commands *q = lw_xcalloc(1, sizeof(*q));
 	q->as = as;
 	lw_list_init(&q->list);
+	lw_list_init(&q->busy);
 	lw_map_init(&q->devices);
 	lw_buf_init(&q->record, RECORD_HEAD + UINT16_MAX + MAX_RECORD);
 	lw_arena_init(&q->arena, NULL, 0, MAX_MESSAGE);
+	q->tick = rt_loop_on_tick(as->loop, RT_TICK_FLOW, "downlink commands", on_tick, q);
 	rt_timer_init(&q->retry, as->loop, "downlink commands", on_retry, q);
 	q->taken = rt_counter(as->metrics, "commands_total", "Downlink commands taken from MQTT");
 	q->refused = rt_counter(as->metrics, "commands_refused_total", "Downlink commands refused");
@@ -310,7 +343,7 @@ int as_commands_new(struct as *as, struct as_commands **out, struct lw_diag *dia
 	if (!as->conf->mqtt_server[0])
 		return 0;
 	char dir[PATH_MAX];
-	struct journal_opts o = {.dir = dir};
+	struct journal_opts o = {.dir = dir, .fdatasync = true};
 	int rc = LW_EBIG;
 	if ((size_t)snprintf(dir, sizeof(dir), "%s/commands", as->conf->state_dir) < sizeof(dir)) {
 		mkdir(as->conf->state_dir, 0750); /* that it could not be made shows in a moment */
@@ -340,8 +373,10 @@ void as_commands_free(struct as_commands *q)
 	if (!q)
 		return;
 	rt_timer_stop(&q->retry);
+	rt_tick_remove(q->tick);
 	journal_close(q->journal);
-	while ((node = lw_list_pop_front(&q->list)))
+	lw_list_splice_back(&q->busy, &q->list);
+	while ((node = lw_list_pop_front(&q->busy)))
 		free(LW_CONTAINER_OF(node, struct command, node));
 	lw_map_deinit(&q->devices);
 	lw_buf_deinit(&q->record);

@@ -1,5 +1,7 @@
 /* Downlinks on their way into the network-server's queue: encrypts each for the coming counters of its device's
- * session. The API and the MQTT commands come through here. */
+ * session. The API and the MQTT commands come through here. All of a loop turn go together: two calls to the
+ * network-server and one read of keys for up to 500; what comes while two such batches are under way goes with the
+ * next. */
 #pragma once
 
 #include "common/base/bytes.h"
@@ -7,6 +9,7 @@
 #include "common/base/list.h"
 
 struct as;
+struct as_enqueuer;
 
 /* In memory of the caller until `done`. */
 struct as_enqueue {
@@ -19,17 +22,20 @@ struct as_enqueue {
 	uint32_t f_cnt_down;
 	int64_t expires_at_us; /* 0: never */
 	bool flush_queue;
-	/* gRPC status and words. */
+	/* gRPC status and words. ALREADY_EXISTS: an item with this id waits already. */
 	void (*done)(struct as_enqueue *e, int status, const char *message);
 	void *arg;
 	/* Internal. */
-	struct as *as;
-	struct lw_devaddr addr;
-	struct lw_key app_s_key;
-	bool has_key;
-	uint8_t session_key_id[32];
-	size_t session_key_id_len;
+	struct lw_list node;
 };
 
-/* A device without a session gets its item too, encrypted later, when the network-server asks for it. */
+struct as_enqueuer *as_enqueuer_new(struct as *as);
+/* Ends what waits with UNAVAILABLE, as everything from now on. Before the database and the network-server's client go.
+ */
+void as_enqueuer_stop(struct as_enqueuer *q);
+/* After them: they have answered what they were asked. */
+void as_enqueuer_free(struct as_enqueuer *q);
+
+/* A device without a session gets its item too, encrypted later, when the network-server asks for it. Items of one
+ * device keep their order when each is handed over after the one before is done. */
 void as_enqueue(struct as *as, struct as_enqueue *e);

@@ -60,3 +60,46 @@ void as_session_key(struct as *as, const char *dev_eui, struct lw_span session_k
 	sql_put_text(sql_query_params(q), as_session_id_text(session_key_id, text));
 	sql_query_send(q, on_key, w);
 }
+
+/* ---- many ---- */
+
+static const struct sql_stmt select_keys = {
+	.name = "as_session_keys",
+	.text = "SELECT b.n, s.app_s_key FROM {batch} JOIN device_session AS s ON s.dev_eui = b.dev_eui"
+		" AND s.session_key_id = b.id",
+	.batch = "dev_eui:t id:t",
+	.cols = "lt",
+};
+
+struct many {
+	struct as_session_ask *v;
+	size_t n;
+	as_session_keys_fn *done;
+	void *arg;
+};
+
+static void on_keys(void *arg, const struct sql_outcome *o, const struct sql_result *r)
+{
+	struct many m = *(struct many *)arg;
+	free(arg);
+	for (size_t row = 0; o->err == 0 && row < sql_rows(r); row++) {
+		size_t i = (size_t)sql_i64(r, row, 0);
+		if (i < m.n)
+			m.v[i].has_key = lw_key_parse(&m.v[i].key, sql_text(r, row, 1)) == 0;
+	}
+	m.done(m.arg, o->err);
+}
+
+void as_session_keys(struct as *as, struct as_session_ask *v, size_t n, as_session_keys_fn *done, void *arg)
+{
+	struct many *m = lw_xmalloc(sizeof(*m));
+	struct sql_query *q = sql_query_new(as->db, &select_keys);
+	*m = (struct many){v, n, done, arg};
+	for (size_t i = 0; i < n; i++) {
+		char text[65];
+		v[i].has_key = false;
+		sql_put_text(sql_query_params(q), v[i].dev_eui);
+		sql_put_text(sql_query_params(q), as_session_id_text(v[i].session_key_id, text));
+	}
+	sql_query_send(q, on_keys, m);
+}

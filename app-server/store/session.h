@@ -17,5 +17,15 @@ typedef void as_session_key_fn(void *arg, int err, const struct lw_key *key);
 void as_session_key(struct as *as, const char *dev_eui, struct lw_span session_key_id, as_session_key_fn *fn,
 		    void *arg);
 
+/* Many at once, with one statement. In memory of the caller until `done`. */
+struct as_session_ask {
+	const char *dev_eui;
+	struct lw_span session_key_id;
+	bool has_key; /* out */
+	struct lw_key key;
+};
+typedef void as_session_keys_fn(void *arg, int err);
+void as_session_keys(struct as *as, struct as_session_ask *v, size_t n, as_session_keys_fn *done, void *arg);
+
 /* Hex of a session key id; out has 65 bytes. "" when it is too long. */
 const char *as_session_id_text(struct lw_span id, char out[65]);

@@ -343,6 +343,15 @@ static bool offer_session(struct ns_up *u)
 	return true;
 }
 
+/* The device as it was: a commit that meets a conflict asks what has changed since. */
+static void remember(struct ns_up *u)
+{
+	struct ns_device *before = LW_ARENA_NEW(&u->c.arena, struct ns_device);
+	if (before != NULL)
+		*before = *u->dev;
+	u->fetch.devices[0] = before;
+}
+
 static struct ns_event join_event(struct ns_up *u)
 {
 	const struct ns_join_ask *a = &u->ask;
@@ -371,6 +380,7 @@ static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 		u->change = (struct ns_change){.op = NS_SESSION_PUT};
 		return RT_FLOW_NEXT;
 	}
+	remember(u);
 	new_session(u);
 	u->event[0] = join_event(u);
 	u->n_events = 1;
@@ -379,6 +389,66 @@ static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 	u->n_queue_ops = 1;
 	u->change = (struct ns_change){.op = NS_SESSION_PUT};
 	return RT_FLOW_NEXT;
+}
+
+static void committed(struct ns_change *req);
+
+static void commit_one(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	struct ns_change *req[] = {&u->change};
+	u->change.version = u->dev->version;
+	u->change.session = &u->dev->session;
+	f->ports->store.commit(f->ports->store.self, req, 1);
+}
+
+/* The session that the join replaces has moved on by an uplink or a downlink, which it may; but it must be the same
+ * one: another join that came between is the newer. */
+static bool is_same_session(const struct ns_device *before, const struct ns_device *now)
+{
+	return before != NULL && before->has_session == now->has_session &&
+	       lw_devaddr_eq(before->session.devaddr, now->session.devaddr) &&
+	       before->session.session_key_id_len == now->session.session_key_id_len &&
+	       memcmp(before->session.session_key_id, now->session.session_key_id, now->session.session_key_id_len) ==
+		       0;
+}
+
+static void fetched_again(struct ns_fetch *req)
+{
+	struct ns_up *u = req->owner;
+	const struct ns_device *before = u->fetch.devices[0];
+	struct ns_device *now = req->err == 0 && req->n > 0 ? req->devices[0] : NULL;
+	if (req->err != 0) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the device could not be read");
+	} else if (now == NULL) {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
+	} else if (u->n_events == 0) { /* an offer, made to the session as it is now */
+		u->dev = now;
+		if (now->has_session && offer_session(u)) {
+			commit_one(u);
+			return;
+		}
+		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session ended while it joined");
+	} else if (is_same_session(before, now)) {
+		u->dev->version = now->version;
+		commit_one(u);
+		return;
+	} else {
+		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session was replaced while it joined");
+	}
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
+/* The nonce is spent, so asking again would not help: the same session over what is there now. */
+static bool commit_again(struct ns_up *u)
+{
+	struct ns_flows *f = u->c.f;
+	struct ns_fetch *again = ++u->c.tries < NS_TRIES ? LW_ARENA_NEW(&u->c.arena, struct ns_fetch) : NULL;
+	if (again == NULL)
+		return false;
+	*again = (struct ns_fetch){.dev_eui = u->dev->dev_eui, .arena = &u->c.arena, .done = fetched_again, .owner = u};
+	f->ports->store.fetch(f->ports->store.self, &again, 1);
+	return true;
 }
 
 static void committed(struct ns_change *req)
@@ -393,8 +463,9 @@ static void committed(struct ns_change *req)
 		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
 		return;
 	case LW_ECONFLICT:
-		/* The nonce is spent, so asking again would not help; the device will. */
-		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session changed while it joined");
+		if (commit_again(u))
+			return;
+		ns_drop(&u->c, LONGWAVE__V1__REASON__CONFLICT, "the session kept changing while it joined");
 		break;
 	case LW_ENOTFOUND:
 		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");

@@ -36,7 +36,10 @@ struct enqueue_call {
 	struct grpc_call *call;
 	const Longwave__Ns__V1__EnqueueRequest *req;
 	Longwave__Ns__V1__EnqueueRequest accepted;
+	enum ns_enqueue_result *results; /* of the accepted ones */
+	size_t *places;                  /* of the accepted ones in the request */
 	const char **errors;
+	uint32_t *statuses;
 	struct ns_fetch *fetches;
 	size_t waiting;
 };
@@ -45,27 +48,50 @@ static void free_enqueue(struct enqueue_call *e)
 {
 	free(e->fetches);
 	free(e->errors);
+	free(e->statuses);
+	free(e->results);
+	free(e->places);
 	free(e->accepted.items);
 	free(e);
+}
+
+static void refuse_item(struct enqueue_call *e, size_t i, int status, const char *error)
+{
+	e->statuses[i] = (uint32_t)status;
+	e->errors[i] = error;
+}
+
+static void reply_enqueued(struct enqueue_call *e)
+{
+	Longwave__Ns__V1__EnqueueResponse resp = LONGWAVE__NS__V1__ENQUEUE_RESPONSE__INIT;
+	struct lw_arena *arena = grpc_call_arena(e->call);
+	resp.errors = LW_ARENA_ARRAY(arena, char *, e->req->n_items ? e->req->n_items : 1);
+	for (size_t i = 0; resp.errors && i < e->req->n_items; i++)
+		resp.errors[resp.n_errors++] = lw_arena_strdup(arena, e->errors[i]);
+	resp.statuses = e->statuses;
+	resp.n_statuses = e->req->n_items;
+	grpc_call_reply(e->call, &resp.base);
 }
 
 static void on_enqueued(void *arg, int err)
 {
 	struct enqueue_call *e = arg;
-	Longwave__Ns__V1__EnqueueResponse resp = LONGWAVE__NS__V1__ENQUEUE_RESPONSE__INIT;
-	struct lw_arena *arena = grpc_call_arena(e->call);
 	struct lw_dev_eui eui;
-	if (err) {
+	bool is_partly = (err == LW_EEXISTS || err == LW_ENOTFOUND) && e->req->n_items > 1;
+	if (err && !is_partly) {
 		ns_api_fail(e->call, err, "the queue cannot be written");
 		free_enqueue(e);
 		return;
 	}
-	resp.errors = LW_ARENA_ARRAY(arena, char *, e->req->n_items ? e->req->n_items : 1);
-	for (size_t i = 0; resp.errors && i < e->req->n_items; i++)
-		resp.errors[resp.n_errors++] = lw_arena_strdup(arena, e->errors[i]);
+	for (size_t k = 0; k < e->accepted.n_items; k++) {
+		if (e->results[k] == NS_ENQUEUE_NO_DEVICE)
+			refuse_item(e, e->places[k], GRPC_NOT_FOUND, "device does not exist");
+		else if (e->results[k] == NS_ENQUEUE_EXISTS)
+			refuse_item(e, e->places[k], GRPC_ALREADY_EXISTS, "an item with this id is there");
+	}
 	/* The request, and with it the items, lives as long as the call. */
 	struct grpc_call *call = grpc_call_ref(e->call);
-	grpc_call_reply(call, &resp.base);
+	reply_enqueued(e);
 	for (size_t i = 0; i < e->accepted.n_items; i++) {
 		/* Once per device of a run of items. */
 		if (i && strcmp(e->accepted.items[i]->dev_eui, e->accepted.items[i - 1]->dev_eui) == 0)
@@ -77,26 +103,36 @@ static void on_enqueued(void *arg, int err)
 	grpc_call_unref(call);
 }
 
+static void store_accepted(struct enqueue_call *e)
+{
+	size_t n = e->req->n_items;
+	longwave__ns__v1__enqueue_request__init(&e->accepted);
+	e->accepted.flush_queue = e->req->flush_queue;
+	e->accepted.items = lw_xcalloc(n, sizeof(*e->accepted.items));
+	e->results = lw_xcalloc(n, sizeof(*e->results));
+	e->places = lw_xcalloc(n, sizeof(*e->places));
+	for (size_t k = 0; k < n; k++) {
+		if (e->errors[k][0])
+			continue;
+		e->places[e->accepted.n_items] = k;
+		e->accepted.items[e->accepted.n_items++] = e->req->items[k];
+	}
+	if (e->accepted.n_items)
+		ns_store_enqueue(e->api->o.store, &e->accepted, e->results, on_enqueued, e);
+	else
+		on_enqueued(e, 0);
+}
+
 static void on_device(struct ns_fetch *req)
 {
 	struct enqueue_call *e = req->owner;
 	size_t i = (size_t)(req - e->fetches);
 	if (req->err)
-		e->errors[i] = "the device cannot be read";
+		refuse_item(e, i, GRPC_UNAVAILABLE, "the device cannot be read");
 	else if (!req->n)
-		e->errors[i] = "device does not exist";
-	if (--e->waiting)
-		return;
-	longwave__ns__v1__enqueue_request__init(&e->accepted);
-	e->accepted.flush_queue = e->req->flush_queue;
-	e->accepted.items = lw_xcalloc(e->req->n_items ? e->req->n_items : 1, sizeof(*e->accepted.items));
-	for (size_t k = 0; k < e->req->n_items; k++)
-		if (!e->errors[k][0])
-			e->accepted.items[e->accepted.n_items++] = e->req->items[k];
-	if (e->accepted.n_items)
-		ns_store_enqueue(e->api->o.store, &e->accepted, on_enqueued, e);
-	else
-		on_enqueued(e, 0);
+		refuse_item(e, i, GRPC_NOT_FOUND, "device does not exist");
+	if (--e->waiting == 0)
+		store_accepted(e);
 }
 
 void ns_api_enqueue(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
@@ -112,14 +148,17 @@ void ns_api_enqueue(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 	e->call = c;
 	e->req = r;
 	e->errors = lw_xcalloc(r->n_items, sizeof(*e->errors));
+	e->statuses = lw_xcalloc(r->n_items, sizeof(*e->statuses));
 	e->fetches = lw_xcalloc(r->n_items, sizeof(*e->fetches));
 	struct ns_fetch **v = lw_xcalloc(r->n_items, sizeof(struct ns_fetch *));
 	size_t n = 0;
 	for (size_t i = 0; i < r->n_items; i++) {
 		struct ns_fetch *f = &e->fetches[i];
 		e->errors[i] = check_item(r->items[i]);
-		if (e->errors[i][0])
+		if (e->errors[i][0]) {
+			e->statuses[i] = GRPC_INVALID_ARGUMENT;
 			continue;
+		}
 		*f = (struct ns_fetch){.arena = grpc_call_arena(c), .done = on_device, .owner = e};
 		lw_dev_eui_parse(&f->dev_eui, r->items[i]->dev_eui);
 		v[n++] = f;
@@ -130,7 +169,7 @@ void ns_api_enqueue(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 		ns_store_fill_port(a->o.store, &port);
 		port.fetch(port.self, v, n);
 	} else {
-		on_enqueued(e, 0);
+		store_accepted(e);
 	}
 	free(v);
 }
@@ -226,6 +265,143 @@ void ns_api_next_f_cnt_down(struct grpc_call *c, const ProtobufCMessage *req, vo
 	struct ns_fetch *v[1] = {&s->fetch};
 	ns_store_fill_port(a->o.store, &port);
 	port.fetch(port.self, v, 1);
+}
+
+/* ---- the same for many, with what else encrypting takes ---- */
+
+struct prepare_call {
+	struct ns_api *api;
+	struct grpc_call *call;
+	size_t n, waiting;
+	Longwave__Ns__V1__DownlinkContext *contexts;
+	struct ns_fetch *fetches;
+	struct ns_queue_fetch *queues;
+};
+
+static void reply_prepared(struct prepare_call *s)
+{
+	Longwave__Ns__V1__PrepareDownlinksResponse resp = LONGWAVE__NS__V1__PREPARE_DOWNLINKS_RESPONSE__INIT;
+	Longwave__Ns__V1__DownlinkContext **v = lw_xcalloc(s->n, sizeof(*v));
+	for (size_t i = 0; i < s->n; i++)
+		v[i] = &s->contexts[i];
+	resp.n_contexts = s->n;
+	resp.contexts = v;
+	grpc_call_reply(s->call, &resp.base);
+	free(v);
+	free(s->fetches);
+	free(s->queues);
+	free(s->contexts);
+	free(s);
+}
+
+static void refuse_context(Longwave__Ns__V1__DownlinkContext *d, int status, const char *error)
+{
+	d->status = (uint32_t)status;
+	d->error = (char *)(uintptr_t)error; /* only read */
+}
+
+static void on_prepared_queue(struct ns_queue_fetch *req)
+{
+	struct prepare_call *s = req->owner;
+	Longwave__Ns__V1__DownlinkContext *d = &s->contexts[req - s->queues];
+	if (req->err)
+		refuse_context(d, GRPC_UNAVAILABLE, "the queue cannot be read");
+	for (size_t i = 0; !req->err && i < req->n; i++)
+		if (req->items[i].is_encrypted_by_caller && req->items[i].first_f_cnt + 1 > d->f_cnt_down)
+			d->f_cnt_down = req->items[i].first_f_cnt + 1;
+	if (--s->waiting == 0)
+		reply_prepared(s);
+}
+
+static void prepare_session(struct prepare_call *s, const struct ns_device *dev, Longwave__Ns__V1__DownlinkContext *d)
+{
+	struct lw_arena *arena = grpc_call_arena(s->call);
+	char text[LW_DEVADDR_TEXT];
+	d->has_session = dev->has_session;
+	if (!dev->has_session)
+		return;
+	d->f_cnt_down = ns_session_next_f_cnt_down(&dev->session, true);
+	d->dev_addr = lw_arena_strdup(arena, lw_devaddr_print(dev->session.devaddr, text));
+	d->session_key_id.len = dev->session.session_key_id_len;
+	d->session_key_id.data = (uint8_t *)(uintptr_t)dev->session.session_key_id; /* in the call's arena */
+}
+
+/* All devices are known; what waits for them may hold counters that are spoken for. */
+static void prepare_queues(struct prepare_call *s)
+{
+	struct ns_queue_fetch **v = lw_xcalloc(s->n, sizeof(*v));
+	size_t n = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		const struct ns_fetch *f = &s->fetches[i];
+		if (s->contexts[i].status)
+			continue;
+		prepare_session(s, f->devices[0], &s->contexts[i]);
+		if (!f->devices[0]->may_have_queue)
+			continue;
+		s->queues[i] = (struct ns_queue_fetch){.dev_eui = f->dev_eui,
+						       .max = MAX_ITEMS,
+						       .arena = f->arena,
+						       .done = on_prepared_queue,
+						       .owner = s};
+		v[n++] = &s->queues[i];
+	}
+	s->waiting = n;
+	if (n) {
+		struct ns_store_port port;
+		ns_store_fill_port(s->api->o.store, &port);
+		port.queue_head(port.self, v, n);
+	} else {
+		reply_prepared(s);
+	}
+	free(v);
+}
+
+static void on_prepared_device(struct ns_fetch *req)
+{
+	struct prepare_call *s = req->owner;
+	Longwave__Ns__V1__DownlinkContext *d = &s->contexts[req - s->fetches];
+	if (req->err)
+		refuse_context(d, GRPC_UNAVAILABLE, "the device cannot be read");
+	else if (!req->n)
+		refuse_context(d, GRPC_NOT_FOUND, "device does not exist");
+	if (--s->waiting == 0)
+		prepare_queues(s);
+}
+
+void ns_api_prepare_downlinks(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	const Longwave__Ns__V1__PrepareDownlinksRequest *r =
+		(const Longwave__Ns__V1__PrepareDownlinksRequest *)(const void *)req;
+	struct ns_api *a = arg;
+	struct ns_store_port port;
+	if (!r->n_dev_euis || r->n_dev_euis > MAX_ITEMS) {
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "1 to 1000 dev_euis are wanted");
+		return;
+	}
+	struct prepare_call *s = lw_xcalloc(1, sizeof(*s));
+	struct ns_fetch **v = lw_xcalloc(r->n_dev_euis, sizeof(*v));
+	size_t n = 0;
+	*s = (struct prepare_call){.api = a, .call = c, .n = r->n_dev_euis};
+	s->contexts = lw_xcalloc(s->n, sizeof(*s->contexts));
+	s->fetches = lw_xcalloc(s->n, sizeof(*s->fetches));
+	s->queues = lw_xcalloc(s->n, sizeof(*s->queues));
+	for (size_t i = 0; i < s->n; i++) {
+		struct ns_fetch *f = &s->fetches[i];
+		longwave__ns__v1__downlink_context__init(&s->contexts[i]);
+		*f = (struct ns_fetch){.arena = grpc_call_arena(c), .done = on_prepared_device, .owner = s};
+		if (lw_dev_eui_parse(&f->dev_eui, r->dev_euis[i]))
+			refuse_context(&s->contexts[i], GRPC_INVALID_ARGUMENT,
+				       "dev_eui is not an EUI of 16 hex digits");
+		else
+			v[n++] = f;
+	}
+	s->waiting = n;
+	ns_store_fill_port(a->o.store, &port);
+	if (n)
+		port.fetch(port.self, v, n);
+	else
+		reply_prepared(s);
+	free(v);
 }
 
 /* ---- Reencrypt ---- */

@@ -31,6 +31,8 @@ static const struct grpc_method METHODS[] = {
 	ROW("FlushQueue", DEVICE, EMPTY, ns_api_flush_queue),
 	ROW("GetNextFCntDown", DEVICE, longwave__ns__v1__get_next_fcnt_down_response__descriptor,
 	    ns_api_next_f_cnt_down),
+	ROW("PrepareDownlinks", longwave__ns__v1__prepare_downlinks_request__descriptor,
+	    longwave__ns__v1__prepare_downlinks_response__descriptor, ns_api_prepare_downlinks),
 	ROW("Reencrypt", longwave__ns__v1__reencrypt_request__descriptor, EMPTY, ns_api_reencrypt),
 	ROW("ListFrames", longwave__ns__v1__stream_frames_request__descriptor,
 	    longwave__ns__v1__list_frames_response__descriptor, ns_api_list_frames),

@@ -32,8 +32,10 @@ static const struct sql_stmt INSERT = {
 	.name = "queue_insert",
 	.text = "INSERT INTO queue_item (id, dev_eui, position, body, item_state, f_cnt_down, timeout_after)"
 		" SELECT b.id, b.dev_eui, b.position, b.body, 0, 0, 0 FROM {batch}"
-		" WHERE EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui)",
+		" WHERE EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui)"
+		" ON CONFLICT (id) DO NOTHING RETURNING id",
 	.batch = "id:u dev_eui:l position:l body:y",
+	.cols = "u",
 };
 
 /* The version rises, so that whoever believes the queue to be empty meets a conflict and looks again. */
@@ -188,9 +190,13 @@ struct enqueueing {
 	struct ns_store *s;
 	ns_store_done_fn *done;
 	void *arg;
+	const Longwave__Ns__V1__EnqueueRequest *req;
+	enum ns_enqueue_result *results; /* per item */
+	size_t n_added;
 	size_t n; /* devices */
-	size_t n_there;
 	struct lw_dev_eui *dev_eui;
+	struct lw_map there;  /* those of them that the database has */
+	struct lw_bmap added; /* ids */
 };
 
 static void on_touched(void *arg, const struct sql_result *r)
@@ -198,19 +204,48 @@ static void on_touched(void *arg, const struct sql_result *r)
 	struct enqueueing *e = arg;
 	for (size_t i = 0; i < sql_rows(r); i++) {
 		size_t at = (size_t)sql_i64(r, i, 0);
-		e->n_there++;
-		if (at < e->n)
-			ns_cache_enqueued(e->s, e->dev_eui[at], (uint64_t)sql_i64(r, i, 1));
+		if (at >= e->n)
+			continue;
+		lw_map_put(&e->there, lw_dev_eui_u64(e->dev_eui[at]), e);
+		ns_cache_enqueued(e->s, e->dev_eui[at], (uint64_t)sql_i64(r, i, 1));
 	}
+}
+
+static void on_added(void *arg, const struct sql_result *r)
+{
+	struct enqueueing *e = arg;
+	e->n_added += sql_rows(r);
+	for (size_t i = 0; e->results && i < sql_rows(r); i++) {
+		struct lw_uuid id = sql_uuid(r, i, 0);
+		lw_bmap_put(&e->added, lw_span(id.b, sizeof(id.b)), e);
+	}
+}
+
+static enum ns_enqueue_result result_of(const struct enqueueing *e, const Longwave__Ns__V1__QueueItem *item)
+{
+	struct lw_dev_eui eui = {0};
+	struct lw_uuid id = {0};
+	lw_dev_eui_parse(&eui, item->dev_eui);
+	lw_uuid_parse(&id, item->id);
+	if (!lw_map_find(&e->there, lw_dev_eui_u64(eui)))
+		return NS_ENQUEUE_NO_DEVICE;
+	return lw_bmap_find(&e->added, lw_span(id.b, sizeof(id.b))) ? NS_ENQUEUED : NS_ENQUEUE_EXISTS;
 }
 
 static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 {
 	struct enqueueing *e = arg;
+	int err = outcome->err;
 	/* It may have been done: what memory knows is no longer certain. */
 	for (size_t i = 0; outcome->err && outcome->unknown && i < e->n; i++)
 		ns_cache_drop(e->s, e->dev_eui[i]);
-	e->done(e->arg, outcome->err ? outcome->err : e->n_there < e->n ? LW_ENOTFOUND : 0);
+	for (size_t i = 0; !err && e->results && i < e->req->n_items; i++)
+		e->results[i] = result_of(e, e->req->items[i]);
+	if (!err && e->n_added == 0)
+		err = lw_map_count(&e->there) ? LW_EEXISTS : LW_ENOTFOUND;
+	e->done(e->arg, err);
+	lw_map_deinit(&e->there);
+	lw_bmap_deinit(&e->added);
 	free(e->dev_eui);
 	free(e);
 }
@@ -228,21 +263,23 @@ static void collect_devices(struct enqueueing *e, const Longwave__Ns__V1__Enqueu
 	lw_map_deinit(&seen);
 }
 
-void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
-		      void *arg)
+void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, enum ns_enqueue_result *results,
+		      ns_store_done_fn *done, void *arg)
 {
 	struct sql_tx *tx = sql_tx_new(s->db);
 	struct enqueueing *e = lw_xcalloc(1, sizeof(*e));
 	struct lw_dev_eui eui;
 	struct lw_uuid id;
-	*e = (struct enqueueing){.s = s, .done = done, .arg = arg};
+	*e = (struct enqueueing){.s = s, .done = done, .arg = arg, .req = req, .results = results};
+	lw_map_init(&e->there);
+	lw_bmap_init(&e->added);
 	collect_devices(e, req);
 	struct sql_params *p = sql_tx_add(tx, &TOUCH, on_touched, e);
 	for (size_t i = 0; i < e->n; i++)
 		sql_put_i64(p, ns_i64(lw_dev_eui_u64(e->dev_eui[i])));
 	for (size_t i = 0; req->flush_queue && i < e->n; i++)
 		sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(e->dev_eui[i])));
-	p = sql_tx_add(tx, &INSERT, NULL, NULL);
+	p = sql_tx_add(tx, &INSERT, on_added, e);
 	for (size_t i = 0; i < req->n_items; i++) {
 		if (lw_uuid_parse(&id, req->items[i]->id) || lw_dev_eui_parse(&eui, req->items[i]->dev_eui))
 			continue;

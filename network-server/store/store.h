@@ -77,10 +77,16 @@ const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const c
 /* ---- queue ---- */
 
 typedef void ns_store_done_fn(void *arg, int err);
-/* Adds items behind the others; `req` (with valid EUIs and UUIDs) stays valid until done. LW_EEXISTS: an id is there.
- * LW_ENOTFOUND: a device is not there any more; the items of the others were added. */
-void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, ns_store_done_fn *done,
-		      void *arg);
+enum ns_enqueue_result {
+	NS_ENQUEUED,
+	NS_ENQUEUE_NO_DEVICE,
+	NS_ENQUEUE_EXISTS, /* an item with this id waits already */
+};
+/* Adds items behind the others; `req` (with valid EUIs and UUIDs) stays valid until done. What became of each is in
+ * `results` (one per item; may be NULL). When none was added: LW_ENOTFOUND none of the devices is there, LW_EEXISTS
+ * the ids are. */
+void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, enum ns_enqueue_result *results,
+		      ns_store_done_fn *done, void *arg);
 /* Removes what is still waiting. */
 void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_store_done_fn *done, void *arg);
 /* Whole queue as messages in `arena`, oldest first. */

@@ -72,6 +72,40 @@ static void accepted_10(void **state)
 	assert_outcome(w, DELIVERED, R(REASON_NONE));
 }
 
+/* An uplink under the old session is committed while the join server is asked: the join goes on. */
+static void conflict_is_retried(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct lw_join_accept ja;
+	request(w, d);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	device_accept(&d->end, world_last_down(w)->items[0]->phy_payload.data,
+		      world_last_down(w)->items[0]->phy_payload.len, &ja);
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	d->end.dev_nonce++;
+	w->conflicts = 2;
+	request(w, d);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->conflicts, 0);
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	device_accept(&d->end, m->items[0]->phy_payload.data, m->items[0]->phy_payload.len, &ja);
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.devaddr.v, ja.devaddr.v);
+	assert_memory_equal(s.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	/* Not for ever. */
+	world_pass(w, 10000);
+	d->end.dev_nonce++;
+	w->conflicts = 100;
+	request(w, d);
+	assert_outcome(w, DROPPED, R(CONFLICT));
+	w->conflicts = 0;
+}
+
 /* [test_lorawan_11: accepted] and RekeyInd, DeviceModeInd [class A until DeviceModeInd] */
 static void accepted_11(void **state)
 {
@@ -379,13 +413,21 @@ static void accept_goes_elsewhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(accepted_10),       TEST(accepted_11),
-		TEST(join_server_of_10), TEST(class_c_of_10),
-		TEST(nonce_reused),      TEST(refusals),
-		TEST(not_asked),         TEST(private_gateways),
-		TEST(heard_by_two),      TEST(us915),
-		TEST(addresses),         TEST(queue_over_join),
-		TEST(store_away),        TEST(accept_goes_elsewhere),
+		TEST(accepted_10),
+		TEST(conflict_is_retried),
+		TEST(accepted_11),
+		TEST(join_server_of_10),
+		TEST(class_c_of_10),
+		TEST(nonce_reused),
+		TEST(refusals),
+		TEST(not_asked),
+		TEST(private_gateways),
+		TEST(heard_by_two),
+		TEST(us915),
+		TEST(addresses),
+		TEST(queue_over_join),
+		TEST(store_away),
+		TEST(accept_goes_elsewhere),
 	};
 	return cmocka_run_group_tests_name("network-server join", tests, NULL, NULL);
 }

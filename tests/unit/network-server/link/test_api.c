@@ -284,6 +284,53 @@ static Longwave__Ns__V1__ListQueueResponse *list(struct world *w)
 	return (Longwave__Ns__V1__ListQueueResponse *)w->resp;
 }
 
+/* What encrypting for many devices takes, in one call; each item has an answer of its own. */
+static void test_prepare(void **state)
+{
+	struct world *w = *state;
+	const ProtobufCMessageDescriptor *out = &longwave__ns__v1__prepare_downlinks_response__descriptor;
+	Longwave__Ns__V1__PrepareDownlinksRequest req = LONGWAVE__NS__V1__PREPARE_DOWNLINKS_REQUEST__INIT;
+	Longwave__Ns__V1__EnqueueRequest enqueue = LONGWAVE__NS__V1__ENQUEUE_REQUEST__INIT;
+	char dev[] = DEV, unknown[] = "0000000000000002", wrong[] = "what";
+	char *euis[] = {unknown, dev, wrong};
+	struct item it[2];
+	Longwave__Ns__V1__QueueItem *v[] = {item(&it[0], DEV, 1, 7), item(&it[1], DEV, 2, 7)};
+	ns_api_open(w->api);
+	put_device(w);
+	assert_int_equal(call(w, "PrepareDownlinks", &req.base, out), GRPC_INVALID_ARGUMENT);
+	req.dev_euis = euis;
+	req.n_dev_euis = 3;
+	assert_int_equal(call(w, "PrepareDownlinks", &req.base, out), GRPC_OK);
+	const Longwave__Ns__V1__PrepareDownlinksResponse *r = (Longwave__Ns__V1__PrepareDownlinksResponse *)w->resp;
+	assert_int_equal(r->n_contexts, 3);
+	assert_int_equal(r->contexts[0]->status, GRPC_NOT_FOUND);
+	assert_int_equal(r->contexts[1]->status, GRPC_OK);
+	assert_false(r->contexts[1]->has_session);
+	assert_int_equal(r->contexts[2]->status, GRPC_INVALID_ARGUMENT);
+	assert_int_equal(activate(w, 5, false), GRPC_OK);
+	enqueue.items = v;
+	enqueue.n_items = 1;
+	it[0].m.is_encrypted_by_caller = true;
+	it[0].m.n_frm_payloads = 1;
+	it[0].m.first_f_cnt = 9;
+	assert_int_equal(call(w, "Enqueue", &enqueue.base, &longwave__ns__v1__enqueue_response__descriptor), GRPC_OK);
+	assert_int_equal(call(w, "PrepareDownlinks", &req.base, out), GRPC_OK);
+	r = (Longwave__Ns__V1__PrepareDownlinksResponse *)w->resp;
+	assert_true(r->contexts[1]->has_session);
+	assert_int_equal(strlen(r->contexts[1]->dev_addr), 8);
+	assert_int_equal(r->contexts[1]->f_cnt_down, 10); /* 9 is spoken for */
+	/* One that waits already does not keep the other out. */
+	enqueue.n_items = 2;
+	assert_int_equal(call(w, "Enqueue", &enqueue.base, &longwave__ns__v1__enqueue_response__descriptor), GRPC_OK);
+	const Longwave__Ns__V1__EnqueueResponse *e = (Longwave__Ns__V1__EnqueueResponse *)w->resp;
+	assert_int_equal(e->n_statuses, 2);
+	assert_int_equal(e->statuses[0], GRPC_ALREADY_EXISTS);
+	assert_int_equal(e->statuses[1], GRPC_OK);
+	assert_string_equal(e->errors[1], "");
+	assert_int_equal(list(w)->n_items, 2);
+	drop_answer(w);
+}
+
 static void test_queue(void **state)
 {
 	struct world *w = *state;
@@ -446,6 +493,7 @@ int main(void)
 		BOTH(test_not_before_ready),
 		BOTH(test_mac_commands),
 		BOTH(test_sessions),
+		BOTH(test_prepare),
 		BOTH(test_queue),
 		BOTH(test_gone_in_between),
 		{"test_frames", test_frames, setup_lite, teardown, NULL},

@@ -374,7 +374,7 @@ static inline int rig_enqueue(struct rig *r, uint64_t eui, unsigned id, bool flu
 	req.items = items;
 	req.n_items = 1;
 	req.flush_queue = flush;
-	ns_store_enqueue(r->store, &req, rig_done, &w);
+	ns_store_enqueue(r->store, &req, NULL, rig_done, &w);
 	rig_wait(r, &w);
 	return w.err;
 }
