@@ -10,6 +10,7 @@
 #include "common/io/sql.h"
 #include "common/io/sql_migrate.h"
 #include "common/runtime/loop.h"
+#include "common/runtime/metrics.h"
 #include "tests/fixtures/servers.h"
 
 #define WAIT_MS 20000
@@ -19,6 +20,7 @@ struct ctx {
 	char dsn[256];
 	struct rt_loop *loop;
 	struct sql_db *db;
+	struct rt_metrics *metrics;
 	int states; /* calls of on_state */
 	bool up;
 };
@@ -60,6 +62,9 @@ static void ctx_open_with(struct ctx *c, const struct sql_options *base)
 	opt.dsn = c->dsn;
 	opt.on_state = on_state;
 	opt.arg = c;
+	if (!c->metrics)
+		c->metrics = rt_metrics_new("test_");
+	opt.metrics = c->metrics;
 	c->loop = rt_loop_new();
 	if (sql_open(&c->db, c->loop, &opt, &diag) != 0)
 		fail_msg("%s", diag.text);
@@ -101,10 +106,23 @@ static int setup_pg(void **state)
 	return setup(state, true);
 }
 
+static const char *metrics_of(struct ctx *c, struct lw_buf *text)
+{
+	lw_buf_init(text, 1 << 20);
+	rt_metrics_print(c->metrics, text);
+	assert_int_equal(lw_buf_append(text, "", 1), 0);
+	return (const char *)text->p;
+}
+
 static int teardown(void **state)
 {
 	struct ctx *c = *state;
+	struct lw_buf text;
 	sql_free(c->db);
+	/* What was freed is not asked any more. */
+	assert_null(strstr(metrics_of(c, &text), "sql_"));
+	lw_buf_deinit(&text);
+	rt_metrics_free(c->metrics);
 	rt_loop_turn(c->loop);
 	rt_loop_free(c->loop);
 	free(c);
@@ -622,6 +640,9 @@ static void test_rate(void **state)
 	assert_int_equal(st.transactions, TX);
 	assert_int_equal(st.rows, TX * ROWS);
 	assert_int_equal(st.pending, 0);
+	struct lw_buf text;
+	assert_non_null(strstr(metrics_of(c, &text), "\ntest_sql_rows_total 20000\n"));
+	lw_buf_deinit(&text);
 	assert_true(TX * ROWS / s > 1000);
 	free(a);
 }
@@ -709,6 +730,7 @@ static void test_away_at_start(void **state)
 	fix_pg_run(&fix.pg);
 	run_until_state(&c, true);
 	sql_free(c.db);
+	rt_metrics_free(c.metrics);
 	rt_loop_turn(c.loop);
 	rt_loop_free(c.loop);
 }
