@@ -291,6 +291,15 @@ class Field:
     def _unheard(self):
         return [x for x in self.downs if x.acked and not self.heard[(x.device.dev_eui, x.data)]]
 
+    def queued(self):
+        """Ids of items that wait, by DevEUI, as the API says."""
+        out = {}
+        for d in list(self.devices):
+            ids = [i["id"] for i in self.world.rest.get(f"/api/devices/{d.dev_eui}/queue")["result"]]
+            if ids:
+                out[d.dev_eui] = ids
+        return out
+
     def settle(self, patience):
         """Peace: everything gets the time it needs, as long as something still happens. Devices go on sending while downlinks
         wait for them. Returns what is still missing after `patience` seconds without progress, None: nothing."""
@@ -305,14 +314,19 @@ class Field:
             with self._lock:
                 owing = [d for d in self.devices if d.ack_down is not None]
             unanswered = [x.device for x in self.downs if x.confirmed and x.acked and not self.books.ack[x.id]]
-            for d in {d.dev_eui: d for d in [x.device for x in waiting] + owing + unanswered}.values():
+            # Heard, but the TX_ACK was lost with a process: such an item waits for another try.
+            queued = {} if waiting or owing or unanswered else self.queued()
+            again = [self._by_eui[eui] for eui in queued]
+            for d in {d.dev_eui: d for d in [x.device for x in waiting] + owing + unanswered + again}.values():
                 if time.monotonic() > due.get(d.dev_eui, 0):
                     due[d.dev_eui] = time.monotonic() + 1.5
                     self.uplink(d)
-            state = (len(self._missing()), len(waiting), len(self._joining), self.commander.waiting(), len(owing), len(unanswered))
+            state = (len(self._missing()), len(waiting), len(self._joining), self.commander.waiting(), len(owing), len(unanswered),
+                     len(queued))
             if not any(state):
                 return None
             if best is None or sum(state) < best:
                 best, changed = sum(state), time.monotonic()
             time.sleep(0.1)
-        return "%d uplinks, %d downlinks unheard, %d joins, %d commands, %d acknowledgements owed, %d confirmed downlinks without an event" % state
+        return ("%d uplinks, %d downlinks unheard, %d joins, %d commands, %d acknowledgements owed, "
+                "%d confirmed downlinks without an event, %d devices with a queue") % state

@@ -52,15 +52,6 @@ def start_receiver(world, tmp):
     return r
 
 
-def queued(stack, field):
-    """Ids of items that wait, as the API says."""
-    with_items = {x.device.dev_eui for x in field.downs if x.acked}
-    out = set()
-    for eui in with_items:
-        out |= {i["id"] for i in stack.rest.get(f"/api/devices/{eui}/queue")["result"]}
-    return out
-
-
 def run(opt, tmp):
     import report
     from field import Field
@@ -93,7 +84,7 @@ def run(opt, tmp):
         report.drops(r, stack)
         report.uplinks(r, field, killer.kills)
         report.joins(r, field)
-        report.downlinks(r, field, queued(stack, field))
+        report.downlinks(r, field, {i for ids in field.queued().values() for i in ids})
         report.webhook(r, field, receiver, killer.kills)
     except BaseException:
         for name, text in stack.logs(15):

@@ -45,7 +45,7 @@ def mutate(name, folder):
         if (ROOT / path).is_file():
             (copy / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, copy / path)
-    done = subprocess.run(["patch", "-p1", "-s", "--no-backup-if-mismatch", "-i", str(MUTANTS / f"{name}.patch")], cwd=copy,
+    done = subprocess.run(["patch", "-p1", "-F0", "-s", "--no-backup-if-mismatch", "-i", str(MUTANTS / f"{name}.patch")], cwd=copy,
                           capture_output=True, text=True)
     if done.returncode:
         raise Failed(f"the patch of mutant {name} does not fit the sources any more:\n{done.stdout}{done.stderr}")
