@@ -1,6 +1,6 @@
 /* PostgreSQL or SQLite behind one interface, asynchronous on the loop; chosen by the DSN:
  *
- *   sqlite:///var/lib/longwave/ns.db      sqlite://relative.db      (?sync=full: fsync at every commit; default normal)
+ *   sqlite:///var/lib/longwave/ns.db      sqlite://relative.db      (?sync=normal: without waiting for the disk)
  *   postgres://user:pass@host:port/db?schema=ns                     (also postgresql://; the rest as libpq takes it)
  *
  * There is one text per statement for both engines (sql/README.md has the rules). Nothing here blocks the loop:

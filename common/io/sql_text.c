@@ -76,7 +76,7 @@ static char *take_query(char *url, const char *key)
 static int parse_sqlite(struct sql_dsn *d, char *url, struct lw_diag *diag)
 {
 	char *sync = take_query(url, "sync");
-	d->sync_full = sync && strcmp(sync, "full") == 0;
+	d->sync_full = !sync || strcmp(sync, "full") == 0;
 	bool bad_sync = sync && !d->sync_full && strcmp(sync, "normal") != 0;
 	free(sync);
 	const char *path = url + strlen("sqlite://");
