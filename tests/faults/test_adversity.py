@@ -1,0 +1,65 @@
+"""A full disk and a read-only folder: a named error, no corruption, and recovery without hands."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+import lw
+from lw.stack import Stack, World
+from power import Disk, library
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    os.environ["LONGWAVE_STORE"] = "sqlite"
+    tmp = tmp_path_factory.mktemp("adversity")
+    s = Stack(tmp, start=False)
+    s.ns_disk = Disk(s.ns, library(tmp), tmp, [Path(tmp) / p for p in ("ns-state", "ns.db")], shadow=False)
+    s.start()
+    yield s
+    s.close()
+
+
+def test_the_network_servers_disk_is_full(stack):
+    """Frames wait in memory, unwritten and untold, and go on when there is room."""
+    w = World(stack)
+    g, d = w.gateway(), w.device()
+    w.join(d, g)
+    w.send(d, g, data=b"0")
+    stack.events.wait(d.dev_eui, "up")
+    stack.ns_disk.fill("/ns")
+    for i in range(1, 6):
+        w.send(d, g, data=b"%d" % i)
+    stack.ns.wait_output("(cannot be written|No space left|disk is full|database or disk)")
+    time.sleep(1)  # longer than it would take to tell something that is not written
+    assert len(stack.events.of(d.dev_eui, "up")) == 1
+    stack.ns_disk.free()
+    stack.events.wait(d.dev_eui, "up", 6, timeout=30)
+    assert stack.ns.running()
+    stack.restart(stack.ns)
+    w.send(d, g, data=b"after")
+    stack.events.wait(d.dev_eui, "up", 7)
+    assert len(stack.events.of(d.dev_eui, "join")) == 1
+    w.close()
+
+
+@pytest.mark.parametrize("name", ["ns", "app", "bridge"])
+def test_a_state_folder_that_cannot_be_written(stack, name):
+    """It says which folder, and ends or goes on; when the folder is right again it starts as if nothing had been."""
+    d = getattr(stack, name)
+    folder = Path(d.config_path.read_text().split('"state_dir": "')[1].split('"')[0])
+    d.stop()
+    aside = folder.with_name(folder.name + "-aside")
+    folder.rename(aside)
+    folder.write_text("")  # root may write into any folder, but not into a file
+    try:
+        d.start(wait=False)
+        lw.wait_for(lambda: str(folder) in d.output() or "state_dir" in d.output(), 20, text="an error that names the folder")
+        d.kill()
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    d.start(wait=False)
+    lw.wait_for(lambda: stack.healthy(d), 20, text=f"health of {d.name}")
