@@ -245,8 +245,8 @@ static int find_regions(const char *key, const struct conf_strs *names, const st
 
 static int choose_regions(struct ns *ns, struct lw_diag *diag)
 {
-	int err = find_regions("network.enforce_duty_cycle", &ns->conf->enforce_duty_cycle, &ns->enforce, &ns->n_enforce,
-			       diag);
+	int err = find_regions("network.enforce_duty_cycle", &ns->conf->enforce_duty_cycle, &ns->enforce,
+			       &ns->n_enforce, diag);
 	if (err != 0)
 		return err;
 	if (ns->conf->regions.n > 0)
@@ -414,6 +414,7 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->ports.radio = (struct ns_radio_port){ns, send_downlink};
 	ns->ports.log = (struct ns_log_port){ns, on_frame, on_outcome};
 	ns->ports.journal = (struct ns_journal_port){ns, journal_done, journal_retry};
+	ns_replicas_fill_port(ns->replicas, &ns->ports.share);
 	ns_flow_config_defaults(&ns->flow_config);
 	lw_netid_parse(&ns->flow_config.netid, ns->conf->net_id);
 	ns->flow_config.deduplication_window_ms = (uint32_t)ns->conf->deduplication_ms;

@@ -127,7 +127,10 @@ static void close_window(struct ns_window *w, bool early)
 	u->receivers = w->crowded ? 0 : w->receivers;
 	rt_timer_start(&w->timer, REMEMBER_MS + (early ? w->f->cfg.deduplication_window_ms : 0));
 	rt_metric_inc_at(w->f->windows_closed, early ? CLOSED_EARLY : CLOSED_FULL);
-	rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+	if (u->is_shared)
+		ns_share_close(u);
+	else
+		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
 }
 
 static void close_if_complete(struct ns_window *w)
@@ -170,6 +173,8 @@ static struct ns_window *open_window(struct ns_flows *f, struct ns_up *u, const 
 	lw_bmap_put(&f->windows, lw_span(w->key, w->key_len), w);
 	remember(w, u);
 	rt_timer_start(&w->timer, f->cfg.deduplication_window_ms);
+	if (ns_share_active(f))
+		ns_share_put(u);
 	return w;
 }
 
@@ -208,7 +213,10 @@ static bool is_repeat(const struct ns_up *owner, const struct ns_up *u)
 
 static void merge(struct ns_up *owner, struct ns_up *u)
 {
-	if (is_repeat(owner, u))
+	bool repeat = is_repeat(owner, u);
+	if (!repeat && owner->is_shared)
+		ns_share_put(u);
+	if (repeat)
 		u->frame->rx_info = NULL; /* its journal entry ends with the owner's, its reception counts once */
 	u->merged = true;
 	u->next_copy = owner->copies;

@@ -203,6 +203,8 @@ static void up_finish(struct ns_up *u, const char *flow)
 		ns_record_uplink(u);
 		f->ports->log.outcome(f->ports->log.self, flow, u->c.outcome, u->c.reason);
 		journal_all(u);
+		if (u->is_shared && u->c.reason != LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE)
+			ns_share_settle(u);
 	}
 }
 

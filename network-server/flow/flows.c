@@ -61,6 +61,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	lw_map_init(&f->tx_by_device);
 	lw_map_init(&f->down_by_device);
 	lw_list_init(&f->waiting);
+	lw_list_init(&f->sharing);
 	lw_list_init(&f->free_up);
 	/* In the order in which they hand contexts on, so that one pass of the loop takes a frame through. */
 	f->receive = flow_new(f, "receive", ns_receive_steps, ns_receive_n_steps, ns_up_ended);
@@ -95,6 +96,7 @@ void ns_flows_free(struct ns_flows *f)
 		return;
 	f->closing = true;
 	ns_windows_free(f);
+	ns_share_free(f);
 	ns_hold_free(f);
 	ns_plans_free(f);
 	LW_LIST_FOREACH (n, tmp, &f->waiting) {

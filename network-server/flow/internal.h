@@ -47,6 +47,13 @@ struct ns_ctx {
 enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_PROPRIETARY, NS_UP_LOCATE };
 
 struct ns_window;
+
+/* A reception of this transmission that another network-server was given. */
+struct ns_foreign {
+	struct ns_foreign *next;
+	struct lw_gateway_id gateway_id;
+	Gw__UplinkRxInfo *rx;
+};
 struct ns_usual;
 struct rt_metric;
 
@@ -61,7 +68,9 @@ struct ns_up {
 	struct ns_up *copies; /* chain by next_copy */
 	struct ns_up *next_copy;
 	void *work;  /* see ns_up_begin_work() */
-	bool merged; /* belongs to another one: not ended on its own */
+	struct ns_foreign *foreign; /* receptions that other network-servers have */
+	bool is_shared;             /* others wait to hear that it is dealt with */
+	bool merged;                /* belongs to another one: not ended on its own */
 	enum ns_up_next next;
 	char dedup_id[LW_UUID_TEXT];
 	uint64_t receivers; /* who heard it, see domain/usual.h; 0: too many */
@@ -232,7 +241,8 @@ struct ns_flows {
 	size_t n_free_work;
 	size_t in_flight;
 	bool was_full;
-	bool replicated; /* other network-servers write the same sessions */
+	struct lw_list sharing; /* waiting for others */
+	bool replicated;        /* other network-servers write the same sessions */
 	bool closing;
 };
 
@@ -284,6 +294,17 @@ void ns_windows_free(struct ns_flows *f);
 /* The frame is its device's, for certain, and has had its effect: it is remembered who heard it. */
 void ns_windows_learn(const struct ns_up *u);
 void ns_windows_register_metrics(struct ns_flows *f, struct rt_metrics *m);
+
+/* --- share.c ------------------------------------------------------------------------------------------------------ */
+bool ns_share_active(const struct ns_flows *f);
+/* Tells other network-servers of this reception. */
+void ns_share_put(struct ns_up *u);
+/* The window has closed: goes on with what the others have; or, when another one was first, ends here once that one has
+ * dealt with it. */
+void ns_share_close(struct ns_up *u);
+/* It is dealt with. */
+void ns_share_settle(const struct ns_up *u);
+void ns_share_free(struct ns_flows *f);
 
 /* --- events.c ----------------------------------------------------------------------------------------------------- */
 /* Who an event is about. */

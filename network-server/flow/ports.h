@@ -218,6 +218,28 @@ struct ns_journal_port {
 	void (*retry)(void *self, uint64_t position);
 };
 
+/* ---- receptions that other network-servers have ---------------------------------------------------------------------
+ */
+
+/* What one of them said of a transmission, in the order in which they said it. */
+struct ns_shared {
+	bool is_ours;
+	bool is_settled;     /* whoever said it has dealt with the transmission, durably */
+	struct lw_span body; /* else: a reception */
+};
+
+/* err: nothing is known. LW_ECANCELLED: everything ends, touch nothing. */
+typedef void ns_shared_fn(void *arg, int err, const struct ns_shared *v, size_t n);
+
+/* Short-lived and may be lost. All calls of one turn are one round trip. */
+struct ns_share_port {
+	void *self; /* NULL: there are no others */
+	bool (*active)(void *self);
+	/* `settled`: the transmission is dealt with, body is not used. */
+	void (*put)(void *self, struct lw_span key, bool settled, struct lw_span body, uint32_t keep_ms);
+	void (*get)(void *self, struct lw_span key, ns_shared_fn *fn, void *arg);
+};
+
 struct ns_ports {
 	struct ns_store_port store;
 	struct ns_gateway_port gateways;
@@ -226,4 +248,5 @@ struct ns_ports {
 	struct ns_geo_port geo;
 	struct ns_log_port log;
 	struct ns_journal_port journal;
+	struct ns_share_port share;
 };

@@ -78,30 +78,37 @@ static bool before(const struct ns_rx_gateway *a, const struct ns_rx_gateway *b)
 	return a->snr_ddb != b->snr_ddb ? a->snr_ddb > b->snr_ddb : a->rssi_dbm > b->rssi_dbm;
 }
 
+static void add_rx(struct ns_up *u, Gw__UplinkRxInfo *rx, struct lw_gateway_id id)
+{
+	struct ns_rx_gateway g;
+	take_rx(rx, id, &g);
+	size_t at = u->n_rx++;
+	for (; at > 0 && before(&g, &u->rx_gw[at - 1]); at--) {
+		u->rx_gw[at] = u->rx_gw[at - 1];
+		u->rx[at] = u->rx[at - 1];
+	}
+	u->rx_gw[at] = g;
+	u->rx[at] = rx;
+}
+
 /* All receptions in one list, strongest first. */
 static void gather(struct ns_up *u)
 {
 	size_t n = 0;
 	for (struct ns_up *k = u; k != NULL; k = k == u ? u->copies : k->next_copy)
 		n++;
+	for (const struct ns_foreign *k = u->foreign; k != NULL; k = k->next)
+		n++;
 	u->rx = LW_ARENA_ARRAY(&u->c.arena, Gw__UplinkRxInfo *, n);
 	u->rx_gw = LW_ARENA_ARRAY(&u->c.arena, struct ns_rx_gateway, n);
 	if (u->rx == NULL || u->rx_gw == NULL)
 		return;
 	for (struct ns_up *k = u; k != NULL; k = k == u ? u->copies : k->next_copy) {
-		Gw__UplinkRxInfo *rx = k->frame->rx_info;
-		struct ns_rx_gateway g;
-		if (rx == NULL)
-			continue;
-		take_rx(rx, k->gateway_id, &g);
-		size_t at = u->n_rx++;
-		for (; at > 0 && before(&g, &u->rx_gw[at - 1]); at--) {
-			u->rx_gw[at] = u->rx_gw[at - 1];
-			u->rx[at] = u->rx[at - 1];
-		}
-		u->rx_gw[at] = g;
-		u->rx[at] = rx;
+		if (k->frame->rx_info != NULL)
+			add_rx(u, k->frame->rx_info, k->gateway_id);
 	}
+	for (const struct ns_foreign *k = u->foreign; k != NULL; k = k->next)
+		add_rx(u, k->rx, k->gateway_id);
 }
 
 /* GPS time of a receiver, else a gateway's clock when it is near ours, else ours. */

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "common/base/list.h"
+#include "common/base/map.h"
 #include "common/base/xmalloc.h"
+#include "common/io/redis.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 #include "network-server/store/store.h"
@@ -14,6 +16,7 @@
 #define LOOK_FIRST 10 /* looks after something changed: by then leases have ended */
 #define LOOK_AGAIN 30 /* looks between two questions for replicas, when nothing changed */
 #define QUEUED_MAX 20000
+#define KEY_MAX 384
 
 /* A replica that is gone. */
 struct gone {
@@ -30,6 +33,7 @@ struct ns_replicas {
 	struct ns_flows *flows;
 	struct ns_gw_mqtt *mqtt;
 	struct ns_event_stream *events;
+	uint64_t self_id; /* in what is said of receptions */
 	struct lw_list gone;
 	struct rt_timer timer;
 	unsigned looks;
@@ -153,6 +157,93 @@ static void on_timer(struct rt_timer *t, void *arg)
 	ns_store_origins(r->store, on_origins, r);
 }
 
+/* ---- receptions ----
+ * A list for each transmission, gone a moment after its window. An element: who said it, a byte, the reception. */
+
+#define HEAD 9
+
+static const struct redis_script PUT = {
+	.name = "share_reception",
+	.text = "if redis.call('RPUSH', KEYS[1], ARGV[1]) == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return "
+		"0",
+};
+
+struct get {
+	struct ns_replicas *r;
+	ns_shared_fn *fn;
+	void *arg;
+};
+
+static bool share_active(void *self)
+{
+	const struct ns_replicas *r = self;
+	return peers_any(r->peers) && !r->stopped && redis_is_up(peers_redis(r->peers));
+}
+
+static struct lw_span share_key(struct lw_span key, uint8_t out[KEY_MAX])
+{
+	static const char prefix[] = "longwave:up:";
+	size_t n = sizeof(prefix) - 1;
+	memcpy(out, prefix, n);
+	if (key.n > KEY_MAX - n)
+		key.n = KEY_MAX - n;
+	memcpy(out + n, key.p, key.n);
+	return lw_span(out, n + key.n);
+}
+
+static void share_put(void *self, struct lw_span key, bool settled, struct lw_span body, uint32_t keep_ms)
+{
+	struct ns_replicas *r = self;
+	uint8_t stack[1024], k[KEY_MAX], *p = stack;
+	size_t n = HEAD + (settled ? 0 : body.n);
+	char ms[16];
+	if (n > sizeof(stack))
+		p = lw_xmalloc(n);
+	lw_put_le64(p, r->self_id);
+	p[8] = settled;
+	if (!settled)
+		memcpy(p + HEAD, body.p, body.n);
+	snprintf(ms, sizeof(ms), "%u", (unsigned)keep_ms);
+	struct lw_span name = share_key(key, k);
+	struct lw_span args[] = {lw_span(p, n), lw_span_str(ms)};
+	redis_eval(peers_redis(r->peers), NULL, NULL, &PUT, 1, &name, 2, args);
+	if (p != stack)
+		free(p);
+}
+
+static void on_shared(void *arg, int err, const struct redis_reply *reply)
+{
+	struct get *g = arg;
+	size_t n = err ? 0 : redis_reply_len(reply), used = 0;
+	struct ns_shared *v = lw_xcalloc(n + 1, sizeof(*v));
+	for (size_t i = 0; i < n; i++) {
+		struct lw_span e = redis_reply_span(redis_reply_at(reply, i));
+		if (e.n < HEAD)
+			continue;
+		v[used++] = (struct ns_shared){.is_ours = lw_get_le64(e.p) == g->r->self_id,
+					       .is_settled = e.p[8] != 0,
+					       .body = lw_span(e.p + HEAD, e.n - HEAD)};
+	}
+	g->fn(g->arg, err, v, used);
+	free(v);
+	free(g);
+}
+
+static void share_get(void *self, struct lw_span key, ns_shared_fn *fn, void *arg)
+{
+	struct ns_replicas *r = self;
+	struct get *g = lw_xmalloc(sizeof(*g));
+	uint8_t k[KEY_MAX];
+	*g = (struct get){r, fn, arg};
+	struct lw_span argv[] = {lw_span_str("LRANGE"), share_key(key, k), lw_span_str("0"), lw_span_str("-1")};
+	redis_argv(peers_redis(r->peers), on_shared, g, 4, argv);
+}
+
+void ns_replicas_fill_port(struct ns_replicas *r, struct ns_share_port *out)
+{
+	*out = (struct ns_share_port){r, share_active, share_put, share_get};
+}
+
 /* ---- peers ---- */
 
 static void on_change(void *arg)
@@ -212,6 +303,7 @@ struct ns_replicas *ns_replicas_new(const struct ns_replicas_opts *o, struct lw_
 		free(r);
 		return NULL;
 	}
+	r->self_id = lw_hash_bytes(o->origin, strlen(o->origin));
 	rt_timer_init(&r->timer, o->loop, "replicas", on_timer, r);
 	rt_timer_start_every(&r->timer, LOOK_MS);
 	return r;

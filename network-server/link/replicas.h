@@ -26,6 +26,7 @@ void ns_replicas_set_flows(struct ns_replicas *r, struct ns_flows *flows);
 void ns_replicas_set_links(struct ns_replicas *r, struct ns_gw_mqtt *mqtt, struct ns_event_stream *events);
 void ns_replicas_tell(struct ns_replicas *r, const char *kind, struct lw_span body);
 void ns_replicas_tell_encoding(struct ns_replicas *r, struct lw_gateway_id gateway, bool json);
+void ns_replicas_fill_port(struct ns_replicas *r, struct ns_share_port *out);
 bool ns_replicas_any(const struct ns_replicas *r);
 struct peers *ns_replicas_peers(struct ns_replicas *r);
 /* Nothing more is taken over. */

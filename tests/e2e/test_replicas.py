@@ -82,7 +82,12 @@ def test_made_here_and_used_there(stack, world):
 def test_downlinks_and_their_answers(stack, world):
     """Queued on either app-server, answered by a gateway to either network-server."""
     g = world.gateway()
-    d = world.device(otaa=False, version="1.0.3")
+    d = world.device()
+    world.join(d, g)
+    for _ in range(4):  # what the network asks of a new device
+        world.send(d, g, data=b"up")
+        stack.events.wait(d.dev_eui, "up", len(stack.events.of(d.dev_eui, "up")) + 1)
+    g.offers()
     seen = set()
     for n in range(6):
         stack.rests[n % 2].post(f"/api/devices/{d.dev_eui}/queue", {"queueItem": {
