@@ -51,7 +51,7 @@ def start_both(stack, sim):
 
 def cost(stack, devices, f_cnt):
     r = stack.sim("--gateways", 100, "--copies", 2, "--devices", devices, "--abp", "--seed", SEED, "--f-cnt", f_cnt, "--rate", RATE,
-                  "--duration", SECONDS)
+                  "--duration", SECONDS, settle=15)
     total = sum(r["cpu_us"].values())
     print(f"  {devices} devices, {RATE}/s: delivered {r['delivered']} of {r['accepted']}, CPU per uplink {total:.0f} us: "
           + "  ".join(f"{n} {v:.0f}" for n, v in r["cpu_us"].items()), flush=True)
