@@ -7,7 +7,7 @@
 #include "app-server/link/join_server.h"
 #include "app-server/link/live.h"
 #include "app-server/link/mqtt.h"
-#include "app-server/link/replicas.h"
+#include "app-server/replicas.h"
 #include "app-server/parts.h"
 
 static const struct rt_daemon_part parts[] = {

@@ -11,7 +11,7 @@
 #include "app-server/integration/outlets.h"
 #include "app-server/link/enqueue.h"
 #include "app-server/link/nsync.h"
-#include "app-server/link/replicas.h"
+#include "app-server/replicas.h"
 #include "app-server/store/bootstrap.h"
 #include "common/io/grpc_client.h"
 #include "common/io/grpc_server.h"
@@ -83,8 +83,7 @@ int as_database_init(void *owner, const struct rt_daemon_env *env, struct lw_dia
 {
 	struct as *as = owner;
 	as->db_health = rt_health_add(env->run, "database");
-	struct sql_options o = {
-		.dsn = as->conf->dsn, .metrics = env->metrics, .on_state = on_db_state, .arg = as};
+	struct sql_options o = {.dsn = as->conf->dsn, .metrics = env->metrics, .on_state = on_db_state, .arg = as};
 	int rc = sql_open(&as->db, as->loop, &o, diag);
 	if (rc < 0)
 		return rc;

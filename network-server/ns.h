@@ -15,7 +15,7 @@
 #include "network-server/link/geo_client.h"
 #include "network-server/link/gw_mqtt.h"
 #include "network-server/link/join_client.h"
-#include "network-server/link/replicas.h"
+#include "network-server/replicas.h"
 #include "network-server/store/store.h"
 
 struct ns_outcome_metrics;

@@ -1,4 +1,4 @@
-#include "app-server/link/replicas.h"
+#include "app-server/replicas.h"
 #include "app-server/api/access.h"
 
 #include <stdlib.h>

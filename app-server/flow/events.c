@@ -5,7 +5,7 @@
 
 #include "app-server/flow/commands.h"
 #include "app-server/flow/event_internal.h"
-#include "app-server/link/replicas.h"
+#include "app-server/replicas.h"
 #include "app-server/integration/outlets.h"
 #include "app-server/link/mqtt.h"
 #include "common/base/bug.h"

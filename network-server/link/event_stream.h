@@ -5,8 +5,8 @@
  * same everywhere as long as the same application servers are there. The division changes only when nothing is under
  * way: an application server that comes is waited for until the others have acknowledged what they have; one that goes
  * without a farewell is waited for a moment, then all others open their streams anew and say from where
- * (docs/decisions/0008-lanes.md). A stream of a consumer whose name is there already replaces the older one, which its
- * peer has lost.
+ * (docs/decisions/0013-events-in-lanes.md). A stream of a consumer whose name is there already replaces the older one,
+ * which its peer has lost.
  *
  * Besides its own events it can serve those of a replica that is gone. */
 #pragma once

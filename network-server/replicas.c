@@ -1,4 +1,4 @@
-#include "network-server/link/replicas.h"
+#include "network-server/replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "app-server/link/replicas.h"
+#include "app-server/replicas.h"
 
 #include <stdlib.h>
 #include <string.h>
