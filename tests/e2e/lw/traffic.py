@@ -33,7 +33,7 @@ class Traffic:
         self.queued = []  # (device, data) of every downlink that the API took
         self.wrong = []   # what a device could not take
         self.heard = Counter()
-        self.used = set()  # downlink counters
+        self.used = {}  # downlink counters, and the frame that each was used for
         self._by_tmst = {}
         self._number = itertools.count(1)
         self._lock = threading.RLock()
@@ -61,10 +61,12 @@ class Traffic:
             try:
                 down = d.downlink(phy)
                 counter = (d.dev_eui, d.is_11 and down.f_port > 0, down.f_cnt)
-                if counter in self.used:
-                    self.wrong.append(f"{d.dev_eui} {d.version}: counter {down.f_cnt} again: {txpk}")
-                self.used.add(counter)
-                self.heard[(d.dev_eui, down.data if down.f_port > 0 else b"")] += 1
+                before_it = self.used.setdefault(counter, phy)
+                if before_it != phy:
+                    self.wrong.append(f"{d.dev_eui} {d.version}: counter {down.f_cnt} used for another frame: {txpk}")
+                # A gateway that did not answer in time is replaced by another (decision 0011): the device drops the second one.
+                if before_it is phy:
+                    self.heard[(d.dev_eui, down.data if down.f_port > 0 else b"")] += 1
             except BadDownlink as e:
                 self.wrong.append(f"{d.dev_eui} {d.version}: {e}; {txpk}")
             d.last_up, d.next_down = last, {k: max(n, before[k]) for k, n in d.next_down.items()}
