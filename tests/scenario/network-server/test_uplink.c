@@ -197,6 +197,54 @@ static void quick_repeat_is_no_late_copy(void **state)
 }
 
 /* [test_lorawan_10_errors: reset] */
+/* Two network-servers may take a device's uplinks in another order than it sent them: each is delivered, once. */
+static void late_counter_is_taken_once(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f[4];
+	world_join(w, d);
+	for (size_t i = 0; i < 4; i++)
+		device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f[i]);
+	world_receive(w, &air, &f[0]);
+	world_pass(w, 2000);
+	world_ack_ok(w);
+	air.context_hex = "00000003";
+	world_receive(w, &air, &f[3]);
+	world_pass(w, 2000);
+	world_ack_ok(w);
+	size_t events = w->n_events, downs = w->n_downs;
+	struct ns_session before = world_session(d);
+	/* Alone it is what it looks like. */
+	air.context_hex = "00000001";
+	world_receive(w, &air, &f[1]);
+	world_pass(w, 2000);
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	ns_flows_set_replicated(w->flows);
+	air.context_hex = "00000002";
+	world_receive(w, &air, &f[2]);
+	world_pass(w, 2000);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->f_cnt, 2);
+	assert_int_equal(w->n_downs, downs); /* nothing of it is answered */
+	struct ns_session after = world_session(d);
+	assert_int_equal(after.f_cnt_up, before.f_cnt_up);
+	assert_int_equal(after.n_f_cnt_down, before.n_f_cnt_down);
+	events = w->n_events;
+	/* Once. */
+	air.context_hex = "00000022";
+	world_receive(w, &air, &f[2]);
+	world_pass(w, 2000);
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	air.context_hex = "00000000";
+	world_receive(w, &air, &f[0]);
+	world_pass(w, 2000);
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	for (size_t i = events; i < w->n_events; i++)
+		assert_int_not_equal(w->event[i]->kind_case, KIND(UPLINK));
+}
+
 static void replay_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -722,6 +770,7 @@ int main(void)
 		TEST(frames_without_payload),
 		TEST(retransmission_is_acknowledged_not_delivered),
 		TEST(quick_repeat_is_no_late_copy),
+		TEST(late_counter_is_taken_once),
 		TEST(replay_is_refused),
 		TEST(wrong_mic),
 		TEST(unknown_device),

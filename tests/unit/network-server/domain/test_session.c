@@ -32,6 +32,7 @@ static void fill(struct ns_session *s)
 	s->a_f_cnt_down = 80000;
 	s->conf_f_cnt = 79999;
 	s->has_uplink = true;
+	s->f_cnt_gaps = 0x80000006;
 	s->rx1_delay_s = 15;
 	s->rx1_dr_offset = 3;
 	s->rx2_dr = 8;
