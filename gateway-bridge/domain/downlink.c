@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/base/bug.h"
+#include "common/base/bytes.h"
 #include "common/base/xmalloc.h"
 
 void gb_downlinks_init(struct gb_downlinks *all)
@@ -100,9 +101,17 @@ void gb_downlink_answer(struct gb_downlink *d, int status)
 	if (status == GB_TX_OK) {
 		gb_counters_sent(&d->gateway->counters, item->freq_hz, &item->modulation);
 		d->current = d->n_items; /* the others are not needed */
-	} else {
-		d->current++;
+		return;
 	}
+	d->current++;
+	struct gb_downlink_item *next = gb_downlink_current(d);
+	if (!next)
+		return;
+	/* A token of its own: the network may bring the answer to the alternative before once more, and a refusal that
+	 * is taken for this one's would give a counter back that has been sent. */
+	d->token = gb_downlink_token(d->gateway, (uint16_t)(d->token + 1));
+	if (d->gateway->version >= 2)
+		lw_put_le16(next->datagram + 1, d->token);
 }
 
 struct gb_downlink *gb_downlinks_stale(const struct gb_downlinks *all, int64_t before_ns)

@@ -198,8 +198,9 @@ def test_several_downlinks_in_flight(bridge, mqtt):
     for token, downlink_id in reversed(list(zip(tokens, ids))):
         gw.tx_ack(token, "TOO_LATE")
         again, _ = gw.pull_resp()
-        assert again == token
-        gw.tx_ack(token)
+        assert again != token
+        gw.tx_ack(token, "TOO_LATE")  # the network brings it twice: it is not the answer to the second
+        gw.tx_ack(again)
         ack = json.loads(mqtt.take("event/ack").payload)
         assert ack == {"gatewayId": EUI, "downlinkId": downlink_id, "items": [{"status": "TOO_LATE"}, {"status": "OK"}]}
     gw.tx_ack(tokens[0])  # a second answer means nothing
@@ -243,8 +244,7 @@ def test_statistics_count_downlinks(bridge, mqtt):
     mqtt.publish(f"eu868/gateway/{EUI}/command/down", command(9, n_items=2))
     token, _ = gw.pull_resp()
     gw.tx_ack(token, "COLLISION_PACKET")
-    gw.pull_resp()
-    gw.tx_ack(token)
+    gw.tx_ack(gw.pull_resp()[0])
     mqtt.take("event/ack")
     for want in (True, False):
         gw.push({"stat": {"time": "2024-05-01 12:00:00 GMT", "rxnb": 0, "rxok": 0, "dwnb": 2, "txnb": 1}})

@@ -70,8 +70,12 @@ static void test_alternatives(void **state)
 	const int err[3] = {0, LW_EINVAL, 0};
 	struct gb_downlink *d = gb_downlink_new(f->gw, 7, f->tx, err, 3);
 	gb_downlink_sent(&f->all, d, 10);
+	uint16_t first = d->token;
 	gb_downlink_answer(d, TOO_LATE);
 	assert_ptr_equal(gb_downlink_current(d), &d->items[2]);
+	/* The same answer again, as a network may bring it, is nobody's. */
+	assert_null(gb_downlink_find(f->gw, first));
+	assert_int_equal(lw_get_le16(d->items[2].datagram + 1), d->token);
 	gb_downlink_sent(&f->all, d, 20);
 	assert_int_equal(f->all.n, 1);
 	gb_downlink_answer(d, TX_FREQ);
