@@ -71,12 +71,13 @@ unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_con
 {
 	const struct lw_region *region = ns_profile_region(&dev->profile, rc->region);
 	const struct ns_session *s = &dev->session;
-	struct ns_down_window rx1 = {0};
-	struct ns_down_window rx2 = {.hz = s->rx2_hz, .dr = s->rx2_dr};
+	struct ns_down_window rx1 = {.rx = 1};
+	struct ns_down_window rx2 = {.hz = s->rx2_hz, .dr = s->rx2_dr, .rx = 2};
 	rx2.delay_s = (uint8_t)((s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) + 1);
 	bool has2 = fill(rc, region, &rx2);
 	if (mode == NS_DOWN_CLASS_C) {
 		rx2.immediately = true;
+		rx2.rx = 0;
 		out[0] = rx2;
 		return has2 ? 1 : 0;
 	}
@@ -102,7 +103,7 @@ unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_regio
 	struct lw_plan plan;
 	unsigned n = 0;
 	ns_region_config_plan(rc, &plan);
-	struct ns_down_window rx1 = {.delay_s = region->join_accept_delay1_s};
+	struct ns_down_window rx1 = {.delay_s = region->join_accept_delay1_s, .rx = 1};
 	int dr = lw_region_rx1_dr(region, up_dr, 0, false);
 	if (rc->rx_window != 2 && dr >= 0 && lw_plan_join_rx1_hz(&plan, up_hz, up_dr, &rx1.hz) == 0) {
 		rx1.dr = (uint8_t)dr;
@@ -111,7 +112,7 @@ unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_regio
 	}
 	/* A device that joins knows nothing of the network's RX2: the region's own. */
 	struct ns_down_window rx2 = {
-		.hz = region->rx2_hz, .dr = region->rx2_dr, .delay_s = region->join_accept_delay2_s};
+		.hz = region->rx2_hz, .dr = region->rx2_dr, .delay_s = region->join_accept_delay2_s, .rx = 2};
 	if (rc->rx_window != 1 && fill(rc, region, &rx2)) {
 		if (n == 1 && rx1.dr < rc->rx2_prefer_on_rx1_dr_lt) {
 			out[1] = out[0];

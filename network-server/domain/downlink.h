@@ -44,6 +44,7 @@ struct ns_down_in {
 struct ns_down_window {
 	uint32_t hz;
 	uint8_t dr;
+	uint8_t rx; /* 1, 2: RX1, RX2 of an uplink; 0: at a time of its own */
 	bool immediately;
 	int64_t gps_ns;  /* then, since the GPS epoch; 0: not by GPS */
 	uint8_t delay_s; /* after the uplink */

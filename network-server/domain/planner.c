@@ -4,6 +4,11 @@
 
 static const unsigned rank_percent[] = {[NS_PLAN_DATA] = 80, [NS_PLAN_ACK] = 90, [NS_PLAN_JOIN] = 100};
 
+unsigned ns_plan_rank_percent(enum ns_plan_rank rank)
+{
+	return rank_percent[rank];
+}
+
 /* So many are a sign that the gateway does not send what it gets. */
 #define DEPTH_MAX (NS_TIMELINE_SLOTS - 8)
 

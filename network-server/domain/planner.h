@@ -75,5 +75,8 @@ struct ns_plan {
  * lately; one with less margin serves when no other has a free window. */
 void ns_plan_downlink(const struct ns_plan_in *in, struct lw_rng *rng, struct ns_plan *out);
 
+/* The share of a sub-band's duty cycle that a downlink of this rank may use up to, percent. */
+unsigned ns_plan_rank_percent(enum ns_plan_rank rank);
+
 /* "busy", "duty cycle used up" …: part of a sentence for a person. */
 const char *ns_plan_why_text(enum ns_plan_why why);

@@ -1,4 +1,6 @@
 /* The downlink to one device: after an uplink that calls for one, or when something was queued in time. */
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -225,17 +227,23 @@ static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 	if (d->by_hint && lw_map_find(&f->down_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
 		return RT_FLOW_DONE;
 	if (d->fetch.n == 0)
-		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, NULL);
+		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
 	d->dev = d->fetch.devices[0];
 	const struct ns_session *s = &d->dev->session;
 	if (!d->dev->has_session)
-		return d->by_hint ? RT_FLOW_DONE : ns_drop(&d->c, LONGWAVE__V1__REASON__NOT_ACTIVATED, NULL);
+		return d->by_hint ? RT_FLOW_DONE
+				  : ns_drop(&d->c, LONGWAVE__V1__REASON__NOT_ACTIVATED,
+					    "the device has no session any more: it has to join");
 	if (d->dev->is_disabled)
-		return d->by_hint ? RT_FLOW_DONE : ns_drop(&d->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+		return d->by_hint ? RT_FLOW_DONE
+				  : ns_drop(&d->c, LONGWAVE__V1__REASON__DEVICE_DISABLED,
+					    "the device was disabled meanwhile");
 	if (d->rc == NULL)
 		d->rc = region_of(f, s);
 	if (d->rc == NULL)
-		return ns_drop(&d->c, LONGWAVE__V1__REASON__UNKNOWN_REGION, NULL);
+		return ns_drop_f(&d->c, LONGWAVE__V1__REASON__UNKNOWN_REGION,
+				 "the session belongs to region configuration %s, which is not enabled",
+				 s->region_config_id);
 	d->mode = NS_DOWN_CLASS_A;
 	if (!d->by_hint || s->enabled_class == LW_CLASS_A)
 		return s->answered || !s->has_uplink ? RT_FLOW_DONE : RT_FLOW_NEXT;
@@ -293,15 +301,17 @@ static void choose_gateways(struct ns_down *d)
 	const struct lw_modulation none = {.kind = LW_MOD_NONE};
 	const struct lw_modulation *mod = lw_region_dr(lw_region_by_id(d->rc->region), LW_UP, s->dr);
 	d->gw = LW_ARENA_ARRAY(&d->c.arena, struct ns_tx_gateway, NS_TX_GATEWAYS);
-	d->n_gw = d->gw == NULL ? 0
-				: ns_plan_gateways(f, d->dev->tenant_id, mod != NULL ? mod : &none, s->rx, s->n_rx, d->gw);
+	d->n_gw = d->gw == NULL
+			  ? 0
+			  : ns_plan_gateways(f, d->dev->tenant_id, mod != NULL ? mod : &none, s->rx, s->n_rx, d->gw);
 }
 
 /* Where nothing may be sent that has no room: found out before a counter is used for it. Class B and C try later. */
 static bool has_room(struct ns_down *d)
 {
+	d->rank = d->ack || d->out->item == NULL ? NS_PLAN_ACK : NS_PLAN_DATA;
 	struct ns_plan_question q = {.rc = d->rc,
-				     .rank = d->ack || d->out->item == NULL ? NS_PLAN_ACK : NS_PLAN_DATA,
+				     .rank = d->rank,
 				     .uplink_at_ns = d->dev->session.last_uplink_at_ns,
 				     .frame = d->out->frame,
 				     .n_frames = d->out->n_frames,
@@ -315,14 +325,8 @@ static bool has_room(struct ns_down *d)
 	ns_plan_ask(d->c.f, &q, d->plan);
 	if (d->plan->found)
 		return true;
-	enum ns_plan_why why = d->plan->why[0][0];
-	ns_drop(&d->c,
-		why == NS_PLAN_DUTY_CYCLE ? LONGWAVE__V1__REASON__DUTY_CYCLE_OVERFLOW
-		: why == NS_PLAN_LATE     ? LONGWAVE__V1__REASON__TOO_LATE
-		: why == NS_PLAN_DWELL    ? LONGWAVE__V1__REASON__PAYLOAD_SIZE
-					  : LONGWAVE__V1__REASON__COLLISION_PACKET,
-		NULL);
-	snprintf(d->c.detail, sizeof(d->c.detail), "no gateway has room: the strongest %s", ns_plan_why_text(why));
+	struct ns_looked_at looked = ns_down_looked_at(d);
+	ns_drop_no_room(&d->c, &looked, d->dev->session.last_uplink_at_ns);
 	if (d->mode != NS_DOWN_CLASS_A)
 		ns_down_try_later(d->c.f, d->dev_eui, CLASS_C_RETRY_MS, d->attempt);
 	return false;
@@ -332,6 +336,41 @@ static void add_event(struct ns_down *d, struct ns_event e)
 {
 	if (e.packed.n > 0)
 		d->event[d->n_events++] = e;
+}
+
+/* For the record, once it is written. */
+static void __attribute__((format(printf, 4, 5)))
+gone(struct ns_down *d, const struct ns_queue_item *item, ns_reason reason, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+	if (d->n_gone == sizeof(d->gone) / sizeof(d->gone[0]))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	struct ns_gone g = {.reason = reason,
+			    .text = lw_arena_strdup(&d->c.arena, text),
+			    .f_cnt = item->f_cnt_down,
+			    .f_port = item->f_port,
+			    .confirmed = item->confirmed};
+	if (g.text != NULL)
+		d->gone[d->n_gone++] = g;
+}
+
+static void not_acknowledged(struct ns_down *d, const struct ns_queue_item *item)
+{
+	bool is_c = d->dev->session.enabled_class == LW_CLASS_C;
+	uint32_t s = is_c ? d->dev->profile.class_c_timeout_s : d->dev->profile.class_b_timeout_s;
+	if (d->dev->session.enabled_class == LW_CLASS_A)
+		gone(d, item, LONGWAVE__V1__REASON__NOT_ACKNOWLEDGED,
+		     "the device did not acknowledge FCnt %" PRIu32 " in time", item->f_cnt_down);
+	else
+		gone(d, item, LONGWAVE__V1__REASON__NOT_ACKNOWLEDGED,
+		     "FCnt %" PRIu32
+		     " was sent %s, as the profile's class %c has it, and not acknowledged within %u s: "
+		     "does the device really listen then? One of class A does not",
+		     item->f_cnt_down, is_c ? "at once" : "in a ping slot", is_c ? 'C' : 'B', s != 0 ? s : 5);
 }
 
 /* An item that waits for the device's acknowledgement holds back those behind it, until its time is over. */
@@ -354,6 +393,7 @@ static size_t sendable(struct ns_down *d)
 		}
 		struct ns_subject s = ns_subject_of(d->dev, d->rc, NULL, ns_now(d->c.f));
 		add_event(d, ns_ack_event(&d->c.arena, &s, item->id, false, item->f_cnt_down));
+		not_acknowledged(d, item);
 		d->queue_op[d->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
 	}
 	if (held)
@@ -375,6 +415,9 @@ static void discard_items(struct ns_down *d)
 		case NS_DISCARD_EXPIRED:
 			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_EXPIRED,
 						  "Device queue-item has expired", context));
+			gone(d, item, LONGWAVE__V1__REASON__EXPIRED,
+			     "queue item %s expired %.1f s before it could be sent", id,
+			     (double)(ns_now(d->c.f) - item->expires_at_ns) / LW_NS_PER_S);
 			break;
 		case NS_DISCARD_SIZE:
 			snprintf(n, sizeof(n), "%zu", item->payload[0].n);
@@ -385,16 +428,42 @@ static void discard_items(struct ns_down *d)
 			context[5] = max;
 			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_PAYLOAD_SIZE,
 						  "Device queue-item discarded because of max. payload size", context));
+			gone(d, item, LONGWAVE__V1__REASON__PAYLOAD_SIZE,
+			     "queue item %s has %s bytes, no more than %s fit at the data rate of its receive window",
+			     id, n, max);
 			break;
 		case NS_DISCARD_F_CNT:
 			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_F_CNT_DOWN,
 						  "Device queue-item discarded because its frame-counter was used",
 						  context));
+			gone(d, item, LONGWAVE__V1__REASON__FCNT_DOWN_USED,
+			     "queue item %s was encrypted by its sender for FCnt %" PRIu32 ", the next one is %" PRIu32
+			     ": encrypt it anew",
+			     id, item->first_f_cnt, ns_session_next_f_cnt_down(&d->dev->session, true));
 			break;
 		case NS_DISCARD_NONE:
 			break;
 		}
 	}
+}
+
+static void drop_too_late(struct ns_down *d)
+{
+	struct ns_down_window w[2];
+	const struct ns_session *s = &d->dev->session;
+	unsigned n = ns_down_windows(d->dev, d->rc, NS_DOWN_CLASS_A, w);
+	int64_t last_ns = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (s->last_uplink_at_ns + w[i].delay_s * LW_NS_PER_S > last_ns)
+			last_ns = s->last_uplink_at_ns + w[i].delay_s * LW_NS_PER_S;
+	if (n == 0)
+		(void)ns_drop(&d->c, LONGWAVE__V1__REASON__TOO_LATE,
+			      "the region has no receive window for this uplink's channel and data rate");
+	else
+		(void)ns_drop_f(&d->c, LONGWAVE__V1__REASON__TOO_LATE,
+				"the last receive window was %" PRId64 " ms ago: the answer took %" PRId64 " ms",
+				(ns_now(d->c.f) - last_ns) / LW_NS_PER_MS,
+				(ns_now(d->c.f) - s->last_uplink_at_ns) / LW_NS_PER_MS);
 }
 
 static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
@@ -434,12 +503,16 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 	discard_items(d);
 	if (d->out->n_frames == 0) {
 		if (d->ack || d->force || d->n_answers > 0)
-			ns_drop(&d->c, LONGWAVE__V1__REASON__TOO_LATE, "no receive window was left");
+			drop_too_late(d);
 		return d->n_queue_ops > 0 ? RT_FLOW_NEXT : d->c.outcome != 0 ? RT_FLOW_DROP : RT_FLOW_DONE;
 	}
 	choose_gateways(d);
 	if (d->n_gw == 0)
-		return ns_drop(&d->c, LONGWAVE__V1__REASON__NO_GATEWAY, "no gateway may send to this device");
+		return ns_drop_f(
+			&d->c, LONGWAVE__V1__REASON__NO_GATEWAY,
+			"none of the %u gateways that heard the last uplink may send to this device: unknown, or "
+			"private to another tenant",
+			d->dev->session.n_rx);
 	if (ns_plan_enforced(f, d->rc) && !has_room(d))
 		return RT_FLOW_DROP;
 	const struct ns_queue_item *item = d->out->item;
@@ -502,6 +575,11 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 {
 	struct ns_down *d = down_of(flow);
 	const struct ns_down_out *out = d->out;
+	for (unsigned i = 0; i < d->n_gone; i++) {
+		ns_record_gone(d, &d->gone[i]);
+		d->c.f->ports->log.outcome(d->c.f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
+					   d->gone[i].reason);
+	}
 	if (out->n_frames == 0)
 		return d->c.outcome != 0 ? RT_FLOW_DROP : RT_FLOW_DONE;
 	struct ns_tx *tx = ns_tx_new(d->c.f);

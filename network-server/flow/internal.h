@@ -18,6 +18,7 @@ typedef Longwave__V1__Outcome ns_outcome;
 typedef Longwave__V1__Reason ns_reason;
 
 #define NS_STEPS 24
+#define NS_NOTES 4
 #define NS_CTX_MEM 6144
 #define NS_ARENA_MAX (256 * 1024)
 #define NS_TRIES 5                      /* commits of one frame that may meet a conflict */
@@ -35,13 +36,18 @@ struct ns_ctx {
 	int64_t start_mono_ns;
 	ns_outcome outcome;
 	ns_reason reason;
-	char detail[120];
+	char detail[200];
 	unsigned tries;
 	struct {
 		const char *name;
 		uint32_t after_us;
 	} step[NS_STEPS];
 	unsigned n_steps;
+	/* What a person should know of a step, where something is unusual; in the arena. */
+	struct {
+		const char *step, *text;
+	} note[NS_NOTES];
+	unsigned n_notes;
 };
 
 enum ns_up_next { NS_UP_END, NS_UP_DATA, NS_UP_JOIN, NS_UP_PROPRIETARY, NS_UP_LOCATE };
@@ -67,7 +73,7 @@ struct ns_up {
 	struct lw_gateway_id gateway_id;
 	struct ns_up *copies; /* chain by next_copy */
 	struct ns_up *next_copy;
-	void *work;  /* see ns_up_begin_work() */
+	void *work;                 /* see ns_up_begin_work() */
 	struct ns_foreign *foreign; /* receptions that other network-servers have */
 	bool is_shared;             /* others wait to hear that it is dealt with */
 	bool merged;                /* belongs to another one: not ended on its own */
@@ -78,6 +84,7 @@ struct ns_up {
 	Gw__UplinkRxInfo **rx; /* of all copies, strongest first */
 	struct ns_rx_gateway *rx_gw;
 	size_t n_rx;
+	size_t n_hidden; /* behind them: of private gateways that this device's tenant may not hear */
 	struct ns_uplink up;
 
 	struct ns_fetch fetch;
@@ -110,6 +117,10 @@ struct ns_tx_gateway {
 	uint32_t priority;
 	int16_t margin_ddb; /* of the uplink, above the demodulation floor */
 	uint8_t refused;    /* windows that it has said no to, bit per frame */
+	uint8_t offered;    /* windows that it was asked for */
+	uint8_t offer;      /* 1: the first that was asked, 2: the next …; 0: not asked */
+	uint8_t answer[2];  /* 1 + Gw__TxAckStatus by frame; 0: none */
+	bool is_silent;
 };
 
 /* One downlink on its way to a decision. */
@@ -141,7 +152,17 @@ struct ns_down {
 	struct ns_tx_gateway *gw; /* the strongest first */
 	unsigned n_gw;
 	struct ns_plan *plan;         /* why nothing is sent; NULL: not asked */
+	enum ns_plan_rank rank;       /* that it was asked with */
 	int64_t dev_status_req_at_ns; /* before this downlink */
+	/* Items that leave the queue unsent or unheard, for the record once that is written. */
+	struct ns_gone {
+		ns_reason reason;
+		const char *text;
+		uint32_t f_cnt;
+		uint8_t f_port;
+		bool confirmed;
+	} gone[NS_QUEUE_LOOK + NS_DOWN_ITEMS_MAX];
+	unsigned n_gone;
 
 	struct ns_event event[NS_QUEUE_LOOK + NS_DOWN_ITEMS_MAX + 1];
 	size_t n_events;
@@ -155,6 +176,11 @@ struct ns_tx {
 	struct ns_flows *f;
 	struct rt_timer timer;
 	uint32_t downlink_id;
+	uint32_t record_id; /* the first downlink_id: one record, however many gateways are asked */
+	unsigned n_offers;
+	bool broker_away;
+	int64_t ahead_ms; /* the last gateway was asked so long before the window */
+	uint8_t ahead_of; /* which one */
 	const struct ns_region_config *rc;
 	bool is_join;
 	struct lw_dev_eui dev_eui;
@@ -339,6 +365,46 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 		  const char *detail);
 /* A downlink that came to nothing before there was a frame. */
 void ns_record_no_downlink(struct ns_down *d);
+/* An item of the queue that nobody will hear. */
+void ns_record_gone(struct ns_down *d, const struct ns_gone *g);
+
+/* --- why.c: texts for a person. Only drops, downlinks and what is unusual have any. ----------------------------------
+ */
+/* Keeps what should be known of a step, one text each; more than NS_NOTES are left out. */
+void ns_note(struct ns_ctx *c, const char *step, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* As ns_drop(). */
+enum rt_flow_rc ns_drop_f(struct ns_ctx *c, ns_reason reason, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+enum rt_flow_rc ns_drop_no_device(struct ns_up *u);
+enum rt_flow_rc ns_drop_no_mic(struct ns_up *u);
+enum rt_flow_rc ns_drop_replay(struct ns_up *u);
+enum rt_flow_rc ns_drop_region(struct ns_up *u);
+/* Two of its receptions change places. */
+void ns_up_swap(struct ns_up *u, size_t a, size_t b);
+/* What was looked at for a downlink. */
+struct ns_looked_at {
+	struct ns_flows *f;
+	const struct ns_region_config *rc;
+	enum ns_plan_rank rank;
+	const struct ns_down_frame *frame;
+	unsigned n_frames;
+	const struct ns_tx_gateway *gw;
+	unsigned n_gw;
+	const struct ns_plan *plan;
+	int cur; /* the gateway that has it, -1: none */
+};
+enum ns_plan_rank ns_tx_rank(const struct ns_tx *tx);
+struct ns_looked_at ns_tx_looked_at(const struct ns_tx *tx);
+struct ns_looked_at ns_down_looked_at(const struct ns_down *d);
+/* Into fr->considered; returns the same in one line, in the arena. */
+const char *ns_why_considered(struct lw_arena *a, const struct ns_looked_at *q, Longwave__Ns__V1__Frame *fr);
+/* No gateway has room. Reason and detail. */
+void ns_drop_no_room(struct ns_ctx *c, const struct ns_looked_at *q, int64_t uplink_at_ns);
+/* No gateway took it. */
+void ns_drop_refused(struct ns_ctx *c, const struct ns_tx *tx);
+/* The reason for a downlink that was not offered to any gateway. */
+ns_reason ns_tx_unsent_reason(const struct ns_tx *tx);
+const char *ns_window_name(const struct ns_down_window *w);
 
 /* --- send.c: towards the gateway, and what waits for its answer
  * ------------------------------------------------------- */
@@ -372,6 +438,8 @@ bool ns_plan_enforced(const struct ns_flows *f, const struct ns_region_config *r
 void ns_plan_ask(struct ns_flows *f, const struct ns_plan_question *q, struct ns_plan *out);
 /* Into tx->plan; its found. */
 bool ns_plan_tx(struct ns_tx *tx);
+/* What is known of a gateway that sends, up to now; NULL: nothing. */
+const struct ns_timeline *ns_plan_timeline(struct ns_flows *f, struct lw_gateway_id id);
 /* The message to tx->cur is out: it has its place on the gateway's timeline. */
 void ns_plan_sent(struct ns_tx *tx);
 /* The gateway has taken a frame, or -1 none: measures its round trip, and mends its timeline. */

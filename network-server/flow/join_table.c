@@ -54,7 +54,8 @@ static void fetched(struct ns_fetch *req)
 {
 	struct ns_up *u = req->owner;
 	if (req->err != 0) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the device could not be read");
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+			"the database is away: the device could not be read");
 		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 		return;
 	}
@@ -102,7 +103,9 @@ static enum rt_flow_rc authorize_rejoin(struct ns_up *u)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH,
 			       "the session's key does not give this MIC");
 	if (r->rj_count < s->rj_count0) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "RJcount0 has been used");
+		ns_drop_f(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED,
+			  "RJcount0 %u was used before; %u is expected, or a join", (unsigned)r->rj_count,
+			  (unsigned)s->rj_count0);
 		if (u->in.is_replay)
 			u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
 		return RT_FLOW_DROP;
@@ -110,20 +113,36 @@ static enum rt_flow_rc authorize_rejoin(struct ns_up *u)
 	return RT_FLOW_NEXT;
 }
 
+static enum rt_flow_rc unknown(struct ns_up *u)
+{
+	char dev[LW_EUI_TEXT];
+	char join[LW_EUI_TEXT];
+	lw_dev_eui_print(dev_eui_of(u), dev);
+	if (is_rejoin(u))
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE,
+				 "no device has DevEUI %s, which sends a rejoin-request", dev);
+	lw_join_eui_print(u->up.phy.u.join_request.join_eui, join);
+	return ns_drop_f(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE,
+			 "no device has DevEUI %s (JoinEUI %s): is it added, and the EUI's byte order right?", dev,
+			 join);
+}
+
 static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	if (u->fetch.n == 0)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no device has this DevEUI");
+		return unknown(u);
 	u->dev = u->fetch.devices[0];
 	const struct ns_profile *p = &u->dev->profile;
 	if (u->dev->is_disabled)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, "the device is disabled: it may not join");
 	if (!p->supports_otaa)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__OTAA_NOT_SUPPORTED, "the profile does not support OTAA");
+		return ns_drop(
+			&u->c, LONGWAVE__V1__REASON__OTAA_NOT_SUPPORTED,
+			"the device's profile does not support OTAA: it is activated by ABP, and this device joins");
 	if (p->region != lw_region_base(u->rc->region) ||
 	    (p->region_config_id[0] != '\0' && strcmp(p->region_config_id, u->rc->id) != 0))
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the profile is for another region");
+		return ns_drop_region(u);
 	if (!is_rejoin(u) && u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
 	    u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce) {
 		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
@@ -134,13 +153,15 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 	for (size_t i = 0; i < u->n_rx; i++) {
 		if (!may_hear(u, u->rx_gw[i].gateway_id))
 			continue;
-		u->rx_gw[n] = u->rx_gw[i];
-		u->rx[n++] = u->rx[i];
+		if (n != i)
+			ns_up_swap(u, n, i);
+		n++;
 	}
+	u->n_hidden = u->n_rx - n;
 	u->n_rx = n;
 	if (n == 0)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
-			       "heard only by private gateways of other tenants");
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
+				 "heard only by private gateways of other tenants, %zu of them", u->n_hidden);
 	return is_rejoin(u) ? authorize_rejoin(u) : RT_FLOW_NEXT;
 }
 
@@ -161,7 +182,8 @@ static void addr_checked(struct ns_addr_check *req)
 		return;
 	}
 	if (unavailable)
-		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "addresses could not be checked");
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+			"the database is away: addresses could not be checked");
 	else
 		ns_drop(&u->c, LONGWAVE__V1__REASON__NO_DEVADDR_LEFT, "every address drawn is in use");
 	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
@@ -262,6 +284,42 @@ static const struct {
 	[NS_JOIN_UNAVAILABLE] = {LONGWAVE__V1__REASON__JOIN_SERVER_UNAVAILABLE, "The join server did not answer"},
 };
 
+/* What helps, beyond what the application is told. */
+static void explain(struct ns_up *u, ns_reason reason, const char *text)
+{
+	char eui[LW_EUI_TEXT];
+	char what[40];
+	lw_join_eui_print(join_eui_of(u), eui);
+	if (is_rejoin(u))
+		snprintf(what, sizeof(what), "RJcount%u %u", u->up.phy.u.rejoin.type == 1,
+			 (unsigned)u->up.phy.u.rejoin.rj_count);
+	else
+		snprintf(what, sizeof(what), "DevNonce %u", (unsigned)u->up.phy.u.join_request.dev_nonce);
+	switch (reason) {
+	case LONGWAVE__V1__REASON__DEVNONCE_REUSED:
+		(void)ns_drop_f(&u->c, reason,
+				"%s was used before: the device was reset or someone repeats its request; flushing the "
+				"device's nonces lets it join",
+				what);
+		return;
+	case LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH:
+		(void)ns_drop_f(&u->c, reason,
+				"%s: the root key of the device is not the one in the join server of JoinEUI %s (%s of "
+				"LoRaWAN %s)",
+				text, eui, u->dev->profile.mac_version >= LW_MAC_1_1_0 ? "NwkKey" : "AppKey",
+				lw_mac_version_text(u->dev->profile.mac_version));
+		return;
+	case LONGWAVE__V1__REASON__JOIN_EUI_UNKNOWN:
+	case LONGWAVE__V1__REASON__JOIN_SERVER_UNAVAILABLE:
+	case LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED:
+		(void)ns_drop_f(&u->c, reason, "%s (JoinEUI %s, %s)", text, eui, what);
+		return;
+	default:
+		(void)ns_drop(&u->c, reason, text);
+		return;
+	}
+}
+
 /* Not accepted: the reason goes to the application as a log event, then the frame ends. */
 static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *text)
 {
@@ -273,7 +331,7 @@ static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *te
 	lw_join_eui_print(join_eui_of(u), eui);
 	const char *context[] = {"join_eui", eui, what, nonce, "deduplication_id", u->dedup_id, NULL};
 	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
-	ns_drop(&u->c, reason, text);
+	explain(u, reason, text);
 	if (u->in.is_replay && reason == LONGWAVE__V1__REASON__DEVNONCE_REUSED) {
 		/* Answered when it came the first time: nobody's fault. */
 		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;

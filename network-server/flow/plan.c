@@ -52,6 +52,11 @@ static struct ns_timeline *find(struct ns_flows *f, struct lw_gateway_id id)
 	return t;
 }
 
+const struct ns_timeline *ns_plan_timeline(struct ns_flows *f, struct lw_gateway_id id)
+{
+	return find(f, id);
+}
+
 static struct ns_timeline *find_or_new(struct ns_flows *f, struct lw_gateway_id id)
 {
 	struct ns_timeline *t = find(f, id);
@@ -142,9 +147,7 @@ void ns_plan_ask(struct ns_flows *f, const struct ns_plan_question *q, struct ns
 bool ns_plan_tx(struct ns_tx *tx)
 {
 	struct ns_plan_question q = {.rc = tx->rc,
-				     .rank = tx->is_join                ? NS_PLAN_JOIN
-					     : tx->ack || !tx->has_item ? NS_PLAN_ACK
-									: NS_PLAN_DATA,
+				     .rank = ns_tx_rank(tx),
 				     .uplink_at_ns = tx->uplink_at_ns,
 				     .frame = tx->frame,
 				     .n_frames = tx->n_frames,

@@ -3,6 +3,15 @@
 
 #include "network-server/flow/internal.h"
 
+/* The text of a step that has one. */
+static char *note_of(const struct ns_ctx *c, const char *step)
+{
+	for (unsigned i = 0; i < c->n_notes; i++)
+		if (strcmp(c->note[i].step, step) == 0)
+			return (char *)(uintptr_t)c->note[i].text;
+	return (char *)(uintptr_t)protobuf_c_empty_string;
+}
+
 static void set_steps(struct ns_ctx *c, Longwave__Ns__V1__Frame *fr)
 {
 	Longwave__Ns__V1__FrameStep *v = LW_ARENA_ARRAY(&c->arena, Longwave__Ns__V1__FrameStep, c->n_steps + 1);
@@ -13,9 +22,18 @@ static void set_steps(struct ns_ctx *c, Longwave__Ns__V1__Frame *fr)
 		longwave__ns__v1__frame_step__init(&v[i]);
 		v[i].name = (char *)(uintptr_t)c->step[i].name;
 		v[i].after_us = c->step[i].after_us;
+		if (c->n_notes > 0)
+			v[i].text = note_of(c, c->step[i].name);
 		fr->steps[i] = &v[i];
 	}
 	fr->n_steps = c->n_steps;
+}
+
+static void set_text(Longwave__Ns__V1__Frame *fr, const char *step, const char *text)
+{
+	for (size_t i = 0; text != NULL && i < fr->n_steps; i++)
+		if (strcmp(fr->steps[i]->name, step) == 0)
+			fr->steps[i]->text = (char *)(uintptr_t)text;
 }
 
 #define COMMANDS_MAX 32
@@ -73,6 +91,47 @@ static void set_data(const struct ns_up *u, Longwave__Ns__V1__Frame *fr, char ad
 	fr->adr = d->fctrl.adr;
 }
 
+static Common__FType f_type_of(const struct ns_up *u)
+{
+	switch (u->up.phy.mtype) {
+	case LW_MTYPE_JOIN_REQUEST:
+		return COMMON__FTYPE__JOIN_REQUEST;
+	case LW_MTYPE_CONFIRMED_UP:
+		return COMMON__FTYPE__CONFIRMED_DATA_UP;
+	case LW_MTYPE_UNCONFIRMED_UP:
+		return COMMON__FTYPE__UNCONFIRMED_DATA_UP;
+	default:
+		return COMMON__FTYPE__REJOIN_REQUEST;
+	}
+}
+
+/* For the gateways alone that heard it and whose tenant has nothing to do with the device. */
+static void record_hidden(struct ns_up *u)
+{
+	const struct ns_log_port *log = &u->c.f->ports->log;
+	Longwave__Ns__V1__Frame fr = LONGWAVE__NS__V1__FRAME__INIT;
+	char addr[LW_DEVADDR_TEXT];
+	fr.time = ns_timestamp(&u->c.arena, u->in.received_at_ns);
+	fr.uplink = true;
+	fr.phy_payload = u->frame->phy_payload;
+	fr.tx_info = u->frame->tx_info;
+	fr.rx_info = u->rx + u->n_rx;
+	fr.n_rx_info = u->n_hidden;
+	fr.f_type = f_type_of(u);
+	if (lw_mtype_is_data_up(u->up.phy.mtype)) {
+		fr.dev_addr = lw_devaddr_print(u->up.phy.u.data.devaddr, addr);
+		fr.f_cnt = u->up.phy.u.data.fcnt;
+		fr.confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
+	}
+	fr.dr = u->up.dr;
+	fr.outcome = LONGWAVE__V1__OUTCOME__DROPPED;
+	fr.reason = LONGWAVE__V1__REASON__PRIVATE_GATEWAY;
+	fr.detail = (char *)(uintptr_t) "of a device of another tenant: this gateway is private to its own";
+	fr.deduplication_id = u->dedup_id;
+	fr.region_config_id = (char *)(uintptr_t)u->rc->id;
+	log->frame(log->self, &fr);
+}
+
 void ns_record_uplink(struct ns_up *u)
 {
 	const struct ns_log_port *log = &u->c.f->ports->log;
@@ -86,12 +145,7 @@ void ns_record_uplink(struct ns_up *u)
 	if (fr.n_rx_info == 0 && u->frame == NULL)
 		return; /* nothing that could be shown: counted only */
 	if (parsed) {
-		fr.f_type =
-			(Common__FType)(u->up.phy.mtype == LW_MTYPE_JOIN_REQUEST   ? COMMON__FTYPE__JOIN_REQUEST
-					: u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP ? COMMON__FTYPE__CONFIRMED_DATA_UP
-					: u->up.phy.mtype == LW_MTYPE_UNCONFIRMED_UP
-						? COMMON__FTYPE__UNCONFIRMED_DATA_UP
-						: COMMON__FTYPE__REJOIN_REQUEST);
+		fr.f_type = f_type_of(u);
 		if (lw_mtype_is_data_up(u->up.phy.mtype))
 			set_data(u, &fr, addr);
 		else if (u->up.phy.mtype == LW_MTYPE_JOIN_REQUEST)
@@ -108,12 +162,14 @@ void ns_record_uplink(struct ns_up *u)
 		fr.dev_eui = (char *)(uintptr_t) ""; /* only where its gateways are looked at */
 	fr.outcome = u->c.outcome;
 	fr.reason = u->c.reason;
-	fr.detail = u->c.detail;
+	fr.detail = u->c.detail[0] != '\0' || u->c.n_notes == 0 ? u->c.detail : (char *)(uintptr_t)u->c.note[0].text;
 	fr.deduplication_id = u->dedup_id;
 	fr.region_config_id = (char *)(uintptr_t)u->rc->id;
 	set_commands(&u->c.arena, &fr, LW_UP, u->mac_commands);
 	set_steps(&u->c, &fr);
 	log->frame(log->self, &fr);
+	if (u->n_hidden > 0)
+		record_hidden(u);
 }
 
 void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_reason reason, int taken,
@@ -136,11 +192,12 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.phy_payload.len = f->n;
 	if (tx->n_gw > 0) {
 		for (unsigned i = 0; i < tx->n_frames; i++)
-			info[fr.n_downlink_tx_info++] = ns_tx_info(&c->arena, &tx->frame[i].window, &tx->gw[tx->cur].rx);
+			info[fr.n_downlink_tx_info++] =
+				ns_tx_info(&c->arena, &tx->frame[i].window, &tx->gw[tx->cur].rx);
 		fr.downlink_tx_info = info;
 		fr.gateway_id = lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, gw);
 	}
-	fr.downlink_id = tx->downlink_id;
+	fr.downlink_id = tx->record_id;
 	fr.taken = taken;
 	fr.f_cnt = f->f_cnt;
 	fr.f_port = f->f_port;
@@ -155,7 +212,13 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.deduplication_id = tx->dedup_id;
 	fr.region_config_id = (char *)(uintptr_t)tx->rc->id;
 	set_commands(&c->arena, &fr, LW_DOWN, lw_span(tx->mac_bytes, tx->n_mac_bytes));
+	struct ns_looked_at looked = ns_tx_looked_at(tx);
+	const char *line = ns_why_considered(&c->arena, &looked, &fr);
+	if (line != NULL && detail == NULL && tx->n_offers > 1)
+		fr.detail = (char *)(uintptr_t)line;
 	set_steps(c, &fr);
+	set_text(&fr, "send", line);
+	set_text(&fr, "read", line);
 	log->frame(log->self, &fr);
 }
 
@@ -179,5 +242,31 @@ void ns_record_no_downlink(struct ns_down *d)
 	if (d->rc != NULL)
 		fr.region_config_id = (char *)(uintptr_t)d->rc->id;
 	set_steps(&d->c, &fr);
+	if (d->plan != NULL) {
+		struct ns_looked_at looked = ns_down_looked_at(d);
+		set_text(&fr, "decide", ns_why_considered(&d->c.arena, &looked, &fr));
+	}
+	log->frame(log->self, &fr);
+}
+
+void ns_record_gone(struct ns_down *d, const struct ns_gone *g)
+{
+	const struct ns_log_port *log = &d->c.f->ports->log;
+	Longwave__Ns__V1__Frame fr = LONGWAVE__NS__V1__FRAME__INIT;
+	char eui[LW_EUI_TEXT];
+	char addr[LW_DEVADDR_TEXT];
+	fr.time = ns_timestamp(&d->c.arena, ns_now(d->c.f));
+	fr.dev_eui = lw_dev_eui_print(d->dev_eui, eui);
+	fr.dev_addr = lw_devaddr_print(d->dev->session.devaddr, addr);
+	fr.f_type = g->confirmed ? COMMON__FTYPE__CONFIRMED_DATA_DOWN : COMMON__FTYPE__UNCONFIRMED_DATA_DOWN;
+	fr.taken = -1;
+	fr.f_cnt = g->f_cnt;
+	fr.f_port = g->f_port;
+	fr.confirmed = g->confirmed;
+	fr.outcome = LONGWAVE__V1__OUTCOME__DROPPED;
+	fr.reason = g->reason;
+	fr.detail = (char *)(uintptr_t)g->text;
+	fr.deduplication_id = d->dedup_id;
+	fr.region_config_id = (char *)(uintptr_t)d->rc->id;
 	log->frame(log->self, &fr);
 }

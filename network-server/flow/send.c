@@ -1,5 +1,7 @@
 /* Towards the gateway: the message, the table of those that wait for a gateway's answer, the next gateway when one
  * refuses. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,16 +37,30 @@ static void silent(struct rt_timer *t, void *arg)
 	struct ns_tx *tx = arg;
 	struct ns_flows *f = tx->f;
 	struct ns_ctx c = {.f = f, .start_mono_ns = rt_loop_mono_ns(f->loop)};
+	char id[LW_EUI_TEXT];
 	(void)t;
 	ns_tx_take(tx);
 	lw_arena_init(&c.arena, NULL, 0, NS_ARENA_MAX);
-	ns_record_tx(tx, &c, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__GATEWAY_SILENT, -1,
-		     "the gateway did not answer");
+	tx->gw[tx->cur].is_silent = true;
+	snprintf(c.detail, sizeof(c.detail),
+		 "gateway %s did not answer within %" PRId64 " s: is it off, or its connection?",
+		 lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, id),
+		 (c.start_mono_ns - tx->sent_mono_ns) / LW_NS_PER_S);
+	ns_record_tx(tx, &c, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__GATEWAY_SILENT, -1, c.detail);
 	f->ports->log.outcome(f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
 			      LONGWAVE__V1__REASON__GATEWAY_SILENT);
 	lw_arena_deinit(&c.arena);
 	ns_down_failed(tx);
 	ns_tx_free(tx);
+}
+
+/* The one that was asked has not taken it, another one is asked. */
+static void record_elsewhere(struct ns_tx *tx)
+{
+	struct ns_ctx c = {.f = tx->f, .start_mono_ns = rt_loop_mono_ns(tx->f->loop)};
+	lw_arena_init(&c.arena, NULL, 0, NS_ARENA_MAX);
+	ns_record_tx(tx, &c, LONGWAVE__V1__OUTCOME__PENDING, LONGWAVE__V1__REASON__REASON_NONE, -1, NULL);
+	lw_arena_deinit(&c.arena);
 }
 
 /* A gateway that answers fast as a rule has not: the other window goes to another one. Should the first have sent it,
@@ -62,12 +78,17 @@ static void late(struct rt_timer *t, void *arg)
 	uint8_t refused = tx->gw[cur].refused;
 	struct ns_plan plan = tx->plan;
 	tx->gw[cur].refused = all;
+	tx->gw[cur].is_silent = true;
 	tx->maybe_sent = true;
 	ns_tx_take(tx);
-	if (ns_tx_send_elsewhere(tx))
+	if (ns_tx_send_elsewhere(tx)) {
+		record_elsewhere(tx);
 		return;
+	}
 	/* There is no other: its answer is waited for as before. */
 	tx->gw[cur].refused = refused;
+	tx->gw[cur].is_silent = false;
+	tx->broker_away = false;
 	tx->cur = cur;
 	tx->plan = plan;
 	tx->n_offered = n_offered;
@@ -159,6 +180,8 @@ static bool offer(struct ns_tx *tx)
 	Gw__DownlinkFrameItem *items[2];
 	const struct ns_rx_gateway *g = &tx->gw[tx->plan.gateway].rx;
 	lw_arena_init(&a, mem, sizeof(mem), NS_ARENA_MAX);
+	unsigned before = tx->cur;
+	uint8_t windows = 0;
 	tx->cur = tx->plan.gateway;
 	tx->n_offered = 0;
 	for (unsigned i = 0; i < tx->plan.n_windows; i++) {
@@ -170,6 +193,7 @@ static bool offer(struct ns_tx *tx)
 		it->tx_info = ns_tx_info(&a, &tx->frame[frame].window, g);
 		items[tx->n_offered] = it;
 		tx->offered[tx->n_offered++] = (uint8_t)frame;
+		windows |= (uint8_t)(1U << frame);
 	}
 	do {
 		tx->downlink_id = lw_rng_u32(f->rng);
@@ -180,6 +204,16 @@ static bool offer(struct ns_tx *tx)
 	msg.n_items = tx->n_offered;
 	bool ok = f->ports->radio.send_downlink(f->ports->radio.self, tx->rc, &msg) == 0;
 	lw_arena_deinit(&a);
+	tx->broker_away = !ok;
+	if (!ok) {
+		tx->cur = before;
+	} else {
+		tx->gw[tx->cur].offered |= windows;
+		tx->ahead_ms = (tx->plan.start_ns - rt_loop_mono_ns(f->loop)) / LW_NS_PER_MS;
+		tx->ahead_of = tx->plan.chosen;
+		tx->gw[tx->cur].offer = (uint8_t)++tx->n_offers;
+		tx->record_id = tx->record_id != 0 ? tx->record_id : tx->downlink_id;
+	}
 	return ok;
 }
 
@@ -215,7 +249,7 @@ void ns_tx_send(struct ns_tx *tx, struct ns_ctx *c)
 		return;
 	}
 	/* Nobody could be asked: ends like a refusal, which gives the counter back. */
-	tx->last_error = LONGWAVE__V1__REASON__NO_GATEWAY;
+	tx->last_error = ns_tx_unsent_reason(tx);
 	struct ns_ack *a = ns_ack_new(f);
 	a->tx = tx;
 	rt_flow_enter(f->tx_ack, &a->c.flow);

@@ -96,6 +96,7 @@ static enum rt_flow_rc ack_read(struct rt_flow_ctx *flow)
 		return RT_FLOW_NEXT;
 	for (size_t i = 0; i < a->msg->n_items; i++) {
 		Gw__TxAckStatus status = a->msg->items[i]->status;
+		tx->gw[tx->cur].answer[tx->offered[i]] = (uint8_t)(1 + (unsigned)status % 32);
 		if (status == GW__TX_ACK_STATUS__OK) {
 			a->taken = tx->offered[i];
 			break;
@@ -116,6 +117,7 @@ static enum rt_flow_rc ack_elsewhere(struct rt_flow_ctx *flow)
 	ns_reason refused = tx->last_error;
 	if (!ns_tx_send_elsewhere(tx))
 		return RT_FLOW_NEXT;
+	ns_record_tx(tx, &a->c, LONGWAVE__V1__OUTCOME__PENDING, LONGWAVE__V1__REASON__REASON_NONE, -1, NULL);
 	a->tx = NULL; /* it waits for the next answer */
 	return ns_drop(&a->c, refused, "refused, offered elsewhere");
 }
@@ -252,7 +254,7 @@ static enum rt_flow_rc ack_settle(struct rt_flow_ctx *flow)
 		a->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
 		settle_taken(a);
 	} else {
-		ns_drop(&a->c, a->tx->last_error, "refused by the gateway");
+		ns_drop_refused(&a->c, a->tx);
 		settle_refused(a);
 	}
 	return RT_FLOW_NEXT;

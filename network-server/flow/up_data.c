@@ -1,4 +1,5 @@
 /* Steps of the uplink table: which device, what it says, what follows from it. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static void fetched(struct ns_fetch *req)
 {
 	struct ns_up *u = req->owner;
 	if (req->err != 0) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "sessions could not be read");
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+			"the database is away: sessions could not be read");
 		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 		return;
 	}
@@ -92,14 +94,11 @@ enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 		u->match.kind = NS_MATCH_LATE;
 	switch (u->match.kind) {
 	case NS_MATCH_NO_DEVICE:
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "no session has this DevAddr");
+		return ns_drop_no_device(u);
 	case NS_MATCH_NO_MIC:
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__MIC_MISMATCH,
-			       "no key of a session with this DevAddr gives this MIC");
+		return ns_drop_no_mic(u);
 	case NS_MATCH_OTHER_REGION:
-		snprintf(u->c.detail, sizeof(u->c.detail), "the session belongs to region configuration %s",
-			 u->dev->session.region_config_id);
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, NULL);
+		return ns_drop_region(u);
 	case NS_MATCH_RETRANSMISSION:
 	case NS_MATCH_REPLAY:
 	case NS_MATCH_LATE:
@@ -120,7 +119,17 @@ static bool may_hear(const struct ns_up *u, struct lw_gateway_id id)
 	return lw_uuid_eq(g->tenant_id, u->dev->tenant_id);
 }
 
-/* Leaves only what this device's tenant may hear. */
+void ns_up_swap(struct ns_up *u, size_t a, size_t b)
+{
+	struct ns_rx_gateway gw = u->rx_gw[a];
+	Gw__UplinkRxInfo *rx = u->rx[a];
+	u->rx_gw[a] = u->rx_gw[b];
+	u->rx[a] = u->rx[b];
+	u->rx_gw[b] = gw;
+	u->rx[b] = rx;
+}
+
+/* Leaves only what this device's tenant may hear; the others go behind. */
 static void filter_receptions(struct ns_up *u)
 {
 	size_t n = 0;
@@ -128,14 +137,15 @@ static void filter_receptions(struct ns_up *u)
 	for (size_t i = 0; i < u->n_rx; i++) {
 		if (!may_hear(u, u->rx_gw[i].gateway_id))
 			continue;
-		u->rx_gw[n] = u->rx_gw[i];
-		u->rx[n] = u->rx[i];
+		if (n != i)
+			ns_up_swap(u, n, i);
 		bool first = true;
 		for (size_t k = 0; k < n; k++)
 			first = first && !lw_gateway_id_eq(u->rx_gw[k].gateway_id, u->rx_gw[n].gateway_id);
 		u->up.n_gateways += first;
 		n++;
 	}
+	u->n_hidden = u->n_rx - n;
 	u->n_rx = n;
 	u->up.rx = u->rx_gw;
 	u->up.n_rx = (unsigned)n;
@@ -150,13 +160,14 @@ enum rt_flow_rc up_authorize(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	if (u->dev->is_disabled)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, NULL);
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED,
+			       "the device is disabled: nothing of it is passed on or answered");
 	if (u->dev->profile.region != lw_region_base(u->rc->region))
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__WRONG_REGION, "the device's profile is for another region");
+		return ns_drop_region(u);
 	filter_receptions(u);
 	if (u->n_rx == 0)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
-			       "heard only by private gateways of other tenants");
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__PRIVATE_GATEWAY,
+				 "heard only by private gateways of other tenants, %zu of them", u->n_hidden);
 	u->retransmission = u->match.kind == NS_MATCH_RETRANSMISSION;
 	return RT_FLOW_NEXT;
 }
@@ -167,7 +178,8 @@ static void queue_fetched(struct ns_queue_fetch *req)
 {
 	struct ns_up *u = req->owner;
 	if (req->err != 0) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the queue could not be read");
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+			"the database is away: the queue could not be read");
 		rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 		return;
 	}
@@ -249,6 +261,19 @@ enum rt_flow_rc up_data_rate(struct rt_flow_ctx *flow)
 	return RT_FLOW_NEXT;
 }
 
+/* The device is not what its profile says. */
+static void note_class(struct ns_up *u, enum lw_class before)
+{
+	const struct ns_device *dev = u->dev;
+	if (dev->session.enabled_class != before && dev->session.enabled_class == LW_CLASS_C &&
+	    !dev->profile.supports_class_c)
+		ns_note(&u->c, "mac_commands", "the device says that it is of class C, its profile does not have it");
+	if (u->up.phy.u.data.fctrl.class_b && !dev->profile.supports_class_b)
+		ns_note(&u->c, "mac_commands",
+			"the device listens in ping slots (class B), its profile does not have it: nothing is sent "
+			"then");
+}
+
 enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
@@ -260,7 +285,9 @@ enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 	u->mac.s = &u->dev->session;
 	u->dev->session.adr = u->up.phy.u.data.fctrl.adr;
 	ns_channels_heard(u->rc, &u->dev->session, u->up.hz, u->up.dr, u->up.phy.u.data.fctrl.adr_ack_req);
+	enum lw_class class_before = u->dev->session.enabled_class;
 	ns_mac_up(&u->mac, u->mac_commands);
+	note_class(u, class_before);
 	ns_session_pending_tick(&u->dev->session);
 	if (u->mac.unknown_cid != 0)
 		snprintf(u->c.detail, sizeof(u->c.detail), "MAC command 0x%02x is unknown, the rest was not read",
@@ -319,6 +346,10 @@ enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
 	if (u->retransmission)
 		return RT_FLOW_NEXT;
 	s->adr = d->fctrl.adr;
+	if (s->has_uplink && u->up.f_cnt > s->f_cnt_up)
+		ns_note(&u->c, "adapt", "%" PRIu32 " frame%s missing before this one (FCnt %" PRIu32 " to %" PRIu32 ")",
+			u->up.f_cnt - s->f_cnt_up, u->up.f_cnt - s->f_cnt_up == 1 ? "" : "s", s->f_cnt_up,
+			u->up.f_cnt - 1);
 	ns_uplink_count(s, u->up.f_cnt);
 	s->has_uplink = true;
 	s->last_uplink_confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;
@@ -345,6 +376,9 @@ static void resolve_item(struct ns_up *u, struct ns_queue_item *item, bool ackno
 	add_event(u, ns_ack_event(&u->c.arena, &s, item->id, acknowledged, item->f_cnt_down));
 	u->queue_op[u->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
 	u->n_queued--;
+	if (!acknowledged)
+		ns_note(&u->c, "acknowledge", "the confirmed downlink with FCnt %" PRIu32 " was not acknowledged",
+			item->f_cnt_down);
 }
 
 /* Item by item: acknowledged, not acknowledged, still waiting, or free to be sent. Leaves in queue.items those that can
@@ -472,6 +506,8 @@ static void compose_reencrypt(struct ns_up *u)
 	}
 	if (n == 0)
 		return;
+	ns_note(&u->c, "compose", "%zu queue item%s to be encrypted anew: the next downlink counter is %" PRIu32, n,
+		n == 1 ? " has" : "s have", ns_session_next_f_cnt_down(&u->dev->session, true));
 	struct ns_subject s = subject(u);
 	add_event(u, ns_reencrypt_event(&u->c.arena, &s, &u->dev->session, stale, n));
 }
@@ -535,7 +571,8 @@ static void committed(struct ns_change *req)
 	else if (req->err == LW_ENOTFOUND)
 		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
 	else
-		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the session could not be written");
+		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE,
+			"the database is away: the session could not be written");
 	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 }
 
@@ -569,7 +606,7 @@ enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	if (u->match.kind == NS_MATCH_REPLAY)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_REPLAY, "the counter is below the expected one");
+		return ns_drop_replay(u);
 	if (u->match.kind == NS_MATCH_LATE) {
 		u->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
 		return RT_FLOW_DONE;
@@ -577,7 +614,9 @@ enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
 	ns_windows_learn(u);
 	ns_answer_uplink(u);
 	if (u->retransmission) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__FCNT_RETRANSMISSION, "the last counter again");
+		ns_drop_f(&u->c, LONGWAVE__V1__REASON__FCNT_RETRANSMISSION,
+			  "FCnt %" PRIu32 ", the last one, again: it is answered again, not passed on again",
+			  u->up.f_cnt);
 		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
 		return RT_FLOW_DROP;
 	}

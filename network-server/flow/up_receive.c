@@ -1,4 +1,5 @@
 /* Steps of the receive table: from bytes to a parsed frame with all its receptions. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "network-server/flow/up_steps.h"
@@ -19,9 +20,11 @@ enum rt_flow_rc up_decode(struct rt_flow_ctx *flow)
 	if (lw_gateway_id_parse(&u->gateway_id, f->rx_info->gateway_id) != 0)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__MALFORMED, "the gateway id cannot be read");
 	if (ns_modulation(f->tx_info->modulation).kind == LW_MOD_NONE)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_MODULATION, NULL);
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_MODULATION,
+			       "the gateway names no modulation that is known (LoRa, FSK, LR-FHSS)");
 	if (f->rx_info->crc_status == GW__CRCSTATUS__BAD_CRC)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__CRC_FAILED, NULL);
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__CRC_FAILED, "gateway %s reports a wrong checksum",
+				 f->rx_info->gateway_id);
 	return RT_FLOW_NEXT;
 }
 
@@ -50,7 +53,8 @@ enum rt_flow_rc up_admit(struct rt_flow_ctx *flow)
 	const struct ns_gateway_port *p = &u->c.f->ports->gateways;
 	const struct ns_gateway *g = p->find(p->self, u->gateway_id);
 	if (g == NULL && !u->c.f->cfg.allow_unknown_gateways)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_GATEWAY, "no such gateway");
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__UNKNOWN_GATEWAY, "gateway %s is not known here: add it",
+				 u->frame->rx_info->gateway_id);
 	annotate(u, g);
 	return RT_FLOW_NEXT;
 }
@@ -119,6 +123,8 @@ static void set_time(struct ns_up *u)
 	up->received_ns = u->in.received_at_ns;
 	up->time_ns = up->received_ns;
 	bool has_gps = false;
+	int64_t off_ns = 0; /* a clock that cannot be right */
+	size_t off = 0;
 	for (size_t i = 0; i < u->n_rx && !has_gps; i++) {
 		const Google__Protobuf__Duration *d = u->rx[i]->time_since_gps_epoch;
 		if (d != NULL && (d->seconds != 0 || d->nanos != 0)) {
@@ -136,9 +142,28 @@ static void set_time(struct ns_up *u)
 			up->time_ns = ns;
 			break;
 		}
+		off_ns = ns - up->received_ns;
+		off = i;
 	}
+	if (off_ns != 0)
+		ns_note(&u->c, "parse",
+			"the clock of gateway %s is %.1f s %s ours, more than the %" PRId64
+			" s allowed: its time is not used",
+			u->rx[off]->gateway_id, (double)(off_ns < 0 ? -off_ns : off_ns) / 1e9,
+			off_ns < 0 ? "behind" : "ahead of", drift_ns / LW_NS_PER_S);
 	if (!has_gps)
 		up->gps_ns = lw_gps_from_unix_ns(up->time_ns);
+}
+
+static enum rt_flow_rc unknown_data_rate(struct ns_up *u)
+{
+	const struct lw_modulation *m = &u->up.mod;
+	if (m->kind == LW_MOD_LORA)
+		return ns_drop_f(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DATA_RATE,
+				 "SF%u at %" PRIu32 " kHz is no uplink data rate of %s", m->sf, m->bw_hz / 1000,
+				 u->up.region->name);
+	return ns_drop_f(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DATA_RATE, "%s is no uplink data rate of %s",
+			 m->kind == LW_MOD_FSK ? "this FSK rate" : "this LR-FHSS channel width", u->up.region->name);
 }
 
 enum rt_flow_rc up_parse(struct rt_flow_ctx *flow)
@@ -163,7 +188,7 @@ enum rt_flow_rc up_parse(struct rt_flow_ctx *flow)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNSUPPORTED_FRAME_TYPE, lw_mtype_text(up->phy.mtype));
 	int dr = lw_region_dr_index(up->region, LW_UP, &up->mod);
 	if (dr < 0 && !proprietary)
-		return ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DATA_RATE, "the region has no such data rate");
+		return unknown_data_rate(u);
 	up->dr = dr < 0 ? NS_DR_UNKNOWN : (uint8_t)dr;
 	u->next = data ? NS_UP_DATA : join ? NS_UP_JOIN : NS_UP_PROPRIETARY;
 	return RT_FLOW_DONE;

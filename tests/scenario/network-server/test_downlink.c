@@ -261,7 +261,7 @@ static void broker_away(void **state)
 	world_enqueue(w, d, 7, false, "01");
 	world_up(w, d, &PLAIN);
 	assert_int_equal(world_session(d).n_f_cnt_down, 0);
-	assert_int_equal(world_last_downlink_record(w)->reason, R(NO_GATEWAY));
+	assert_int_equal(world_last_downlink_record(w)->reason, R(BROKER_UNAVAILABLE));
 	w->broker_away = false;
 	world_up(w, d, &PLAIN);
 	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
