@@ -30,6 +30,16 @@ export interface MacCommand {
   uplink: boolean;
   text: string;
 }
+/** A gateway that a downlink could have gone through, with what was thought of each receive window there. */
+export interface Considered {
+  gatewayId: string;
+  /** Tenths of a dB above the demodulation floor. */
+  marginDdb: number;
+  chosen: boolean;
+  /** 1: asked first; 0: not asked. */
+  offer: number;
+  verdicts: { window: string; text: string; offered: boolean; answer: string }[];
+}
 export interface FrameStep {
   name: string;
   afterUs: number;
@@ -62,13 +72,14 @@ export interface Frame {
   macCommands: MacCommand[];
   steps: FrameStep[];
   regionConfigId: string;
+  considered: Considered[];
 }
 
 const EMPTY: Frame = {
   id: '', time: null, uplink: false, fType: '', devEui: '', devAddr: '', phyPayload: '', txInfo: null, rxInfo: [],
   downlinkTxInfo: [], gatewayId: '', downlinkId: 0, taken: -1, fCnt: 0, fPort: 0, dr: 0, confirmed: false, ack: false,
   adr: false, outcome: 'OUTCOME_UNSPECIFIED', reason: 'REASON_NONE', detail: '', deduplicationId: '', macCommands: [],
-  steps: [], regionConfigId: '',
+  steps: [], regionConfigId: '', considered: [],
 }; // prettier-ignore
 
 /** A frame with every member; undefined when the text is none. `id` is the stream's own when the frame has none. */
@@ -115,6 +126,7 @@ export function completeFrame(earlier: Frame, later: Frame): Frame {
     adr: earlier.adr || later.adr,
     downlinkTxInfo: keep('downlinkTxInfo', noList),
     macCommands: keep('macCommands', noList),
+    considered: keep('considered', noList),
     steps,
   };
 }
@@ -162,7 +174,7 @@ export function matchesFilter(f: Frame, filter: FrameFilter): boolean {
   if (filter.outcome && f.outcome !== filter.outcome) return false;
   const text = filter.text.trim().toLowerCase();
   if (!text) return true;
-  const words = [f.fType, f.devEui, f.devAddr, f.gatewayId, f.reason, f.detail, String(f.fCnt), ...f.rxInfo.map((r) => r.gatewayId), ...f.macCommands.map((m) => m.name)];
+  const words = [f.fType, f.devEui, f.devAddr, f.gatewayId, f.reason, f.detail, String(f.fCnt), ...f.rxInfo.map((r) => r.gatewayId), ...f.considered.map((c) => c.gatewayId), ...f.macCommands.map((m) => m.name)];
   return words.some((w) => w.toLowerCase().includes(text) || w.replace(/_/g, '').toLowerCase().includes(text));
 }
 

@@ -3,7 +3,7 @@ import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { LiveEvent } from '../lib/events';
 import { base64ToBytes, bytesToHex, duration, megahertz } from '../lib/format';
-import { bestReception, modulationName, outcomeTone, type DownlinkTxInfo, type Frame } from '../lib/frames';
+import { bestReception, modulationName, outcomeTone, type Considered, type DownlinkTxInfo, type Frame } from '../lib/frames';
 import { parsePhy } from '../lib/phy';
 import { story, type StoryStep } from '../lib/story';
 import { Eui } from '../ui/bits';
@@ -26,6 +26,7 @@ export function FrameDetail({ frame: f, event }: { frame: Frame; event: LiveEven
         {f.macCommands.length > 0 && <MacCommands frame={f} />}
         {f.rxInfo.length > 0 && <Receptions frame={f} />}
         {f.downlinkTxInfo.length > 0 && <Windows frame={f} />}
+        {f.considered.length > 0 && <Gateways frame={f} />}
         <Bytes frame={f} />
         <div className="dim" style={{ fontSize: 12.5, display: 'flex', flexWrap: 'wrap', gap: '2px 16px' }}>
           {f.devEui && <span>DevEUI <Eui value={f.devEui} label="DevEUI" /></span>}
@@ -172,6 +173,48 @@ function Windows({ frame: f }: { frame: Frame }) {
                 <td>{modulationName(x.modulation)}</td>
                 <td className="num">{x.power} dBm</td>
                 <td>{f.taken === i ? <span className="tone-ok">{t('live.taken')}</span> : f.taken > i ? <span className="tone-bad">{t('live.refused')}</span> : f.taken >= 0 ? <span className="dim">{t('live.notNeeded')}</span> : <span className="dim">–</span>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}
+
+function Verdict({ verdict: v }: { verdict: Considered['verdicts'][number] | undefined }) {
+  const { t } = useTranslation();
+  if (!v) return null;
+  if (v.answer === 'taken') return <span className="tone-ok">{t('live.taken')}</span>;
+  if (v.answer && v.answer !== 'not looked at') return <span className="tone-bad">{v.answer}</span>;
+  if (v.offered) return <span>{v.answer ? t('live.notNeeded') : t('live.asked')}{v.text && v.text !== 'free' && <span className="dim"> ({v.text})</span>}</span>;
+  return <span className={v.text === 'free' ? 'dim' : 'tone-warn'}>{v.text}</span>;
+}
+
+/** Which gateways could have sent it, and why each did or did not. */
+function Gateways({ frame: f }: { frame: Frame }) {
+  const { t } = useTranslation();
+  const windows = f.considered[0]?.verdicts.map((v) => v.window) ?? [];
+  return (
+    <div>
+      <h3>{t('live.considered')}</h3>
+      <div className="table-wrap" tabIndex={0} role="region" aria-label={t('live.considered')}>
+        <table className="table">
+          <thead>
+            <tr>
+              <th scope="col">{t('live.gateway')}</th>
+              <th scope="col" className="num">{t('live.margin')}</th>
+              <th scope="col" className="num">{t('live.order')}</th>
+              {windows.map((w) => <th scope="col" key={w}>{w}</th>)}
+            </tr>
+          </thead>
+          <tbody>
+            {f.considered.map((c) => (
+              <tr key={c.gatewayId} style={c.chosen ? { fontWeight: 600 } : undefined}>
+                <td><Eui value={c.gatewayId} label={t('gateways.id')} /></td>
+                <td className="num">{(c.marginDdb / 10).toFixed(1)} dB</td>
+                <td className="num">{c.offer > 0 ? `${c.offer}.` : '–'}</td>
+                {windows.map((w, i) => <td key={w} style={{ whiteSpace: 'normal' }}><Verdict verdict={c.verdicts[i]} /></td>)}
               </tr>
             ))}
           </tbody>

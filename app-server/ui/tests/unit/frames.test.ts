@@ -32,6 +32,16 @@ describe('merging', () => {
     expect(rows).toHaveLength(1);
     expect(rows[0]?.steps).toHaveLength(2);
   });
+  it('the gateways that were considered: the later record knows more, and they are found by their ids', () => {
+    const at = (gatewayId: string, offer: number, answer: string) => ({ gatewayId, marginDdb: 125, chosen: offer > 0, offer, verdicts: [{ window: 'RX1', text: 'free', offered: offer > 0, answer }] });
+    const first = completeFrame(sent, frame({ downlinkId: 77, outcome: 'PENDING', considered: [at('aa', 1, ''), at('bb', 0, '')] }));
+    expect(first.considered.map((c) => c.offer)).toEqual([1, 0]);
+    const later = completeFrame(first, frame({ downlinkId: 77, outcome: 'DELIVERED', considered: [at('aa', 1, 'refused: too late'), at('bb', 2, 'taken')] }));
+    expect(later.considered.map((c) => c.verdicts[0]?.answer)).toEqual(['refused: too late', 'taken']);
+    expect(completeFrame(later, answered).considered).toEqual(later.considered);
+    expect(matchesFilter(later, { text: 'bb', direction: 'all', outcome: '' })).toBe(true);
+    expect(matchesFilter(sent, { text: 'bb', direction: 'all', outcome: '' })).toBe(false);
+  });
   it('a record without an outcome leaves the outcome', () => expect(completeFrame(answered, frame({ downlinkId: 77 })).outcome).toBe('DELIVERED'));
   it('a refusal replaces the outcome and its reason', () => {
     const refused = frame({ id: '3-0', downlinkId: 77, outcome: 'DROPPED', reason: 'TOO_LATE', detail: 'RX1 and RX2' });
