@@ -71,7 +71,7 @@ class Books:
 
 
 class Field:
-    def __init__(self, world, seed, class_a=24, class_c=6, joiners=16, rate=25.0):
+    def __init__(self, world, seed, class_a=36, class_c=6, joiners=16, rate=15.0):
         self.world, self.stack, self.rate = world, world.stack, rate
         self.rng = random.Random(seed)
         self._lock = threading.RLock()
@@ -172,21 +172,25 @@ class Field:
             d.last_up = of[1]
         d.next_down = {"n": 0, "a": 0}
         try:
-            self._hear(d, phy, txpk)
+            self._hear(d, phy, txpk, of is None or of[1] == last)
         except BadDownlink as e:
             self.wrong.append(f"{d.dev_eui} {d.version}: {e}; {txpk}")
         d.last_up, d.next_down = last, {k: max(n, before[k]) for k, n in d.next_down.items()}
         return None
 
-    def _hear(self, d, phy, txpk):
+    def _hear(self, d, phy, txpk, listening):
         ack_down, answers = d.ack_down, d.answers
         down = d.downlink(phy)
         counter = (d.dev_eui, d.is_11 and down.f_port > 0, down.f_cnt)
         if self.used.setdefault(counter, phy) != phy:
             self.wrong.append(f"{d.dev_eui} {d.version}: counter {down.f_cnt} used for another frame: {txpk}")
         self.frames[counter] += 1
-        if self.frames[counter] > 1:  # the very same frame again: a device drops it
+        # The very same frame again is dropped; and who has sent since has closed the window: it is on the air, but the
+        # device knows nothing of it.
+        if self.frames[counter] > 1 or not listening:
             d.ack_down, d.answers = ack_down, answers
+            self.refused["missed"] += not listening
+        if self.frames[counter] > 1:
             return
         if down.f_port > 0:
             self.heard[(d.dev_eui, down.data)] += 1
@@ -222,6 +226,7 @@ class Field:
             self.sent.append(SimpleNamespace(device=d, data=data, at=time.monotonic(), tokens=tokens))
 
     def _run_uplinks(self):
+        # A device comes round every 2.5 s or more: it does not send while its windows are open.
         n, began = 0, time.monotonic()
         while not self._stop.is_set():
             d = self.devices[n % len(self.devices)]
@@ -319,7 +324,7 @@ class Field:
             again = [self._by_eui[eui] for eui in queued]
             for d in {d.dev_eui: d for d in [x.device for x in waiting] + owing + unanswered + again}.values():
                 if time.monotonic() > due.get(d.dev_eui, 0):
-                    due[d.dev_eui] = time.monotonic() + 1.5
+                    due[d.dev_eui] = time.monotonic() + 2.6  # both windows are over
                     self.uplink(d)
             state = (len(self._missing()), len(waiting), len(self._joining), self.commander.waiting(), len(owing), len(unanswered),
                      len(queued))

@@ -2,14 +2,16 @@
 
 import random
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import lw
+import report
 
 
 class Target:
-    def __init__(self, name, kill, start, healthy):
-        self.name, self.kill, self.start, self.healthy = name, kill, start, healthy
+    def __init__(self, name, process, start, healthy):
+        self.name, self.process, self.kill, self.start, self.healthy = name, process, process.kill, start, healthy
 
 
 # The broker has acknowledged what it holds in memory alone: who can give it once more must not die with it. Frames: the
@@ -18,15 +20,15 @@ NEVER_WITH_THE_BROKER = ("gateway-bridge", "app-server")
 
 
 def targets(stack, receiver):
-    out = [Target(f"{d.name} {i}" if sum(x.name == d.name for x in stack.daemons) > 1 else d.name, d.kill,
+    out = [Target(f"{d.name} {i}" if sum(x.name == d.name for x in stack.daemons) > 1 else d.name, d,
                   lambda d=d: d.start(wait=False), lambda d=d: stack.healthy(d))
            for i, d in enumerate(stack.daemons) if d.name != "geo-server"]
-    out.append(Target("mosquitto", stack.mosquitto.kill, stack.mosquitto.start, lambda: True))
-    out.append(Target("redis", stack.redis.kill, stack.redis.start, lambda: True))
+    out.append(Target("mosquitto", stack.mosquitto, stack.mosquitto.start, lambda: True))
+    out.append(Target("redis", stack.redis, stack.redis.start, lambda: True))
     if stack.pg:
-        out.append(Target("postgresql", stack.pg.kill, stack.pg.start, lambda: True))
+        out.append(Target("postgresql", stack.pg, stack.pg.start, lambda: True))
     if receiver:
-        out.append(Target("webhook receiver", receiver.kill, receiver.start, lambda: True))
+        out.append(Target("webhook receiver", receiver, receiver.start, lambda: True))
     return out
 
 
@@ -34,7 +36,7 @@ class Killer:
     def __init__(self, stack, receiver, seed, say):
         self.rng, self.say = random.Random(seed), say
         self.stack, self.targets = stack, targets(stack, receiver)
-        self.kills, self._deck = [], []
+        self.kills, self._deck, self.drops = [], [], Counter()
 
     def _deal(self):
         if not self._deck:
@@ -63,6 +65,8 @@ class Killer:
             dead = self._pair()
             down = []
             for t in dead:
+                if t.name.startswith("network-server"):
+                    report.note_drops(self.drops, t.process)
                 at = time.monotonic()
                 t.kill()
                 self.kills.append(SimpleNamespace(name=t.name, at=at))

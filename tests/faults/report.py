@@ -92,6 +92,7 @@ def downlinks(r, field, left):
     r.row("downlink counters used for two frames", reused, bool(reused))
     r.row("same frame sent twice", sum(n - 1 for n in field.frames.values()))
     r.row("refused by a gateway as too late", field.refused["TOO_LATE"])
+    r.row("on the air when the device had sent again", field.refused["missed"])
     r.row("frames that a device could not take", len(field.wrong), bool(field.wrong), str(field.wrong[:4]))
 
 
@@ -119,6 +120,24 @@ def webhook(r, field, receiver, kills):
     r.row("Idempotency-Key without the deduplicationId", strange, bool(strange))
 
 
+def webhook_missing(field, receiver):
+    seen = {json.loads(line)["event"].get("deduplicationId") for line in receiver.file.read_text().splitlines()}
+    with field.books.lock:
+        return {i for n in field.books.up.values() for i in n} - seen
+
+
+def wait_webhook(field, receiver, patience):
+    """Its back-off may be long: as long as something still comes."""
+    best, changed = None, time.monotonic()
+    while receiver and time.monotonic() - changed < patience:
+        n = len(webhook_missing(field, receiver))
+        if n == 0:
+            return
+        if best is None or n < best:
+            best, changed = n, time.monotonic()
+        time.sleep(0.3)
+
+
 def stuck(r, stack, patience):
     """Queues, journals, spools: all empty after a while of peace."""
     want = {"gateway-bridge": ("longwave_gb_spool_events", "longwave_gb_mqtt_pending")}
@@ -132,7 +151,7 @@ def stuck(r, stack, patience):
                 base = name.split("{")[0]
                 if value and (base in want.get(d.name, ()) or base.endswith(("_flow_in_flight", "_journal_open_records"))):
                     out[f"{d.name} {name}"] = value
-        for table in ("ns.outbox", "ns.queue_item", "app.ns_intent"):
+        for table in ("ns.outbox", "ns.queue_item", "app.ns_intent", "app.integration_delivery"):
             n = count(stack, table)
             if n:
                 out[table] = n
@@ -143,13 +162,23 @@ def stuck(r, stack, patience):
     r.row("stuck: spools, journals, frames in flight, outbox, queues", len(now), bool(now), str(now))
 
 
-def drops(r, stack):
-    """Why the network-server dropped frames since it was last started: an uplink that is missing is one of these."""
+def note_drops(drops, daemon):
+    """Why a network-server dropped frames in this life: an uplink that is missing is one of these."""
+    try:
+        for series, n in daemon.metrics().items():
+            if n and "_uplink_drops_total{" in series:
+                drops[series.removeprefix("longwave_ns_")] += int(n)
+    except OSError:
+        pass
+
+
+def drops(r, stack, before=()):
+    total = Counter(before)
     for d in stack.daemons:
         if d.name == "network-server":
-            for series, n in sorted(d.metrics().items()):
-                if n and "_uplink_drops_total{" in series:
-                    r.row(series.removeprefix("longwave_ns_"), int(n))
+            note_drops(total, d)
+    for series, n in sorted(total.items()):
+        r.row(series, n)
 
 
 def count(stack, table):

@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 PATIENCE_S = 30
+WEBHOOK_PATIENCE_S = 75  # longer than its longest back-off
 
 
 def parse():
@@ -76,12 +77,13 @@ def run(opt, tmp):
         left = field.settle(PATIENCE_S)
         if left:
             say(f"still waiting for: {left}")
+        report.wait_webhook(field, receiver, WEBHOOK_PATIENCE_S)
         report.stuck(r, stack, 10)
         for name, n in sorted({k.name: sum(x.name == k.name for x in killer.kills) for k in killer.kills}.items()):
             r.row(f"kill -9 {name}", n)
         for name, n in sorted(field.air.done.items()):
             r.row(f"datagrams {name}", n)
-        report.drops(r, stack)
+        report.drops(r, stack, killer.drops)
         report.uplinks(r, field, killer.kills)
         report.joins(r, field)
         report.downlinks(r, field, {i for ids in field.queued().values() for i in ids})

@@ -63,3 +63,32 @@ def test_a_state_folder_that_cannot_be_written(stack, name):
         aside.rename(folder)
     d.start(wait=False)
     lw.wait_for(lambda: stack.healthy(d), 20, text=f"health of {d.name}")
+
+
+@pytest.mark.parametrize("part", ["spool.db-wal", "spool.db"])
+def test_a_spool_that_was_cut(stack, part):
+    """The bridge's spool, cut in the middle while it was dead: it starts, serves, and says what it could not read."""
+    w = World(stack)
+    g, d = w.gateway(), w.device()
+    w.join(d, g)
+    w.send(d, g, data=b"0")
+    stack.events.wait(d.dev_eui, "up")
+    stack.mosquitto.stop()
+    spooled = stack.bridge.metrics()["longwave_gb_spooled_total"]
+    for i in range(1, 9):
+        w.send(d, g, data=b"%d" % i)
+    lw.wait_for(lambda: stack.bridge.metrics()["longwave_gb_spooled_total"] >= spooled + 8, 20, text="uplinks in the spool")
+    if part == "spool.db":
+        stack.bridge.stop()  # so that the log is in the file
+    stack.bridge.kill()
+    file = next((stack.tmp / "bridge-state").rglob(part))
+    os.truncate(file, file.stat().st_size * 2 // 3)
+    pulled = g.pulled
+    stack.bridge.start(wait=False)
+    stack.mosquitto.start()
+    stack.wait_healthy(30)
+    g.wait_pulled(after=pulled)
+    stack.events.reconnected()
+    w.send(d, g, data=b"after")
+    lw.wait_for(lambda: any(b'"YWZ0ZXI="' in e.raw.replace(b" ", b"") for e in stack.events.of(d.dev_eui, "up")), 30, text="the uplink after it")
+    w.close()
