@@ -12,7 +12,7 @@
 /* A reception: its message, as bytes and decoded. Many wait for their window to close. */
 #define UP_MEM 1536
 /* What is done with it once the window has closed: the device, the events. */
-#define WORK_MEM 8192
+#define WORK_MEM 5120
 
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
 {
