@@ -1,5 +1,7 @@
 #include "common/io/spool.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +60,7 @@ struct spool {
 	sqlite3_stmt *st[N_STATEMENTS];
 	uint64_t max_bytes, max_age_ms;
 	struct lw_bmap queues; /* name → struct queue */
+	bool was_damaged;
 };
 
 static int fail(struct spool *s, struct lw_diag *diag, const char *what)
@@ -144,9 +147,9 @@ static int prepare(struct spool *s, const struct spool_opts *opts, struct lw_dia
 	return load_queues(s, diag);
 }
 
-int spool_open(struct spool **out, const struct spool_opts *opts, struct lw_diag *diag)
+/* 1: the file is damaged. */
+static int open_file(struct spool **out, const struct spool_opts *opts, struct lw_diag *diag)
 {
-	*out = NULL;
 	struct spool *s = lw_xcalloc(1, sizeof(*s));
 	s->max_bytes = opts->max_bytes ? opts->max_bytes : 256u << 20;
 	s->max_age_ms = opts->max_age_ms;
@@ -158,11 +161,47 @@ int spool_open(struct spool **out, const struct spool_opts *opts, struct lw_diag
 	if (rc == 0)
 		rc = prepare(s, opts, diag);
 	if (rc < 0) {
+		int code = sqlite3_errcode(s->db) & 0xff;
 		spool_close(s);
-		return rc;
+		return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? 1 : rc;
 	}
 	*out = s;
 	return 0;
+}
+
+/* What it held may be read by a person; what comes must not be lost for it. */
+static int put_aside(const char *path, struct lw_diag *diag)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char from[PATH_MAX], to[PATH_MAX + 16];
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		snprintf(from, sizeof(from), "%s%s", path, ends[i]);
+		snprintf(to, sizeof(to), "%s.damaged%s", path, ends[i]);
+		if (rename(from, to) != 0 && errno != ENOENT) {
+			lw_diag_set(diag, "%s is damaged and cannot be put aside: %s", path, strerror(errno));
+			return LW_EIO;
+		}
+	}
+	return 0;
+}
+
+int spool_open(struct spool **out, const struct spool_opts *opts, struct lw_diag *diag)
+{
+	*out = NULL;
+	int rc = open_file(out, opts, diag);
+	if (rc <= 0)
+		return rc;
+	rc = put_aside(opts->path, diag);
+	if (rc == 0)
+		rc = open_file(out, opts, diag);
+	if (rc == 0)
+		(*out)->was_damaged = true;
+	return rc > 0 ? LW_EIO : rc;
+}
+
+bool spool_was_damaged(const struct spool *s)
+{
+	return s->was_damaged;
 }
 
 void spool_close(struct spool *s)

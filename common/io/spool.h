@@ -3,6 +3,7 @@
  * them once per turn with a batch. One process per file. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,10 @@ struct spool_stats {
 	int64_t oldest_ns; /* 0 when empty */
 };
 
+/* A file that is damaged is renamed to <path>.damaged, and a new one is begun. */
 int spool_open(struct spool **out, const struct spool_opts *opts, struct lw_diag *diag);
+/* What an earlier process had spooled was put aside at opening: worth an error in the log. */
+bool spool_was_damaged(const struct spool *s);
 void spool_close(struct spool *s);
 
 /* Appends all or nothing. `queue` at most 255 bytes; `now_ns` wall time. id is not read; at_ns 0 means now. Returns the

@@ -688,12 +688,16 @@ static int open_files(struct gb_broker *b, struct lw_diag *diag)
 	if (err < 0)
 		return err;
 	snprintf(path, sizeof(path), "%s/spool.db", b->opts.state_dir);
-	struct spool_opts spool = {.path = path, .max_bytes = b->opts.spool_bytes, .max_age_ms = b->opts.spool_age_ms};
+	struct spool_opts spool = {
+		.path = path, .max_bytes = b->opts.spool_bytes, .max_age_ms = b->opts.spool_age_ms, .fsync = 1};
 	err = gb_spooler_new(&b->spool, b->opts.loop, &spool, on_spooled, b, diag);
 	if (err < 0) {
 		gb_conn_state_close(&b->announced);
 		return err;
 	}
+	if (gb_spooler_was_damaged(b->spool))
+		RT_LOG_ERROR(b->opts.log, "the spool was damaged: what it held is lost, the file is kept as .damaged",
+			     rt_str("file", path));
 	init_lanes(b);
 	return 0;
 }

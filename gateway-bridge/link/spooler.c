@@ -205,6 +205,11 @@ void gb_spooler_stop(struct gb_spooler *s)
 	s->busy = false;
 }
 
+bool gb_spooler_was_damaged(const struct gb_spooler *s)
+{
+	return spool_was_damaged(s->spool);
+}
+
 void gb_spooler_free(struct gb_spooler *s)
 {
 	if (!s)

@@ -50,6 +50,8 @@ void gb_spool_job_reset(struct gb_spool_job *j);
 /* Opens the file. `on_done` runs on the loop after each round. */
 int gb_spooler_new(struct gb_spooler **out, struct rt_loop *loop, const struct spool_opts *opts,
 		   void (*on_done)(void *arg), void *arg, struct lw_diag *diag);
+/* See spool_was_damaged(). */
+bool gb_spooler_was_damaged(const struct gb_spooler *s);
 /* Ends the thread when the round under way is done (its on_done does not run any more), closes the file. NULL is
  * harmless. */
 void gb_spooler_free(struct gb_spooler *s);

@@ -188,7 +188,9 @@ static void wrong_input_is_refused(void **state)
 	fclose(f);
 	struct spool_opts o = {.path = r->path};
 	struct lw_diag d = {0};
-	assert_true(spool_open(&s, &o, &d) < 0);
+	assert_int_equal(spool_open(&s, &o, &d), 0);
+	assert_true(spool_was_damaged(s));
+	spool_close(s);
 	assert_true(strlen(d.text) > 0);
 }
 
@@ -243,18 +245,44 @@ static void second_process_is_refused_and_a_killed_one_leaves_all(void **state)
 	spool_close(s);
 }
 
+/* Cut in the middle, or no database at all: put aside, and begun anew. */
+static void a_damaged_file_is_put_aside(void **state)
+{
+	struct rig *r = *state;
+	char aside[128];
+	snprintf(aside, sizeof(aside), "%s.damaged", r->path);
+	struct spool *s = open_spool(r, 0, 0);
+	assert_false(spool_was_damaged(s));
+	for (int i = 0; i < 200; i++) {
+		char text[1024];
+		memset(text, 'x', sizeof(text));
+		text[sizeof(text) - 1] = '\0';
+		struct spool_item v = item("t", text);
+		assert_int_equal(spool_append(s, "q", &v, 1, 1), 0);
+	}
+	spool_close(s);
+	assert_int_equal(truncate(r->path, 100000), 0);
+	s = open_spool(r, 0, 0);
+	assert_true(spool_was_damaged(s));
+	assert_int_equal(access(aside, F_OK), 0);
+	struct spool_item v = item("t", "1");
+	assert_int_equal(spool_append(s, "q", &v, 1, 1), 0);
+	spool_close(s);
+	s = open_spool(r, 0, 0);
+	assert_false(spool_was_damaged(s));
+	assert_string_equal(peek(r, s, "q", 0, 10, 1), "t=1 ");
+	spool_close(s);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(first_in_first_out_over_restarts),
-		T(one_item_removed),
-		T(bytes_are_bounded_oldest_first),
-		T(age_is_bounded),
-		T(wrong_input_is_refused),
-		T(queues_come_and_go),
-		T(second_process_is_refused_and_a_killed_one_leaves_all),
+		T(first_in_first_out_over_restarts), T(one_item_removed),
+		T(bytes_are_bounded_oldest_first),   T(age_is_bounded),
+		T(wrong_input_is_refused),           T(queues_come_and_go),
+		T(a_damaged_file_is_put_aside),      T(second_process_is_refused_and_a_killed_one_leaves_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
