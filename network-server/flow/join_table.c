@@ -306,7 +306,8 @@ static void explain(struct ns_up *u, ns_reason reason, const char *text)
 		(void)ns_drop_f(&u->c, reason,
 				"%s: the root key of the device is not the one in the join server of JoinEUI %s (%s of "
 				"LoRaWAN %s)",
-				text, eui, u->dev->profile.mac_version >= LW_MAC_1_1_0 ? "NwkKey" : "AppKey",
+				text, eui,
+				u->dev->profile.mac_version >= LW_MAC_1_1_0 ? "NwkKey" : "AppKey, field nwkKey,",
 				lw_mac_version_text(u->dev->profile.mac_version));
 		return;
 	case LONGWAVE__V1__REASON__JOIN_EUI_UNKNOWN:

@@ -131,6 +131,10 @@ static void set_time(struct ns_up *u)
 			up->gps_ns = lw_join_ns(d->seconds, d->nanos);
 			up->time_ns = lw_gps_to_unix_ns(up->gps_ns);
 			has_gps = true;
+			off_ns = up->time_ns - up->received_ns;
+			off = i;
+			if (off_ns > -drift_ns && off_ns < drift_ns)
+				off_ns = 0;
 		}
 	}
 	for (size_t i = 0; i < u->n_rx && !has_gps; i++) {
@@ -145,12 +149,12 @@ static void set_time(struct ns_up *u)
 		off_ns = ns - up->received_ns;
 		off = i;
 	}
-	if (off_ns != 0)
+	if (off_ns != 0 && drift_ns > 0)
 		ns_note(&u->c, "parse",
-			"the clock of gateway %s is %.1f s %s ours, more than the %" PRId64
-			" s allowed: its time is not used",
+			"the clock of gateway %s is %.1f s %s ours, more than the %" PRId64 " s allowed: %s",
 			u->rx[off]->gateway_id, (double)(off_ns < 0 ? -off_ns : off_ns) / 1e9,
-			off_ns < 0 ? "behind" : "ahead of", drift_ns / LW_NS_PER_S);
+			off_ns < 0 ? "behind" : "ahead of", drift_ns / LW_NS_PER_S,
+			has_gps ? "its GPS time is used all the same" : "its time is not used");
 	if (!has_gps)
 		up->gps_ns = lw_gps_from_unix_ns(up->time_ns);
 }

@@ -281,7 +281,11 @@ static const struct fault FAULTS[] = {
 	{"store away", store_away, DROPPED, R(STORAGE_UNAVAILABLE), {"the database is away"}},
 	{"unknown gateway", unknown_gateway, DROPPED, R(UNKNOWN_GATEWAY), {"gateway " GW0 " is not known"}},
 	{"DevNonce reused", nonce_reused, DROPPED, R(DEVNONCE_REUSED), {"DevNonce 1 was used", "flushing"}},
-	{"wrong root key", wrong_root_key, DROPPED, R(JOIN_MIC_MISMATCH), {"root key", "AppKey of LoRaWAN 1.0.3"}},
+	{"wrong root key",
+	 wrong_root_key,
+	 DROPPED,
+	 R(JOIN_MIC_MISMATCH),
+	 {"root key", "AppKey, field nwkKey, of LoRaWAN 1.0.3"}},
 	{"join server away", join_server_away, DROPPED, R(JOIN_SERVER_UNAVAILABLE), {"did not answer (JoinEUI"}},
 	{"no join server",
 	 join_server_unknown,
@@ -346,6 +350,38 @@ static void missing_before_this_one(void **state)
 	step_says(world_last_uplink(w), "adapt", "3 frames missing");
 	world_up(w, d, &PLAIN);
 	assert_string_equal(world_last_uplink(w)->detail, "");
+}
+
+static void wrong_clock(void **state)
+{
+	static const struct {
+		int64_t clock_s, gps_s;
+		const char *text;
+	} v[] = {
+		{20, 0, ""},
+		{3600, 0,
+		 "the clock of gateway " GW0 " is 3600.0 s ahead of ours, more than the 30 s allowed: its time is not"},
+		{-86400, 0, "is 86400.0 s behind ours, more than the 30 s allowed: its time is not used"},
+		{0, 1000000000, "behind ours, more than the 30 s allowed: its GPS time is used"},
+	};
+	struct world *w = *state;
+	struct world_device *d = joined(w);
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct air air = world_air();
+		struct frame f;
+		air.clock_s = v[i].clock_s;
+		air.gps_s = v[i].gps_s;
+		device_frame_up(&d->end, &PLAIN, &f);
+		world_receive(w, &air, &f);
+		world_pass(w, 5000);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		if (v[i].text[0] == '\0') {
+			assert_string_equal(world_last_uplink(w)->detail, "");
+			continue;
+		}
+		says(world_last_uplink(w), v[i].text);
+		step_says(world_last_uplink(w), "parse", v[i].text);
+	}
 }
 
 static void class_b_without_profile(void **state)
@@ -701,6 +737,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(faults_are_named),
 		TEST(missing_before_this_one),
+		TEST(wrong_clock),
 		TEST(class_b_without_profile),
 		TEST(new_encryption_is_asked_for),
 		TEST(one_private_gateway_of_two),

@@ -568,7 +568,10 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 	Gw__UplinkRxInfo rx = GW__UPLINK_RX_INFO__INIT;
 	Gw__Modulation mod = GW__MODULATION__INIT;
 	Gw__LoraModulationInfo lora = GW__LORA_MODULATION_INFO__INIT;
+	Gw__FskModulationInfo fsk = GW__FSK_MODULATION_INFO__INIT;
+	Gw__LrFhssModulationInfo fhss = GW__LR_FHSS_MODULATION_INFO__INIT;
 	Google__Protobuf__Duration gps = GOOGLE__PROTOBUF__DURATION__INIT;
+	Google__Protobuf__Timestamp clock = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
 	char id[LW_EUI_TEXT];
 	uint8_t context[NS_CONTEXT_MAX];
 	uint8_t buf[2048];
@@ -582,8 +585,22 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 	lora.bandwidth = dr->bw_hz;
 	lora.spreading_factor = dr->sf;
 	lora.code_rate = GW__CODE_RATE__CR_4_5;
-	mod.parameters_case = GW__MODULATION__PARAMETERS_LORA;
-	mod.lora = &lora;
+	fsk.datarate = dr->bitrate_bps;
+	fhss.operating_channel_width = dr->bw_hz;
+	fhss.code_rate = (Gw__CodeRate)dr->cr;
+	switch (dr->kind) {
+	case LW_MOD_FSK:
+		mod.parameters_case = GW__MODULATION__PARAMETERS_FSK;
+		mod.fsk = &fsk;
+		break;
+	case LW_MOD_LRFHSS:
+		mod.parameters_case = GW__MODULATION__PARAMETERS_LR_FHSS;
+		mod.lr_fhss = &fhss;
+		break;
+	default:
+		mod.parameters_case = GW__MODULATION__PARAMETERS_LORA;
+		mod.lora = &lora;
+	}
 	tx.modulation = &mod;
 	m.tx_info = &tx;
 	rx.gateway_id = lw_gateway_id_print(w->gateway[air->gateway].id, id);
@@ -597,6 +614,11 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 	if (air->gps_s != 0) {
 		gps.seconds = air->gps_s;
 		rx.time_since_gps_epoch = &gps;
+	}
+	if (air->clock_s != 0) {
+		clock.seconds = rt_loop_now_ns(w->loop) / INT64_C(1000000000) + air->clock_s;
+		clock.nanos = (int32_t)(rt_loop_now_ns(w->loop) % INT64_C(1000000000));
+		rx.gw_time = &clock;
 	}
 	m.rx_info = &rx;
 	size_t len = pack_uplink(w, &m, air->json, buf, sizeof(buf));

@@ -106,14 +106,15 @@ struct air {
 	uint8_t dr;
 	double snr;
 	int rssi;
-	unsigned gateway;   /* index */
+	unsigned gateway; /* index */
 	unsigned antenna;
 	const char *region; /* region configuration */
 	const char *context_hex;
 	bool json;
 	bool replay;
 	bool said_again; /* by a bridge */
-	int64_t gps_s; /* 0: none */
+	int64_t gps_s;   /* 0: none */
+	int64_t clock_s; /* the gateway's clock is so far from ours; 0: it reports none */
 };
 struct air world_air(void); /* 868.1 MHz, DR5, SNR 8, RSSI -60, gateway 0 */
 void world_receive(struct world *w, const struct air *air, const struct frame *f);
