@@ -70,6 +70,8 @@ AS_HANDLER(as_device_activate);
 AS_HANDLER(as_device_deactivate);
 AS_HANDLER(as_device_get_activation);
 AS_HANDLER(as_device_random_addr);
+AS_HANDLER(as_device_session_export);
+AS_HANDLER(as_device_session_import);
 
 AS_HANDLER(as_queue_enqueue);
 AS_HANDLER(as_queue_flush);

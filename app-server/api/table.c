@@ -29,6 +29,10 @@
 	{                                                                                                              \
 		"longwave.app.v1.IntegrationService/" rpc, as_##fn, __VA_ARGS__                                        \
 	}
+#define LD(rpc, fn, ...)                                                                                               \
+	{                                                                                                              \
+		"longwave.app.v1.DeviceService/" rpc, as_##fn, __VA_ARGS__                                             \
+	}
 #define I(rpc, fn, ...)                                                                                                \
 	{                                                                                                              \
 		"api.InternalService/" rpc, as_##fn, __VA_ARGS__                                                       \
@@ -108,6 +112,9 @@ const struct as_rpc as_rpcs[] = {
 	D("FlushQueue", queue_flush, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetQueue", queue_list, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetNextFCntDown", queue_next_fcnt, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+
+	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 
 	I("Login", login, AS_OBJ_NONE, NULL, NULL, NULL),
 	I("Profile", profile_of_caller, AS_OBJ_NONE, NULL, NULL, NULL),

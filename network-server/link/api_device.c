@@ -5,6 +5,7 @@
 #include "common/base/xmalloc.h"
 #include "common/lorawan/netid.h"
 #include "network-server/domain/activate.h"
+#include "network-server/domain/session_export.h"
 #include "network-server/link/api_impl.h"
 
 #define ADDRESS_ATTEMPTS 16
@@ -245,6 +246,53 @@ static void get_session(struct session_call *s, struct ns_device *d)
 void ns_api_get_session(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 {
 	begin(arg, c, req, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, get_session);
+}
+
+/* ---- moving ---- */
+
+static void export_session(struct session_call *s, struct ns_device *d)
+{
+	Longwave__Ns__V1__ExportSessionResponse resp = LONGWAVE__NS__V1__EXPORT_SESSION_RESPONSE__INIT;
+	if (!d->has_session) {
+		fail(s, GRPC_FAILED_PRECONDITION, "the device is not activated");
+		return;
+	}
+	resp.session = ns_session_export(d->dev_eui, &d->session, grpc_call_arena(s->call));
+	grpc_call_reply(s->call, &resp.base);
+	free(s);
+}
+
+void ns_api_export_session(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, export_session);
+}
+
+static void import_session(struct session_call *s, struct ns_device *d)
+{
+	const Longwave__Ns__V1__ImportSessionRequest *req = (const Longwave__Ns__V1__ImportSessionRequest *)s->req;
+	const char *id = req->session->region_config_id;
+	const struct ns_region_config *rc = region_for(s->api, id, &d->profile);
+	struct lw_diag diag = {.text = ""};
+	if (!rc || lw_region_base(rc->region) != d->profile.region) {
+		fail(s, GRPC_FAILED_PRECONDITION,
+		     rc ? "region_config_id is of another region than the device profile"
+			: "region_config_id is none that is enabled here");
+		return;
+	}
+	int err = ns_session_import(req->session, &d->profile, rc, &s->session, &diag);
+	if (err)
+		fail(s, err == LW_EPRECONDITION ? GRPC_FAILED_PRECONDITION : GRPC_INVALID_ARGUMENT, diag.text);
+	else
+		commit_activation(s, d, req->flush_queue);
+}
+
+void ns_api_import_session(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	const Longwave__Ns__V1__ImportSessionRequest *r = (const Longwave__Ns__V1__ImportSessionRequest *)req;
+	if (!r->session)
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "session is missing");
+	else
+		begin(arg, c, req, r->session->dev_eui, import_session);
 }
 
 /* ---- addresses ---- */

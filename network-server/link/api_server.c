@@ -23,6 +23,8 @@ static const struct grpc_method METHODS[] = {
 	ROW("EnqueueMacCommands", longwave__ns__v1__enqueue_mac_commands_request__descriptor, EMPTY,
 	    ns_api_enqueue_mac_commands),
 	ROW("GetSession", DEVICE, longwave__ns__v1__get_session_response__descriptor, ns_api_get_session),
+	ROW("ExportSession", DEVICE, longwave__ns__v1__export_session_response__descriptor, ns_api_export_session),
+	ROW("ImportSession", longwave__ns__v1__import_session_request__descriptor, EMPTY, ns_api_import_session),
 	ROW("GetRandomDevAddr", DEVICE, longwave__ns__v1__get_random_dev_addr_response__descriptor,
 	    ns_api_random_dev_addr),
 	ROW("Enqueue", longwave__ns__v1__enqueue_request__descriptor, longwave__ns__v1__enqueue_response__descriptor,
