@@ -86,7 +86,8 @@ def scenario(count):
 
 def lint(count):
     for name, argv in (("include directions", ["/usr/bin/python3", "tools/check_includes.py"]),
-                       ("format", ["/usr/bin/python3", "tools/check_format.py"])):
+                       ("format", ["/usr/bin/python3", "tools/check_format.py"]),
+                       ("conformance", ["/usr/bin/python3", "tools/conformance.py", "--check"])):
         code = _call(argv)
         count.add(int(code == 0), int(code != 0), [f"lint: {name}"] if code else [])
 

@@ -1,5 +1,5 @@
 /* Class B: beacon lock, ping slots, timeouts. Names in brackets: scenarios of reference-system.md 8.1 (v4), 8.2, 8.3.
- */
+ * spec: LoRaWAN 1.0.4, Class B */
 #include <string.h>
 
 #include "common/base/time.h"
@@ -57,7 +57,8 @@ static int64_t at(const struct world *w)
 	return t->gps_epoch->time_since_gps_epoch->seconds * LW_NS_PER_S + t->gps_epoch->time_since_gps_epoch->nanos;
 }
 
-/* [Class B: beacon start, ping offset, next ping slot] Rand = AES(0, beacon time | DevAddr | 0…), offset mod period. */
+/* [Class B: beacon start, ping offset, next ping slot] Rand = AES(0, beacon time | DevAddr | 0…), offset mod period.
+ * spec: LoRaWAN 1.0.4, Class B: beacon timing, ping-slot randomisation */
 static void slots(void **state)
 {
 	struct world *w = *state;
@@ -82,7 +83,9 @@ static void slots(void **state)
 	}
 }
 
-/* [trigger beacon locked; unlock] and not for a profile without class B */
+/* [trigger beacon locked; unlock] and not for a profile without class B
+ * spec: LoRaWAN 1.0.4, Class B: bit 4 of FCtrl up
+ * rows: beacon-lock beacon-unlock */
 static void beacon_lock(void **state)
 {
 	struct world *w = *state;
@@ -100,7 +103,9 @@ static void beacon_lock(void **state)
 	assert_int_equal(world_session(d).enabled_class, LW_CLASS_A);
 }
 
-/* [class-b downlink; + more data; default band frequency plan] */
+/* [class-b downlink; + more data; default band frequency plan]
+ * spec: LoRaWAN 1.0.4, Class B: ping slots
+ * rows: class-b class-b-more class-b-default class-b-lock */
 static void downlink(void **state)
 {
 	struct world *w = *state;
@@ -153,7 +158,9 @@ static void far_slot(void **state)
 	assert_int_equal(at(w), slot);
 }
 
-/* [tx_ack test_class_b: timeout_after = ping slot + class B timeout] [class B: ack/nack, confirmed] */
+/* [tx_ack test_class_b: timeout_after = ping slot + class B timeout] [class B: ack/nack, confirmed]
+ * spec: LoRaWAN 1.0.4, Class B: confirmed downlinks
+ * rows: class-b-timeout class-b-nack */
 static void confirmed(void **state)
 {
 	struct world *w = *state;
@@ -186,7 +193,9 @@ static void confirmed(void **state)
 	assert_true(at(w) > slot);
 }
 
-/* [no beacon lock] and before the first uplink: class A */
+/* [no beacon lock] and before the first uplink: class A
+ * spec: LoRaWAN 1.0.4, Class B: state of the device
+ * rows: class-b-no-lock */
 static void not_locked(void **state)
 {
 	struct world *w = *state;
@@ -202,7 +211,8 @@ static void not_locked(void **state)
 	assert_non_null(world_last_down(w)->items[0]->tx_info->timing->delay);
 }
 
-/* PingSlotInfoReq changes the rhythm; a set ping-slot frequency is used. */
+/* PingSlotInfoReq changes the rhythm; a set ping-slot frequency is used.
+ * spec: LoRaWAN 1.0.4, Class B: PingSlotInfoReq */
 static void ping_slot_info(void **state)
 {
 	struct world *w = *state;
@@ -223,7 +233,9 @@ static void ping_slot_info(void **state)
 	assert_int_equal(at(w), ns_next_ping_slot(w->kc, gps_now(w) + LW_NS_PER_S, s.devaddr, 32));
 }
 
-/* [one unconfirmed downlink payload in queue (Class-B device / Class-B downlink only)] */
+/* [one unconfirmed downlink payload in queue (Class-B device / Class-B downlink only)]
+ * spec: none: setting of the profile
+ * rows: queue-class-b */
 static void in_ping_slots_only(void **state)
 {
 	struct world *w = *state;
@@ -257,7 +269,8 @@ static void in_ping_slots_only(void **state)
 	assert_true(w->n_downs > downs + 4);
 }
 
-/* BeaconTimingReq of 1.0.x: 30 ms units to the next beacon; US915's hops over eight channels. */
+/* BeaconTimingReq of 1.0.x: 30 ms units to the next beacon; US915's hops over eight channels.
+ * spec: LoRaWAN 1.0.3, Class B: BeaconTimingReq */
 static void beacon_timing(void **state)
 {
 	struct world *w = *state;

@@ -1,5 +1,6 @@
 /* Downlinks: queue, windows, counters, gateways, MAC commands. Names in brackets: scenarios of reference-system.md 8.1
- * (v4) and 8.3 (v3). */
+ * (v4) and 8.3 (v3).
+ * spec: LoRaWAN 1.0.4 §4.3, §3.3 */
 #include <string.h>
 
 #include "network-server/domain/channels.h"
@@ -34,7 +35,8 @@ static struct world_device *joined(struct world *w, enum lw_mac_version v)
 	return d;
 }
 
-/* [device_queue: one unconfirmed] [DownlinkTXAck: unconfirmed ack] */
+/* [device_queue: one unconfirmed] [DownlinkTXAck: unconfirmed ack]
+ * rows: queue-one */
 static void one_unconfirmed(void **state)
 {
 	struct world *w = *state;
@@ -71,7 +73,9 @@ static void one_unconfirmed(void **state)
 	}
 }
 
-/* [device_queue: two unconfirmed] */
+/* [device_queue: two unconfirmed]
+ * spec: LoRaWAN 1.0.4 §4.3.1.4
+ * rows: queue-two */
 static void two_items_set_fpending(void **state)
 {
 	struct world *w = *state;
@@ -89,7 +93,9 @@ static void two_items_set_fpending(void **state)
 	assert_string_equal(h.data_hex, "02");
 }
 
-/* [device_queue: one confirmed; uplink + ACK] [LW11Uplink: unconfirmed + ACK: ConfFCnt in the MIC] */
+/* [device_queue: one confirmed; uplink + ACK] [LW11Uplink: unconfirmed + ACK: ConfFCnt in the MIC]
+ * spec: LoRaWAN 1.0.4 §4.3.1.2; 1.1 §4.4.1
+ * rows: queue-confirmed queue-confirmed-11 up-ack up-ack-11 */
 static void confirmed_acknowledged(void **state)
 {
 	struct world *w = *state;
@@ -140,7 +146,8 @@ static void acknowledged_without_tx_ack(void **state)
 	assert_int_equal(d->n_queue, 0);
 }
 
-/* Silence: the counter stays used, the item goes again with a new one. */
+/* Silence: the counter stays used, the item goes again with a new one.
+ * spec: LoRaWAN 1.0.4 §4.3.1.5 */
 static void silent_gateway(void **state)
 {
 	struct world *w = *state;
@@ -161,7 +168,8 @@ static void silent_gateway(void **state)
 	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
 }
 
-/* A restart between "counter used" and the gateway's answer: never the same counter twice, nothing lost. */
+/* A restart between "counter used" and the gateway's answer: never the same counter twice, nothing lost.
+ * spec: LoRaWAN 1.0.4 §4.3.1.5 */
 static void restart_before_tx_ack(void **state)
 {
 	struct world *w = *state;
@@ -178,7 +186,8 @@ static void restart_before_tx_ack(void **state)
 	assert_int_equal(d->n_queue, 0);
 }
 
-/* Refused by the gateway, item after item: RX2 counts; both: the counter goes back, log event, next time again. */
+/* Refused by the gateway, item after item: RX2 counts; both: the counter goes back, log event, next time again.
+ * rows: nack-unconfirmed */
 static void refusals(void **state)
 {
 	struct world *w = *state;
@@ -205,7 +214,8 @@ static void refusals(void **state)
 	assert_int_equal(d->n_queue, 0);
 }
 
-/* A counter is not given back when a newer one was used meanwhile. */
+/* A counter is not given back when a newer one was used meanwhile.
+ * spec: LoRaWAN 1.0.4 §4.3.1.5 */
 static void late_refusal_gives_nothing_back(void **state)
 {
 	struct world *w = *state;
@@ -267,7 +277,8 @@ static void broker_away(void **state)
 	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
 }
 
-/* The counter is durable before the frame leaves. */
+/* The counter is durable before the frame leaves.
+ * spec: LoRaWAN 1.0.4 §4.3.1.5 */
 static void commit_before_send(void **state)
 {
 	struct world *w = *state;
@@ -310,7 +321,9 @@ static void conflict_builds_anew(void **state)
 	assert_int_equal(world_session(d).n_f_cnt_down, 5);
 }
 
-/* [device_queue: exceeds the max payload size (for dr 0)] and the next item takes its place. */
+/* [device_queue: exceeds the max payload size (for dr 0)] and the next item takes its place.
+ * spec: RP002-1.0.4 §2: maximum payload size
+ * rows: queue-size */
 static void too_large(void **state)
 {
 	struct world *w = *state;
@@ -333,7 +346,9 @@ static void too_large(void **state)
 	assert_int_equal(d->n_queue, 0);
 }
 
-/* As in the recording: fits RX1, not RX2; RX2's frame announces it. Taken in RX2 it stays queued. */
+/* As in the recording: fits RX1, not RX2; RX2's frame announces it. Taken in RX2 it stays queued.
+ * spec: RP002-1.0.4 §2: maximum payload size
+ * rows: windows-rx2-limit */
 static void fits_only_rx1(void **state)
 {
 	struct world *w = *state;
@@ -355,7 +370,9 @@ static void fits_only_rx1(void **state)
 	assert_string_equal(world_hear(w, d, 0, 1).data_hex, hex);
 }
 
-/* [device_queue: exactly max size for dr 0 + one mac command] */
+/* [device_queue: exactly max size for dr 0 + one mac command]
+ * spec: LoRaWAN 1.0.4 §4.3.1.6
+ * rows: queue-mac-first */
 static void mac_command_first(void **state)
 {
 	struct world *w = *state;
@@ -399,7 +416,9 @@ static void expired(void **state)
 	assert_int_equal(world_last(w, KIND(LOG))->log->code, 11);
 }
 
-/* [encrypted downlink]: sent as it is; dead once its counter is used. */
+/* [encrypted downlink]: sent as it is; dead once its counter is used.
+ * spec: LoRaWAN 1.0.4 §4.3.3
+ * rows: e2e-down */
 static void encrypted_by_the_caller(void **state)
 {
 	struct world *w = *state;
@@ -514,7 +533,9 @@ static void reaction_rides_along(void **state)
 	assert_string_equal(h.data_hex, "01");
 }
 
-/* [test_lorawan_11_receive_window_selection] [prefer RX2 DR] */
+/* [test_lorawan_11_receive_window_selection] [prefer RX2 DR]
+ * spec: LoRaWAN 1.0.4 §3.3
+ * rows: windows */
 static void windows_by_configuration(void **state)
 {
 	struct world *w = *state;
@@ -565,7 +586,9 @@ static void windows_by_configuration(void **state)
 	assert_int_equal(win[0].power_dbm, 21);
 }
 
-/* LinkCheckReq and DeviceTimeReq; [two commands (FOpts), (FRMPayload)] [LW11MACCommands (encrypted FOpts)] */
+/* LinkCheckReq and DeviceTimeReq; [two commands (FOpts), (FRMPayload)] [LW11MACCommands (encrypted FOpts)]
+ * spec: LoRaWAN 1.0.4 §5.1, §5.9; 1.1 §4.3.1.6
+ * rows: two-fopts two-port0 fopts-11 */
 static void link_check_and_time(void **state)
 {
 	struct world *w = *state;
@@ -589,7 +612,8 @@ static void link_check_and_time(void **state)
 	}
 }
 
-/* A frame full of requests gets one answer; an unknown command ends the reading, not the frame. */
+/* A frame full of requests gets one answer; an unknown command ends the reading, not the frame.
+ * spec: LoRaWAN 1.0.4 §5 */
 static void strange_commands(void **state)
 {
 	struct world *w = *state;
@@ -609,7 +633,9 @@ static void strange_commands(void **state)
 	assert_true(w->n_downs >= downs);
 }
 
-/* [adr ack requested] */
+/* [adr ack requested]
+ * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * rows: adr-ack-req */
 static void adr_ack_req_is_answered(void **state)
 {
 	struct world *w = *state;
@@ -663,7 +689,9 @@ static void abp_with_other_parameters(void **state)
 	assert_int_equal(s.user_channels[4].hz, 0);
 }
 
-/* [test_lorawan_10_rx_delay] [RxTimingSetupAns is answered with an empty downlink] */
+/* [test_lorawan_10_rx_delay] [RxTimingSetupAns is answered with an empty downlink]
+ * spec: LoRaWAN 1.0.4 §5.7
+ * rows: rx-delay rx-delay-larger rx-delay-request rx-delay-answer */
 static void rx_delay(void **state)
 {
 	struct world *w = *state;
@@ -686,7 +714,9 @@ static void rx_delay(void **state)
 	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "01");
 }
 
-/* [must request device-status; interval has not yet expired; + downlink payload] */
+/* [must request device-status; interval has not yet expired; + downlink payload]
+ * spec: LoRaWAN 1.0.4 §5.5
+ * rows: status status-early status-fopts status-payload status-report */
 static void device_status(void **state)
 {
 	struct world *w = *state;
@@ -710,7 +740,9 @@ static void device_status(void **state)
 	assert_string_equal(world_hear(w, d, 0, 1).fopts_hex, "06");
 }
 
-/* [network.mac_commands_disabled] */
+/* [network.mac_commands_disabled]
+ * spec: none: setting of the network
+ * rows: mac-disabled */
 static void mac_commands_disabled(void **state)
 {
 	struct world *w = *state;
@@ -723,7 +755,9 @@ static void mac_commands_disabled(void **state)
 	assert_int_equal(w->n_downs, downs);
 }
 
-/* Class C: at once, over RX2; the next when the gateway has answered; a confirmed one holds the others back. */
+/* Class C: at once, over RX2; the next when the gateway has answered; a confirmed one holds the others back.
+ * spec: LoRaWAN 1.0.4, Class C
+ * rows: class-c class-c-lock class-c-confirmed */
 static void class_c(void **state)
 {
 	struct world *w = *state;
@@ -775,7 +809,9 @@ static void class_c(void **state)
 }
 
 /* [class_c: has not yet sent an uplink; confirmed data; 300 bytes] [DownlinkTXAck class C: nack] Nobody waits for a
- * poll. */
+ * poll.
+ * spec: LoRaWAN 1.0.4, Class C
+ * rows: class-c-silent class-c-confirmed class-c-size class-c-nack */
 static void class_c_refused(void **state)
 {
 	struct world *w = *state;
@@ -823,7 +859,9 @@ static void class_c_refused(void **state)
 	assert_int_equal(w->n_downs, downs + 4);
 }
 
-/* Soon after an uplink RX1 is the sooner way; what comes later goes at once over RX2. */
+/* Soon after an uplink RX1 is the sooner way; what comes later goes at once over RX2.
+ * spec: LoRaWAN 1.0.4, Class C
+ * rows: up-class-c */
 static void class_c_after_uplink(void **state)
 {
 	struct world *w = *state;
@@ -848,7 +886,8 @@ static void class_c_after_uplink(void **state)
 	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "03");
 }
 
-/* Queued while a downlink without an item is under way: it follows when that is settled, whichever way. */
+/* Queued while a downlink without an item is under way: it follows when that is settled, whichever way.
+ * spec: LoRaWAN 1.0.4, Class C */
 static void class_c_behind_an_acknowledgement(void **state)
 {
 	struct world *w = *state;

@@ -1,4 +1,5 @@
-/* Joins. Names in brackets: scenarios of reference-system.md 8.1 (v4: otaa_test) and 8.3 (v3: OTAA). */
+/* Joins. Names in brackets: scenarios of reference-system.md 8.1 (v4: otaa_test) and 8.3 (v3: OTAA).
+ * spec: LoRaWAN 1.0.4 §6.2 */
 #include <string.h>
 
 #include "network-server/domain/channels.h"
@@ -31,7 +32,9 @@ static void request(struct world *w, struct world_device *d)
 	world_pass(w, 300);
 }
 
-/* [join-request accepted] [+ cflist] on RX1 and RX2, 1.0.x */
+/* [join-request accepted] [+ cflist] on RX1 and RX2, 1.0.x
+ * spec: LoRaWAN 1.0.4 §6.2.5, §6.2.6
+ * rows: join join-cflist */
 static void accepted_10(void **state)
 {
 	struct world *w = *state;
@@ -106,7 +109,9 @@ static void conflict_is_retried(void **state)
 	w->conflicts = 0;
 }
 
-/* [test_lorawan_11: accepted] and RekeyInd, DeviceModeInd [class A until DeviceModeInd] */
+/* [test_lorawan_11: accepted] and RekeyInd, DeviceModeInd [class A until DeviceModeInd]
+ * spec: LoRaWAN 1.1 §6.2.2, §5.10, §5.1
+ * rows: join-11 join-11-class-c */
 static void accepted_11(void **state)
 {
 	struct world *w = *state;
@@ -128,7 +133,8 @@ static void accepted_11(void **state)
 	assert_int_equal(world_session(d).enabled_class, LW_CLASS_A);
 }
 
-/* A 1.1 device whose join server speaks 1.0 only: both run as 1.0. */
+/* A 1.1 device whose join server speaks 1.0 only: both run as 1.0.
+ * spec: LoRaWAN 1.1 §6.2.3: OptNeg */
 static void join_server_of_10(void **state)
 {
 	struct world *w = *state;
@@ -142,7 +148,9 @@ static void join_server_of_10(void **state)
 	assert_true(world_hear(w, d, 0, 0).ack);
 }
 
-/* [+ class-c supported] */
+/* [+ class-c supported]
+ * spec: LoRaWAN 1.0.4, Class C
+ * rows: join-class-c */
 static void class_c_of_10(void **state)
 {
 	struct world *w = *state;
@@ -153,7 +161,9 @@ static void class_c_of_10(void **state)
 	assert_int_equal(world_last(w, KIND(JOIN))->enabled_class, COMMON__DEVICE_CLASS__CLASS_C);
 }
 
-/* [dev-nonce already used] [nonce already used] */
+/* [dev-nonce already used] [nonce already used]
+ * spec: LoRaWAN 1.0.4 §6.2.5
+ * rows: join-nonce */
 static void nonce_reused(void **state)
 {
 	struct world *w = *state;
@@ -234,7 +244,9 @@ static void refusals(void **state)
 	assert_outcome(w, DROPPED, R(JOIN_MIC_MISMATCH));
 }
 
-/* [device disabled] and others that are not even asked about */
+/* [device disabled] and others that are not even asked about
+ * spec: none: operation
+ * rows: join-disabled */
 static void not_asked(void **state)
 {
 	struct world *w = *state;
@@ -269,7 +281,9 @@ static void not_asked(void **state)
 	assert_int_equal(d->n_nonces, 0);
 }
 
-/* [test_gateway_filtering] [OTAA.GatewayFiltering] */
+/* [test_gateway_filtering] [OTAA.GatewayFiltering]
+ * spec: none: private gateways
+ * rows: join-private */
 static void private_gateways(void **state)
 {
 	struct world *w = *state;
@@ -304,7 +318,8 @@ static void heard_by_two(void **state)
 	assert_int_equal(d->n_nonces, 1);
 }
 
-/* US915: channel masks from 1.0.3 on; RX1 follows the channel. */
+/* US915: channel masks from 1.0.3 on; RX1 follows the channel.
+ * spec: RP002-1.0.4 §2.5: CFList type 1 */
 static void us915(void **state)
 {
 	struct world *w = *state;

@@ -1,5 +1,6 @@
 /* The MAC layer: what the network asks of a device, when it asks again, what it learns from answers. Names in brackets:
- * scenarios of reference-system.md 8.1 (v4), 8.3 and 8.4 (v3). */
+ * scenarios of reference-system.md 8.1 (v4), 8.3 and 8.4 (v3).
+ * spec: LoRaWAN 1.0.4 §5 */
 #include <stdio.h>
 #include <string.h>
 
@@ -52,7 +53,9 @@ static const char *say(struct world *w, struct world_device *d, uint8_t dr, cons
 	} while (0)
 #define assert_silent(w, d, dr, fopts) assert_null(say(w, d, dr, fopts))
 
-/* [adr triggered; acknowledgement of pending adr request] and on to the weakest power */
+/* [adr triggered; acknowledgement of pending adr request] and on to the weakest power
+ * spec: LoRaWAN 1.0.4 §5.2
+ * rows: adr adr-ack */
 static void adr_to_the_end(void **state)
 {
 	struct world *w = *state;
@@ -75,7 +78,9 @@ static void adr_to_the_end(void **state)
 	assert_int_equal(world_session(d).n_mac_pending, 0);
 }
 
-/* [device has adr disabled; interval matches but node has no ADR] and off by profile or by network */
+/* [device has adr disabled; interval matches but node has no ADR] and off by profile or by network
+ * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * rows: adr-off */
 static void adr_off(void **state)
 {
 	struct world *w = *state;
@@ -106,7 +111,9 @@ static void adr_by_profile(void **state)
 	assert_says(w, d, 3, NULL, "0342ff0001");
 }
 
-/* [adr backoff triggered]: a slower rate without being told: power and history are reset */
+/* [adr backoff triggered]: a slower rate without being told: power and history are reset
+ * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * rows: adr-backoff */
 static void adr_backoff(void **state)
 {
 	struct world *w = *state;
@@ -169,7 +176,9 @@ static void not_sent_after_all(void **state)
 	assert_memory_equal(sent_at, want, sizeof(want));
 }
 
-/* [negative acknowledgement of pending adr request] What it refuses is not proposed again. */
+/* [negative acknowledgement of pending adr request] What it refuses is not proposed again.
+ * spec: LoRaWAN 1.0.4 §5.2
+ * rows: adr-nack */
 static void adr_refused(void **state)
 {
 	struct world *w = *state;
@@ -257,7 +266,9 @@ static struct world_device *us_abp(struct world *w, enum lw_mac_version v)
 	return d;
 }
 
-/* [channel re-configuration triggered; new channel re-configuration ack-ed] with the fewest commands of the version */
+/* [channel re-configuration triggered; new channel re-configuration ack-ed] with the fewest commands of the version
+ * spec: LoRaWAN 1.0.4 §5.2
+ * rows: mask mask-ack */
 static void channel_mask(void **state)
 {
 	struct world *w = *state;
@@ -279,7 +290,9 @@ static void channel_mask(void **state)
 	assert_null(say_us(w, d, 902300000, "0307"));
 }
 
-/* [new channel re-configuration not ack-ed]: not asked again, and rate and power go by what it has */
+/* [new channel re-configuration not ack-ed]: not asked again, and rate and power go by what it has
+ * spec: LoRaWAN 1.0.4 §5.2
+ * rows: mask-nack */
 static void channel_mask_refused(void **state)
 {
 	struct world *w = *state;
@@ -292,7 +305,9 @@ static void channel_mask_refused(void **state)
 	assert_string_equal(say_us(w, d, 902300000, NULL), "0331ffff01");
 }
 
-/* [channel re-configuration and adr triggered]: one request */
+/* [channel re-configuration and adr triggered]: one request
+ * spec: LoRaWAN 1.0.4 §5.2
+ * rows: mask-adr */
 static void channel_mask_with_adr(void **state)
 {
 	struct world *w = *state;
@@ -305,7 +320,8 @@ static void channel_mask_with_adr(void **state)
 	assert_int_equal(s.enabled_channels[4], 0x0001);
 }
 
-/* Without ADR only the mask must be followed (1.0.4, 4.3.1.1): what was acknowledged counts. */
+/* Without ADR only the mask must be followed (1.0.4, 4.3.1.1): what was acknowledged counts.
+ * spec: LoRaWAN 1.0.4 §4.3.1.1 */
 static void adr_off_takes_mask_only(void **state)
 {
 	struct world *w = *state;
@@ -317,7 +333,8 @@ static void adr_off_takes_mask_only(void **state)
 	assert_int_equal(ns_session_errors(&s, LW_CID_LINK_ADR), 0);
 }
 
-/* [RXParamSetup ack; nack] A refused part is left as it is, the rest is asked for. */
+/* [RXParamSetup ack; nack] A refused part is left as it is, the rest is asked for.
+ * spec: LoRaWAN 1.0.4 §5.4 */
 static void rx_params(void **state)
 {
 	struct world *w = *state;
@@ -345,7 +362,8 @@ static void rx_params(void **state)
 	assert_says(w, d, 5, "0507", "");
 }
 
-/* [TxParamSetup (request; acked; pending missing; no band support)] */
+/* [TxParamSetup (request; acked; pending missing; no band support)]
+ * spec: LoRaWAN 1.0.4 §5.8 */
 static void tx_params(void **state)
 {
 	struct world *w = *state;
@@ -412,7 +430,8 @@ static void settings(void **state)
 	assert_silent(w, old, 5, "04");
 }
 
-/* DlChannelReq: RX1 of one channel elsewhere; refused: as before. */
+/* DlChannelReq: RX1 of one channel elsewhere; refused: as before.
+ * spec: LoRaWAN 1.0.4 §5.6: DlChannelReq */
 static void dl_channel(void **state)
 {
 	struct world *w = *state;
@@ -432,7 +451,8 @@ static void dl_channel(void **state)
 	assert_silent(w, d, 5, NULL);
 }
 
-/* [ping-slot channel (request; ack; nack; nothing pending)] and BeaconFreqReq */
+/* [ping-slot channel (request; ack; nack; nothing pending)] and BeaconFreqReq
+ * spec: LoRaWAN 1.0.4, Class B: PingSlotChannelReq, BeaconFreqReq */
 static void class_b_parameters(void **state)
 {
 	struct world *w = *state;
@@ -457,7 +477,8 @@ static void class_b_parameters(void **state)
 	assert_int_equal(world_session(d).ping_slot_dr, 0);
 }
 
-/* [Reset (1.1)] An ABP device that lost its state: factory settings, nothing pending, nothing held against it. */
+/* [Reset (1.1)] An ABP device that lost its state: factory settings, nothing pending, nothing held against it.
+ * spec: LoRaWAN 1.1 §5.1: ResetInd */
 static void reset_ind(void **state)
 {
 	struct world *w = *state;
@@ -508,7 +529,9 @@ static void from_outside(struct world_device *d, const char *hex)
 }
 
 /* [LW10MACCommandsDisabled: external downlink; answer forwarded] Commands from outside, known and proprietary, go as
- * they are, once; what the device says to them is an event. */
+ * they are, once; what the device says to them is an event.
+ * spec: LoRaWAN 1.0.4 §5: proprietary commands
+ * rows: mac-external */
 static void external_commands(void **state)
 {
 	struct world *w = *state;

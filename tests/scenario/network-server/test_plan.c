@@ -1,4 +1,5 @@
-/* Stories of the downlink planner: gateways that are busy, slow, silent, or have used up their hour. */
+/* Stories of the downlink planner: gateways that are busy, slow, silent, or have used up their hour.
+ * spec: none: operation */
 #include <string.h>
 
 #include "world.h"

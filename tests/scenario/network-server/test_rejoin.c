@@ -1,5 +1,6 @@
 /* Rejoin-requests of 1.1: answered as an offer, taken by the device's first uplink under the new keys. Names in
- * brackets: scenarios of reference-system.md 8.3 (v3). */
+ * brackets: scenarios of reference-system.md 8.3 (v3).
+ * spec: LoRaWAN 1.1 §6.2.4 */
 #include <string.h>
 
 #include "world.h"
@@ -66,7 +67,9 @@ static void move_on(struct world *w, struct world_device *d)
 	world_session_put(d, &s);
 }
 
-/* [Rejoin type 0: valid] Everything starts anew, once the device uses it. */
+/* [Rejoin type 0: valid] Everything starts anew, once the device uses it.
+ * spec: LoRaWAN 1.1 §6.2.4.1
+ * rows: rejoin-0 */
 static void type_0(void **state)
 {
 	struct world *w = *state;
@@ -122,7 +125,9 @@ static void type_0(void **state)
 	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
 }
 
-/* [Rejoin type 2: valid] Keys and counters only; the radio stays as it is. */
+/* [Rejoin type 2: valid] Keys and counters only; the radio stays as it is.
+ * spec: LoRaWAN 1.1 §6.2.4.1
+ * rows: rejoin-2 */
 static void type_2(void **state)
 {
 	struct world *w = *state;
@@ -139,7 +144,8 @@ static void type_2(void **state)
 	assert_true(s.user_channels[0].hz != 0);
 }
 
-/* Type 1: from a device that lost its network; the join server knows it. */
+/* Type 1: from a device that lost its network; the join server knows it.
+ * spec: LoRaWAN 1.1 §6.2.4.2 */
 static void type_1(void **state)
 {
 	struct world *w = *state;
@@ -160,7 +166,9 @@ static void type_1(void **state)
 	assert_outcome(w, DELIVERED, R(REASON_NONE));
 }
 
-/* [Rejoin type 0: invalid counter] and other refusals, each with its reason */
+/* [Rejoin type 0: invalid counter] and other refusals, each with its reason
+ * spec: LoRaWAN 1.1 §6.2.4.1
+ * rows: rejoin-0-counter */
 static void refused(void **state)
 {
 	struct world *w = *state;
@@ -212,7 +220,9 @@ static void refused(void **state)
 	assert_int_equal(w->n_downs, downs + 1);
 }
 
-/* [Rejoin.GatewayFiltering: three cases] */
+/* [Rejoin.GatewayFiltering: three cases]
+ * spec: none: private gateways
+ * rows: rejoin-private */
 static void gateway_filtering(void **state)
 {
 	struct world *w = *state;

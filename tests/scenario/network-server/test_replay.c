@@ -2,7 +2,8 @@
  * same address, same join nonce. Join-accepts must be equal octet for octet; downlinks in frequency, power, modulation,
  * timing, context, flags, port, payload and MAC commands; events in kind, order and content. Downlink counters are our
  * own: each accepted downlink uses one. What is meant to differ stands in tests/vectors/intended-differences.json under
- * "ns", and an entry that no step needs is an error. */
+ * "ns", and an entry that no step needs is an error.
+ * spec: none: the reference's recordings */
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>

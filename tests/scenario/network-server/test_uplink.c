@@ -205,7 +205,6 @@ static void quick_repeat_is_no_late_copy(void **state)
 	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
 }
 
-/* [test_lorawan_10_errors: reset] */
 /* Two network-servers may take a device's uplinks in another order than it sent them: each is delivered, once. */
 static void late_counter_is_taken_once(void **state)
 {
@@ -254,7 +253,7 @@ static void late_counter_is_taken_once(void **state)
 		assert_int_not_equal(w->event[i]->kind_case, KIND(UPLINK));
 }
 
-/* Replay is refused.
+/* [test_lorawan_10_errors: reset] A counter that is far behind is refused and said.
  * spec: LoRaWAN 1.0.4 §4.3.1.5
  * rows: fcnt-reset */
 static void replay_is_refused(void **state)

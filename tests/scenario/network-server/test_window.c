@@ -1,4 +1,5 @@
-/* When the deduplication window closes: after its time, or as soon as all have reported that usually do. */
+/* When the deduplication window closes: after its time, or as soon as all have reported that usually do.
+ * spec: none: operation */
 #include <stdio.h>
 
 #include "world.h"
