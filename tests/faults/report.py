@@ -186,9 +186,7 @@ def count(stack, table):
     if stack.pg:
         p = subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(stack.pg.port), "-U", "lw", "-At", "-c", f"SELECT count(*) FROM {table}", "postgres"],
                            capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
-        return int(p.stdout) if p.returncode == 0 else 0
+        assert p.returncode == 0, f"{table}: {p.stderr}"
+        return int(p.stdout)
     with sqlite3.connect(f"file:{stack.tmp}/{schema}.db?mode=ro", uri=True) as db:
-        try:
-            return db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-        except sqlite3.OperationalError:
-            return 0
+        return db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
