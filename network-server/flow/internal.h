@@ -398,6 +398,8 @@ struct ns_looked_at ns_tx_looked_at(const struct ns_tx *tx);
 struct ns_looked_at ns_down_looked_at(const struct ns_down *d);
 /* Into fr->considered; returns the same in one line, in the arena. */
 const char *ns_why_considered(struct lw_arena *a, const struct ns_looked_at *q, Longwave__Ns__V1__Frame *fr);
+/* Those that were asked, with their answers. */
+const char *ns_why_asked(struct lw_arena *a, const struct ns_looked_at *q);
 /* No gateway has room. Reason and detail. */
 void ns_drop_no_room(struct ns_ctx *c, const struct ns_looked_at *q, int64_t uplink_at_ns);
 /* No gateway took it. */

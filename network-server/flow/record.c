@@ -214,11 +214,12 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	set_commands(&c->arena, &fr, LW_DOWN, lw_span(tx->mac_bytes, tx->n_mac_bytes));
 	struct ns_looked_at looked = ns_tx_looked_at(tx);
 	const char *line = ns_why_considered(&c->arena, &looked, &fr);
-	if (line != NULL && detail == NULL && tx->n_offers > 1)
-		fr.detail = (char *)(uintptr_t)line;
+	const char *asked = ns_why_asked(&c->arena, &looked);
+	if (asked != NULL && detail == NULL && tx->n_offers > 1)
+		fr.detail = (char *)(uintptr_t)asked;
 	set_steps(c, &fr);
 	set_text(&fr, "send", line);
-	set_text(&fr, "read", line);
+	set_text(&fr, "read", asked);
 	log->frame(log->self, &fr);
 }
 

@@ -197,6 +197,19 @@ static const char *status_text(unsigned status)
 	}
 }
 
+/* NULL: none has come. Items behind one that is taken are not looked at. */
+static const char *answer_text(const struct ns_tx_gateway *g, unsigned frame)
+{
+	bool other = false;
+	for (unsigned i = 0; i < 2; i++)
+		other = other || (i != frame && g->answer[i] == 1 + GW__TX_ACK_STATUS__OK);
+	if (other && g->offered & 1u << frame && g->answer[frame] <= 1 + GW__TX_ACK_STATUS__IGNORED)
+		return "not needed";
+	if (g->answer[frame] != 0)
+		return status_text(g->answer[frame] - 1u);
+	return g->is_silent && g->offered & 1u << frame ? "no answer" : NULL;
+}
+
 enum ns_plan_rank ns_tx_rank(const struct ns_tx *tx)
 {
 	return tx->is_join ? NS_PLAN_JOIN : tx->ack || !tx->has_item ? NS_PLAN_ACK : NS_PLAN_DATA;
@@ -254,7 +267,7 @@ static const char *verdict_text(const struct ns_looked_at *q, unsigned gw, unsig
 		return duty_text(q, gw, frame, out, cap);
 	if (why == NS_PLAN_FREE && g->offer == 0 && q->n_gw > 1 &&
 	    g->margin_ddb < q->rc->gateway_prefer_min_margin_db * 10)
-		return "free, but little margin";
+		return "free, less margin";
 	return ns_plan_why_text(why);
 }
 
@@ -292,10 +305,8 @@ static void say_gateway(struct line *l, const struct ns_looked_at *q, unsigned g
 	for (unsigned w = 0; w < q->n_frames; w++) {
 		char text[128];
 		const char *name = ns_window_name(&q->frame[w].window);
-		if (g->is_silent && g->offered & 1u << w)
-			say(l, "%s %s no answer", w > 0 ? "," : ":", name);
-		else if (g->answer[w] != 0)
-			say(l, "%s %s %s", w > 0 ? "," : ":", name, status_text(g->answer[w] - 1u));
+		if (answer_text(g, w) != NULL)
+			say(l, "%s %s %s", w > 0 ? "," : ":", name, answer_text(g, w));
 		else if (g->offered & 1u << w && q->plan->why[gw][w] == NS_PLAN_FREE)
 			say(l, "%s %s asked", w > 0 ? "," : ":", name);
 		else
@@ -325,10 +336,8 @@ static Longwave__Ns__V1__Considered *considered(struct lw_arena *a, const struct
 		longwave__ns__v1__considered__verdict__init(v);
 		v->window = (char *)(uintptr_t)ns_window_name(&q->frame[w].window);
 		v->offered = (g->offered & 1u << w) != 0;
-		if (g->answer[w] != 0)
-			v->answer = (char *)(uintptr_t)status_text(g->answer[w] - 1u);
-		else if (g->is_silent && v->offered)
-			v->answer = (char *)(uintptr_t) "no answer";
+		if (answer_text(g, w) != NULL)
+			v->answer = (char *)(uintptr_t)answer_text(g, w);
 		v->text = lw_arena_strdup(a, verdict_text(q, gw, w, text, sizeof(text)));
 		if (v->text == NULL)
 			break;
@@ -338,13 +347,13 @@ static Longwave__Ns__V1__Considered *considered(struct lw_arena *a, const struct
 }
 
 /* In the order in which they were asked, then the others by strength. */
-static void say_all(struct line *l, const struct ns_looked_at *q)
+static void say_all(struct line *l, const struct ns_looked_at *q, bool asked_only)
 {
 	for (unsigned offer = 1; offer <= NS_PLAN_GATEWAYS * NS_PLAN_WINDOWS; offer++)
 		for (unsigned i = 0; i < q->n_gw; i++)
 			if (q->gw[i].offer == offer)
 				say_gateway(l, q, i);
-	for (unsigned i = 0; i < q->n_gw; i++)
+	for (unsigned i = 0; i < q->n_gw && !asked_only; i++)
 		if (q->gw[i].offer == 0)
 			say_gateway(l, q, i);
 }
@@ -361,9 +370,16 @@ const char *ns_why_considered(struct lw_arena *a, const struct ns_looked_at *q, 
 			break;
 		fr->considered[fr->n_considered++] = c;
 	}
-	say_all(&l, q);
+	say_all(&l, q, false);
 	if (q->plan->forced)
 		say(&l, "; no window was free, the gateway's own queue decides");
+	return lw_arena_strdup(a, l.text);
+}
+
+const char *ns_why_asked(struct lw_arena *a, const struct ns_looked_at *q)
+{
+	struct line l = {.n = 0};
+	say_all(&l, q, true);
 	return lw_arena_strdup(a, l.text);
 }
 
@@ -459,8 +475,6 @@ void ns_drop_refused(struct ns_ctx *c, const struct ns_tx *tx)
 		return;
 	}
 	struct line l = {.n = 0};
-	for (unsigned i = 0; i < tx->n_gw; i++)
-		if (tx->gw[i].offer != 0)
-			say_gateway(&l, &q, i);
+	say_all(&l, &q, true);
 	(void)ns_drop_f(c, tx->last_error, "%s", l.text);
 }

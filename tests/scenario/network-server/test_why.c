@@ -456,14 +456,22 @@ static void downlink_says_what_was_considered(void **state)
 	assert_string_equal(a->verdicts[0]->answer, "");
 	assert_false(b->chosen);
 	assert_int_equal(b->offer, 0);
-	assert_string_equal(b->verdicts[0]->text, "free, but little margin");
+	assert_string_equal(b->verdicts[0]->text, "free, less margin");
 	step_says(f, "send", GW0 " (15.5 dB): RX1 asked, RX2 asked; " GW1 " (1.5 dB) has less margin");
 	world_ack(w, (const char *const[]){"COLLISION_PACKET", "OK", NULL});
 	f = world_last_downlink_record(w);
 	assert_int_equal(f->outcome, DELIVERED);
 	assert_string_equal(at(f, GW0)->verdicts[0]->answer, "refused: it sends another frame then");
 	assert_string_equal(at(f, GW0)->verdicts[1]->answer, "taken");
-	step_says(f, "read", "RX1 refused: it sends another frame then, RX2 taken");
+	assert_string_equal(step_text(f, "read"),
+			    GW0 " (15.5 dB): RX1 refused: it sends another frame then, RX2 taken");
+	/* of two that were asked for, the first one is enough */
+	world_pass(w, 5000);
+	up_by_both(w, d, &CONFIRMED, -6);
+	world_ack(w, (const char *const[]){"OK", "IGNORED", NULL});
+	f = world_last_downlink_record(w);
+	assert_string_equal(at(f, GW0)->verdicts[1]->answer, "not needed");
+	assert_string_equal(step_text(f, "read"), GW0 " (15.5 dB): RX1 taken, RX2 not needed");
 }
 
 static void busy_gateway_is_named(void **state)
@@ -506,7 +514,7 @@ static void refused_by_one_taken_by_the_other(void **state)
 	assert_int_equal(f->downlink_id, id);
 	assert_string_equal(f->gateway_id, GW1);
 	says(f, GW0 " (15.5 dB): RX1 refused: it cannot send on this frequency, RX2 refused: it cannot send with this "
-		    "power; " GW1 " (1.5 dB): RX1 taken");
+		    "power; " GW1 " (1.5 dB): RX1 taken, RX2 not needed");
 }
 
 static void refused_by_all(void **state)

@@ -6,7 +6,7 @@ export interface StoryStep extends FrameStep {
   more?: { key: 'copies' | 'session' | 'commands' | 'window'; values: Record<string, string | number> };
 }
 
-const TELLING = new Set(['admit', 'collect', 'match', 'authorize', 'mac_commands', 'compose', 'decide', 'send', 'ask_join_server', 'accept', 'read', 'elsewhere', 'draw_address']);
+const TELLING = new Set(['admit', 'collect', 'match', 'authorize', 'mac_commands', 'compose', 'decide', 'send', 'ask_join_server', 'accept', 'read', 'draw_address']);
 
 /** Whether a frame got beyond a step: the flow reached a later one. */
 function passed(f: Frame, i: number): boolean {

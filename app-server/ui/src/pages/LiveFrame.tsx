@@ -186,9 +186,10 @@ function Verdict({ verdict: v }: { verdict: Considered['verdicts'][number] | und
   const { t } = useTranslation();
   if (!v) return null;
   if (v.answer === 'taken') return <span className="tone-ok">{t('live.taken')}</span>;
-  if (v.answer && v.answer !== 'not looked at') return <span className="tone-bad">{v.answer}</span>;
-  if (v.offered) return <span>{v.answer ? t('live.notNeeded') : t('live.asked')}{v.text && v.text !== 'free' && <span className="dim"> ({v.text})</span>}</span>;
-  return <span className={v.text === 'free' ? 'dim' : 'tone-warn'}>{v.text}</span>;
+  if (v.answer === 'not needed') return <span className="dim">{t('live.notNeeded')}</span>;
+  if (v.answer) return <span className="tone-bad">{v.answer}</span>;
+  if (v.offered) return <span>{t('live.asked')}{v.text && v.text !== 'free' && <span className="dim"> ({v.text})</span>}</span>;
+  return <span className={v.text.startsWith('free') ? 'dim' : 'tone-warn'}>{v.text}</span>;
 }
 
 /** Which gateways could have sent it, and why each did or did not. */
