@@ -209,6 +209,11 @@ enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_
 		lw_diag_set(diag, "DevNonce has been used before");
 		return AS_JOIN_REQ_FAILED;
 	}
+	if (req->mac_version >= LW_MAC_1_0_4 && (int32_t)req->dev_nonce < dev->last_nonce) {
+		lw_diag_set(diag, "DevNonce %u is below %d, which was used before: it must rise",
+			    (unsigned)req->dev_nonce, (int)dev->last_nonce);
+		return AS_JOIN_REQ_FAILED;
+	}
 	if (dev->join_nonce > AS_JOIN_MAX_NONCE) {
 		lw_diag_set(diag, "the device has no JoinNonce left");
 		return AS_JOIN_REQ_FAILED;

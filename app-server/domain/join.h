@@ -62,7 +62,10 @@ struct as_join_device {
 	struct lw_key app_key;
 	uint32_t join_nonce; /* the next one */
 	bool nonce_used;     /* the request's DevNonce was used with this JoinEUI */
+	int32_t last_nonce;  /* the highest one used with this JoinEUI; -1: none */
 };
+/* MIC and nonces. A DevNonce is taken once for a JoinEUI; from LoRaWAN 1.0.4 on it is a counter, which must rise (TS001
+ * §6.2.5): a repeated request is refused also after the list of used ones was lost in part. */
 enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req,
 				   const struct as_join_device *dev, struct lw_diag *diag);
 

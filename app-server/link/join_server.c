@@ -66,10 +66,12 @@ struct as_join {
 static const struct sql_stmt select_keys = {
 	.name = "as_join_keys",
 	.text = "SELECT b.n, k.nwk_key, k.app_key, k.join_nonce, (SELECT count(*) FROM dev_nonce AS u"
-		" WHERE u.dev_eui = b.dev_eui AND u.join_eui = b.join_eui AND u.dev_nonce = b.dev_nonce)"
+		" WHERE u.dev_eui = b.dev_eui AND u.join_eui = b.join_eui AND u.dev_nonce = b.dev_nonce),"
+		" (SELECT coalesce(max(u.dev_nonce), -1) FROM dev_nonce AS u"
+		" WHERE u.dev_eui = b.dev_eui AND u.join_eui = b.join_eui)"
 		" FROM {batch} JOIN device_keys AS k ON k.dev_eui = b.dev_eui",
 	.batch = "dev_eui:t join_eui:t dev_nonce:l",
-	.cols = "lttll",
+	.cols = "lttlll",
 };
 static const struct sql_stmt insert_nonces = {
 	.name = "as_join_nonces",
@@ -261,6 +263,7 @@ static void verify(struct join *q, const struct sql_result *r, size_t row)
 		      lw_key_parse(&d->app_key, sql_text(r, row, 2)) == 0;
 	d->join_nonce = nonce < 0 || nonce > AS_JOIN_MAX_NONCE ? AS_JOIN_MAX_NONCE + 1 : (uint32_t)nonce;
 	d->nonce_used = sql_i64(r, row, 4) > 0;
+	d->last_nonce = (int32_t)sql_i64(r, row, 5);
 }
 
 static void on_keys(void *arg, const struct sql_outcome *o, const struct sql_result *r)

@@ -298,9 +298,12 @@ static void explain(struct ns_up *u, ns_reason reason, const char *text)
 	switch (reason) {
 	case LONGWAVE__V1__REASON__DEVNONCE_REUSED:
 		(void)ns_drop_f(&u->c, reason,
-				"%s was used before: the device was reset or someone repeats its request; flushing the "
-				"device's nonces lets it join",
-				what);
+				"%s was used before%s: the device was reset or someone repeats its request; flushing "
+				"the device's nonces lets it join",
+				what,
+				!is_rejoin(u) && u->dev->profile.mac_version >= LW_MAC_1_0_4
+					? " or does not rise, as it must from LoRaWAN 1.0.4 on"
+					: "");
 		return;
 	case LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH:
 		(void)ns_drop_f(&u->c, reason,

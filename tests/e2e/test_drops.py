@@ -142,3 +142,21 @@ def test_not_lorawan(world):
         gw.uplink(phy, 868100000, "SF7BW125", wait=False)
     world.stack.wait_frame("MALFORMED", gateway_id=gw.id)
     assert counted(world.stack, "MALFORMED") > before
+
+
+@pytest.mark.parametrize("version", ["1.0.3", "1.0.4", "1.1.0"])
+def test_dev_nonce_begins_anew(world, version):
+    """After a factory reset. A counter from 1.0.4 on, so refused until the nonces are forgotten; before it is a random number."""
+    gw = world.gateway()
+    d = world.device(version)
+    d.dev_nonce = 1000
+    world.join(d, gw)
+    d.dev_nonce = 7
+    if version != "1.0.3":
+        gw.uplink(d.join_request(nonce=8), d.hz, d.datr)
+        log = world.stack.events.wait(d.dev_eui, "log")
+        assert (log["code"], log["context"]["dev_nonce"]) == ("OTAA", "8")
+        frame = world.stack.wait_frame("DEVNONCE_REUSED", dev_eui=d.dev_eui)
+        assert "does not rise" in frame.detail and "flushing the device's nonces" in frame.detail
+        world.rest.delete(f"/api/devices/{d.dev_eui}/dev-nonces")
+    world.join(d, gw)

@@ -149,6 +149,18 @@ static void test_verify(void **state)
 	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_MIC_FAILED);
 	r.phy[22] ^= 1;
 	d.nonce_used = false;
+	/* Up to 1.0.3 random, then a counter. */
+	d.last_nonce = r.dev_nonce + 1;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
+	r.mac_version = LW_MAC_1_0_4;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_REQ_FAILED);
+	assert_non_null(strstr(diag.text, "it must rise"));
+	r.mac_version = LW_MAC_1_1_0;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_REQ_FAILED);
+	d.last_nonce = r.dev_nonce - 1;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
+	d.last_nonce = -1;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
 	d.join_nonce = AS_JOIN_MAX_NONCE + 1;
 	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_REQ_FAILED);
 }
