@@ -120,10 +120,29 @@ static bool remember(struct ns_window *w, const struct ns_up *u)
 	return is_new;
 }
 
+/* Open windows of an address, a number in the clothes of a pointer. */
+static uintptr_t open_of(const struct ns_flows *f, struct lw_devaddr addr)
+{
+	return (uintptr_t)lw_map_find(&f->open_windows, addr.v);
+}
+
+static void count_open(struct ns_window *w, bool opens)
+{
+	struct ns_flows *f = w->f;
+	if (!w->has_addr)
+		return;
+	uintptr_t n = opens ? open_of(f, w->addr) + 1 : open_of(f, w->addr) - 1;
+	if (n > 0)
+		lw_map_put(&f->open_windows, w->addr.v, (void *)n);
+	else
+		lw_map_remove(&f->open_windows, w->addr.v);
+}
+
 static void close_window(struct ns_window *w, bool early)
 {
 	struct ns_up *u = w->owner;
 	w->owner = NULL;
+	count_open(w, false);
 	u->receivers = w->crowded ? 0 : w->receivers;
 	rt_timer_start(&w->timer, REMEMBER_MS + (early ? w->f->cfg.deduplication_window_ms : 0));
 	rt_metric_inc_at(w->f->windows_closed, early ? CLOSED_EARLY : CLOSED_FULL);
@@ -133,9 +152,10 @@ static void close_window(struct ns_window *w, bool early)
 		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
 }
 
+/* Not past an earlier frame of the address that still waits: its counter would be the lower one then. */
 static void close_if_complete(struct ns_window *w)
 {
-	if (w->may_close_early && w->f->early_close && !w->crowded &&
+	if (w->may_close_early && w->f->early_close && !w->crowded && open_of(w->f, w->addr) == 1 &&
 	    ns_usual_complete(w->f->usual, w->addr, w->receivers))
 		close_window(w, true);
 }
@@ -166,6 +186,7 @@ static struct ns_window *open_window(struct ns_flows *f, struct ns_up *u, const 
 	*w = (struct ns_window){.f = f, .owner = u, .cap_seen = SEEN_FIRST, .key_len = key_len};
 	w->seen = w->first;
 	w->has_addr = address_of(u, &w->addr);
+	count_open(w, true);
 	/* What comes from the journal comes when it comes. */
 	w->may_close_early = w->has_addr && !u->in.is_replay;
 	memcpy(w->key, key, key_len);
@@ -313,6 +334,7 @@ void ns_windows_learn(const struct ns_up *u)
 void ns_windows_init(struct ns_flows *f)
 {
 	lw_bmap_init(&f->windows);
+	lw_map_init(&f->open_windows);
 	lw_map_init(&f->uncounted[0]);
 	lw_map_init(&f->uncounted[1]);
 	f->usual = ns_usual_new(f->cfg.max_devices);
@@ -350,6 +372,7 @@ void ns_windows_free(struct ns_flows *f)
 		window_free(value);
 	}
 	lw_bmap_deinit(&f->windows);
+	lw_map_deinit(&f->open_windows);
 	lw_map_deinit(&f->uncounted[0]);
 	lw_map_deinit(&f->uncounted[1]);
 	ns_usual_free(f->usual);

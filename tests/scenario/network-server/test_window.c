@@ -94,6 +94,26 @@ static void after_five_in_a_row(void **state)
 		assert_int_equal(uplink_ms(w, d, 7), 20);
 }
 
+/* A complete frame does not overtake an earlier one that still waits for a copy: its counter would shut that one out.
+ */
+static void frames_keep_their_order(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = abp(w);
+	struct frame first, second;
+	settle(w, d, 3);
+	size_t before = world_count(w, KIND(UPLINK));
+	data_frame(d, &first);
+	data_frame(d, &second);
+	heard_by(w, &first, 0);
+	world_pass(w, 10);
+	heard_by(w, &second, 0);
+	heard_by(w, &second, 1);
+	world_pass(w, 2000);
+	assert_int_equal(world_count(w, KIND(UPLINK)), before + 2);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
 static void one_gateway_needs_no_window(void **state)
 {
 	struct world *w = *state;
@@ -361,6 +381,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(after_five_in_a_row),
+		TEST(frames_keep_their_order),
 		TEST(one_gateway_needs_no_window),
 		TEST(an_answer_goes_out_at_once),
 		TEST(a_silent_gateway_is_waited_for),
