@@ -37,6 +37,7 @@ struct as_call {
 	/* as_put() of something that is counted: the statement inserts nothing and returns nothing when the tenant has
 	 * its maximum. */
 	bool limited;
+	int miss;    /* as_put(): the error when its statement finds no row; 0: AS_ROW_MISSING */
 	bool forget; /* owners or rights changed: drop the cache once it is done */
 	const struct as_get *get;
 	struct as_list *list;

@@ -49,6 +49,8 @@ AS_HANDLER(as_profile_update);
 AS_HANDLER(as_profile_delete);
 AS_HANDLER(as_profile_list);
 AS_HANDLER(as_profile_list_adr);
+AS_HANDLER(as_profile_radio_get);
+AS_HANDLER(as_profile_radio_update);
 
 AS_HANDLER(as_gateway_create);
 AS_HANDLER(as_gateway_get);

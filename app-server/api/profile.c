@@ -33,8 +33,9 @@ static const struct sql_stmt update = {
 		" reg_params_revision = b.reg_params_revision, supports_otaa = b.supports_otaa,"
 		" supports_class_b = b.supports_class_b, supports_class_c = b.supports_class_c,"
 		" uplink_interval = b.uplink_interval, device_id = b.device_id, firmware_version = b.firmware_version,"
-		" body = b.body, updated_at = b.now_us FROM {batch} WHERE device_profile.id = b.id RETURNING {b.n}",
-	.batch = "id:t " TYPES " body:y now_us:l",
+		" body = b.body, updated_at = b.now_us FROM {batch}"
+		" WHERE device_profile.id = b.id AND device_profile.updated_at = b.was_us RETURNING {b.n}",
+	.batch = "id:t " TYPES " body:y now_us:l was_us:l",
 	.cols = "l",
 };
 static const struct sql_stmt select_one = {
@@ -86,6 +87,7 @@ struct change {
 	const char *tenant_id; /* NULL: global */
 	Api__DeviceProfile profile;
 	struct lw_span body;
+	int64_t was_us; /* update: of the row that was read */
 };
 
 static bool prepare(struct as_call *c, const Api__DeviceProfile *p, const char *id)
@@ -126,9 +128,10 @@ static void pack(struct as_call *c, struct change *ch)
 
 static void put_common(struct sql_params *p, struct as_call *c, const struct change *ch)
 {
+	int64_t now_us = as_now_us(c->as);
 	as_row_bind(p, &ch->profile.base, FIELDS);
 	sql_put_bytes(p, ch->body);
-	sql_put_i64(p, as_now_us(c->as));
+	sql_put_i64(p, now_us > ch->was_us ? now_us : ch->was_us + 1);
 }
 
 static void bind_insert(const struct as_nsop *op, struct sql_params *p)
@@ -146,6 +149,7 @@ static void bind_update(const struct as_nsop *op, struct sql_params *p)
 	const struct change *ch = c->state;
 	sql_put_text(p, ch->id);
 	put_common(p, c, ch);
+	sql_put_i64(p, ch->was_us);
 }
 
 static void created(struct as_call *c)
@@ -170,8 +174,9 @@ static void create_checked(struct as_call *c, const struct sql_result *r)
 		return;
 	}
 	c->then_put = created;
-	as_put(c, AS_KIND_PROFILE, ch->id, as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile), &insert,
-	       false, bind_insert, "device profile");
+	as_put(c, AS_KIND_PROFILE, ch->id,
+	       as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile, lw_span(NULL, 0)), &insert, false,
+	       bind_insert, "device profile");
 }
 
 /* The ports of the packages start at their defaults; an update stores what it is given. */
@@ -192,6 +197,30 @@ void as_profile_create(struct as_call *c)
 	as_query_text(c, &tenant_exists, c->object_id, create_checked);
 }
 
+static const struct sql_stmt radio_of = {
+	.name = "as_profile_radio_of",
+	.text = "SELECT updated_at, radio FROM device_profile WHERE id = $1",
+	.params = "t",
+	.cols = "ly",
+};
+
+/* The radio settings go to the network-server with the profile; who changes them at the same time is told to try again.
+ */
+static void update_with_radio(struct as_call *c, const struct sql_result *r)
+{
+	struct change *ch = c->state;
+	if (sql_rows(r) == 0) {
+		as_fail_missing(c, c->object_id);
+		return;
+	}
+	ch->was_us = sql_i64(r, 0, 0);
+	c->miss = LW_ECONFLICT;
+	as_put(c, AS_KIND_PROFILE, ch->id,
+	       as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile,
+				 sql_is_null(r, 0, 1) ? lw_span(NULL, 0) : sql_span(r, 0, 1)),
+	       &update, true, bind_update, "device profile");
+}
+
 void as_profile_update(struct as_call *c)
 {
 	const Api__DeviceProfile *p = ((const Api__UpdateDeviceProfileRequest *)c->req)->device_profile;
@@ -201,8 +230,7 @@ void as_profile_update(struct as_call *c)
 	if (!p->app_layer_params)
 		ch->profile.app_layer_params = as_msg_new(c->arena, &api__app_layer_params__descriptor);
 	pack(c, ch);
-	as_put(c, AS_KIND_PROFILE, ch->id, as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile), &update,
-	       true, bind_update, "device profile");
+	as_query_text(c, &radio_of, c->object_id, update_with_radio);
 }
 
 static void on_got(struct as_call *c, const struct sql_result *r)

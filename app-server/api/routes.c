@@ -107,6 +107,9 @@ const struct lw_route as_routes[] = {
 	{"DELETE", "/api/device-profiles/devices/{id}", "api.DeviceProfileService/DeleteDevice", NULL, "DeviceProfileDeviceAccess:Delete"},
 	{"GET", "/api/device-profiles/adr-algorithms", "api.DeviceProfileService/ListAdrAlgorithms", NULL, "ActiveUserOrKey"},
 
+	{"GET", "/api/longwave/device-profiles/{id}/radio", "longwave.app.v1.DeviceProfileService/GetDeviceProfileRadio", NULL, "DeviceProfileAccess:Read"},
+	{"PUT", "/api/longwave/device-profiles/{id}/radio", "longwave.app.v1.DeviceProfileService/UpdateDeviceProfileRadio", "*", "DeviceProfileAccess:Update"},
+
 	{"POST", "/api/devices", "api.DeviceService/Create", "*", "DevicesAccess:Create"},
 	{"GET", "/api/devices/{dev_eui}", "api.DeviceService/Get", NULL, "DeviceAccess:Read"},
 	{"PUT", "/api/devices/{device.dev_eui}", "api.DeviceService/Update", "*", "DeviceAccess:Update"},

@@ -33,6 +33,10 @@
 	{                                                                                                              \
 		"longwave.app.v1.DeviceService/" rpc, as_##fn, __VA_ARGS__                                             \
 	}
+#define LP(rpc, fn, ...)                                                                                               \
+	{                                                                                                              \
+		"longwave.app.v1.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__                                      \
+	}
 #define I(rpc, fn, ...)                                                                                                \
 	{                                                                                                              \
 		"api.InternalService/" rpc, as_##fn, __VA_ARGS__                                                       \
@@ -112,6 +116,9 @@ const struct as_rpc as_rpcs[] = {
 	D("FlushQueue", queue_flush, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetQueue", queue_list, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetNextFCntDown", queue_next_fcnt, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+
+	LP("GetDeviceProfileRadio", profile_radio_get, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
+	LP("UpdateDeviceProfileRadio", profile_radio_update, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
 
 	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),

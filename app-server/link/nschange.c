@@ -4,6 +4,8 @@
 
 #include "app-server/link/nsync.h"
 #include "common/base/bug.h"
+#include "common/pb/unpack.h"
+#include "proto/longwave/app/v1/device_profile.pb-c.h"
 
 #define NEW(a, type, init)                                                                                             \
 	({                                                                                                             \
@@ -72,8 +74,12 @@ static bool wants_position(const Api__DeviceProfile *p)
 }
 
 Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, const char *tenant_id,
-					    const Api__DeviceProfile *p)
+					    const Api__DeviceProfile *p, struct lw_span radio)
 {
+	ProtobufCMessage *settings = NULL;
+	int rc = lw_pb_unpack(&longwave__app__v1__device_profile_radio__descriptor, radio, a, &settings);
+	BUG_ON(rc < 0); /* written by us */
+	const Longwave__App__V1__DeviceProfileRadio *rs = (const void *)settings;
 	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE);
 	Longwave__Ns__V1__DeviceProfile *m =
 		NEW(a, Longwave__Ns__V1__DeviceProfile, longwave__ns__v1__device_profile__init);
@@ -103,6 +109,8 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 	m->rx1_delay_s = p->rx1_delay;
 	m->allow_roaming = p->allow_roaming;
 	m->class_b_downlink_only = p->class_b_downlink_only;
+	m->adr = rs->adr;
+	m->mac = rs->mac;
 	c->put_device_profile = m;
 	return c;
 }

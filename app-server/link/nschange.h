@@ -23,7 +23,8 @@ struct as_ns_gateway {
 Longwave__Ns__V1__Change *as_change_device(struct lw_arena *a, const struct as_ns_device *d);
 Longwave__Ns__V1__Change *as_change_gateway(struct lw_arena *a, const struct as_ns_gateway *g);
 /* A profile wants positions when it has the tag "geolocation" with a value other than "", "0", "false" and "off". */
+/* radio: the packed longwave.app.v1.DeviceProfileRadio as it is stored, may be empty. */
 Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, const char *tenant_id,
-					    const Api__DeviceProfile *p);
+					    const Api__DeviceProfile *p, struct lw_span radio);
 /* `kind` is one of AS_KIND_… (nsync.h). */
 Longwave__Ns__V1__Change *as_change_delete(struct lw_arena *a, const char *kind, const char *id);

@@ -14,11 +14,12 @@
 
 static const struct sql_stmt settle_profiles = {
 	.name = "as_settle_profiles",
-	.text = "SELECT i.id, p.id, p.tenant_id, p.body FROM ns_intent AS i LEFT JOIN device_profile AS p ON p.id = "
+	.text = "SELECT i.id, p.id, p.tenant_id, p.body, p.radio FROM ns_intent AS i LEFT JOIN device_profile AS p ON "
+		"p.id = "
 		"i.id"
 		" WHERE i.kind = 'device_profile'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
 	.params = "ltl",
-	.cols = "ttty",
+	.cols = "tttyy",
 };
 static const struct sql_stmt settle_gateways = {
 	.name = "as_settle_gateways",
@@ -114,7 +115,8 @@ static Longwave__Ns__V1__Change *profile_change(struct as_nsync *s, const struct
 	ProtobufCMessage *p = NULL;
 	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 3), &s->arena, &p);
 	BUG_ON(rc < 0); /* written by us */
-	return as_change_profile(&s->arena, keep(s, r, i, 1), keep(s, r, i, 2), (const void *)p);
+	return as_change_profile(&s->arena, keep(s, r, i, 1), keep(s, r, i, 2), (const void *)p,
+				 sql_is_null(r, i, 4) ? lw_span(NULL, 0) : sql_span(r, i, 4));
 }
 
 static Longwave__Ns__V1__Change *gateway_change(struct as_nsync *s, const struct sql_result *r, size_t i)

@@ -1,0 +1,77 @@
+"""ADR and MAC settings of a device profile, from the API to the device."""
+
+import pytest
+
+from lw.gateway import payload
+
+LINK_ADR, DUTY_CYCLE = 0x03, 0x04
+
+
+def path(profile):
+    return f"/api/longwave/device-profiles/{profile}/radio"
+
+
+def profile_with(world, radio, version="1.0.3"):
+    profile = world.profile(version, name=f"radio {len(world.profiles)}")
+    world.rest.put(path(profile), {"radio": radio})
+    return profile
+
+
+
+
+def test_static_data_rate_and_duty_cycle_reach_the_device(world):
+    profile = profile_with(world, {"adr": {"mode": "STATIC", "dr": 3, "txPowerIndex": 2, "nbTrans": 2},
+                                   "mac": {"dutyCycle": {"maxDutyCycle": 4}}})
+    gw = world.gateway()
+    d = world.device(profile=profile)
+    world.join(d, gw)
+    seen = {}
+    for i in range(8):
+        world.enqueue(d, b"so that a downlink comes")
+        world.send(d, gw, data=b"x", adr=True)
+        down = d.downlink(payload(gw.next_txpk()))
+        seen.update({k: v for k, v in down.commands.items() if k in (LINK_ADR, DUTY_CYCLE)})
+        if len(seen) == 2:
+            break
+    assert seen[DUTY_CYCLE] == b"\x04"
+    assert seen[LINK_ADR][0] == 0x32 and seen[LINK_ADR][3] & 15 == 2  # DR3, TXPower 2, NbTrans 2
+
+
+def test_kept_read_back_and_not_lost_by_the_profile(world):
+    radio = {"adr": {"mode": "DYNAMIC", "bounds": {"minDr": 2, "maxDr": 4}},
+             "mac": {"adrAck": {"limitExp": 5, "delayExp": 4}, "txParams": {"uplinkDwellTime400ms": True, "maxEirpDbm": 14},
+                     "rejoin": {"maxTimeN": 3, "maxCountN": 2}, "beaconFreqHz": 869525000,
+                     "downlinkChannels": [{"index": 0, "freqHz": 869525000}]}}
+    profile = world.profile(name="kept")
+    assert world.rest.get(path(profile))["radio"]["adr"] is None
+    world.rest.put(path(profile), {"radio": radio})
+    got = world.rest.get(path(profile))["radio"]
+    assert got["adr"]["bounds"] == radio["adr"]["bounds"] and got["mac"]["rejoin"] == radio["mac"]["rejoin"]
+    assert got["mac"]["downlinkChannels"] == radio["mac"]["downlinkChannels"] and got["mac"]["beaconFreqHz"] == 869525000
+    p = world.rest.get(f"/api/device-profiles/{profile}")["deviceProfile"]
+    world.rest.put(f"/api/device-profiles/{profile}", {"deviceProfile": {**p, "name": "renamed"}})
+    assert world.rest.get(path(profile))["radio"] == got
+    # A region where the frequencies cannot be: the network-server refuses, and nothing changes.
+    status, answer = world.rest.request("PUT", f"/api/device-profiles/{profile}", {"deviceProfile": {**p, "region": "US915"}})
+    assert status == 400 and "mac.beacon_freq_hz" in answer["message"], answer
+    world.rest.put(path(profile), {"radio": {}})
+    assert world.rest.get(path(profile))["radio"]["mac"] is None
+
+
+@pytest.mark.parametrize("radio,text", [
+    ({"adr": {"mode": "STATIC", "dr": 14}}, "adr.dr: 14 is no uplink data rate of EU868"),
+    ({"adr": {"mode": "STATIC", "dr": 3, "txPowerIndex": 16}}, "adr.tx_power_index is not 0 to"),
+    ({"adr": {"mode": "STATIC", "dr": 3, "nbTrans": 16}}, "adr.nb_trans is not 0 to 15"),
+    ({"adr": {"bounds": {"minDr": 4, "maxDr": 2}}}, "adr.bounds.min_dr is above max_dr"),
+    ({"mac": {"dutyCycle": {"maxDutyCycle": 16}}}, "mac.duty_cycle.max_duty_cycle is not 0 to 15"),
+    ({"mac": {"txParams": {"maxEirpDbm": 7}}}, "mac.tx_params.max_eirp_dbm is not 8 to 36"),
+    ({"mac": {"rejoin": {"maxTimeN": 16}}}, "mac.rejoin.max_time_n is not 0 to 15"),
+    ({"mac": {"beaconFreqHz": 915000000}}, "mac.beacon_freq_hz: 915000000 Hz is outside EU868"),
+    ({"mac": {"downlinkChannels": [{"index": 16, "freqHz": 869525000}]}}, "mac.downlink_channels.index is not 0 to 15"),
+    ({"mac": {"downlinkChannels": [{"index": 1, "freqHz": 869525000}] * 2}}, "mac.downlink_channels.index: 1 is there twice"),
+])
+def test_refused_by_name(world, radio, text):
+    profile = world.profile(name="refused")
+    status, answer = world.rest.request("PUT", path(profile), {"radio": radio})
+    assert status == 400 and text in answer["message"], answer
+    assert world.rest.get(path(profile))["radio"] == {"adr": None, "mac": None}
