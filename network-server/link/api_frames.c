@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/time.h"
 #include "common/base/xmalloc.h"
 #include "common/runtime/loop.h"
+#include "network-server/domain/cadence.h"
 #include "network-server/link/api_impl.h"
 #include "network-server/link/frame_log.h"
 
@@ -13,6 +15,7 @@
 
 struct frame_call {
 	struct grpc_call *call;
+	struct rt_loop *loop;
 	const Longwave__Ns__V1__StreamFramesRequest *req;
 	struct ns_frame_follow *follow;
 	bool list;
@@ -64,12 +67,54 @@ static void end(struct frame_call *f)
 	free(f);
 }
 
+struct cadence {
+	Longwave__Ns__V1__Cadence msg;
+	Google__Protobuf__Timestamp last, next;
+};
+
+static void set_time(Google__Protobuf__Timestamp *t, int64_t ns)
+{
+	struct lw_sec_nanos at = lw_split_ns(ns);
+	google__protobuf__timestamp__init(t);
+	t->seconds = at.sec;
+	t->nanos = at.nanos;
+}
+
+/* NULL: the device has no rhythm, or too little is known of it. */
+static Longwave__Ns__V1__Cadence *cadence(const struct frame_call *f, struct cadence *out)
+{
+	int64_t times[NS_CADENCE_MAX];
+	struct ns_cadence c;
+	size_t n = 0;
+	for (size_t i = f->answer.n_frames; i > 0 && n < NS_CADENCE_MAX; i--) {
+		const Longwave__Ns__V1__Frame *fr = f->answer.frames[i - 1];
+		bool data = fr->f_type == COMMON__FTYPE__UNCONFIRMED_DATA_UP ||
+			    fr->f_type == COMMON__FTYPE__CONFIRMED_DATA_UP;
+		if (fr->uplink && data && fr->outcome == LONGWAVE__V1__OUTCOME__DELIVERED && fr->time)
+			times[NS_CADENCE_MAX - ++n] = lw_join_ns(fr->time->seconds, fr->time->nanos);
+	}
+	if (!ns_cadence_of(times + NS_CADENCE_MAX - n, n, rt_loop_now_ns(f->loop), &c))
+		return NULL;
+	longwave__ns__v1__cadence__init(&out->msg);
+	out->msg.interval_s = (uint32_t)((c.interval_ns + LW_NS_PER_S / 2) / LW_NS_PER_S);
+	out->msg.missing = c.missing;
+	set_time(&out->last, c.last_ns);
+	set_time(&out->next, c.next_ns);
+	out->msg.last_uplink = &out->last;
+	out->msg.next_expected = &out->next;
+	return &out->msg;
+}
+
 static void on_caught_up(void *arg)
 {
 	struct frame_call *f = arg;
+	struct cadence c;
 	if (!f->list)
 		return;
+	if (f->req->dev_eui[0] && !f->req->only_dropped)
+		f->answer.cadence = cadence(f, &c);
 	grpc_call_reply(f->call, &f->answer.base);
+	f->answer.cadence = NULL;
 	end(f);
 }
 
@@ -117,6 +162,7 @@ static void begin(struct ns_api *a, struct grpc_call *c, const ProtobufCMessage 
 	struct frame_call *f = lw_xcalloc(1, sizeof(*f));
 	rt_timer_init(&f->timer, a->o.loop, "list_frames", on_list_timeout, f);
 	f->call = c;
+	f->loop = a->o.loop;
 	f->req = req;
 	f->list = list;
 	longwave__ns__v1__list_frames_response__init(&f->answer);
