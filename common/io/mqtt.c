@@ -11,9 +11,13 @@
 
 /* Reads of the socket in one turn, before others get theirs. */
 #define MAX_READS 16
-/* Until CONNACK. */
-#define HANDSHAKE_MS 15000
 #define MISC_MS 1000
+/* A connection that has held for so many looks of the misc timer is a good one: the next attempt comes soon again.
+ * Before that two clients with one id would throw each other out four times a second. */
+#define GOOD_LOOKS 2
+/* PINGRESP may take half the keep-alive, and at least so many looks. Counted, not timed: a process that stood still
+ * has not listened. */
+#define PING_LOOKS_MIN 3
 /* A broker that answers pings but acknowledges nothing for so long is not of use. */
 #define ACKNOWLEDGE_MS 60000
 /* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow
@@ -99,13 +103,17 @@ static int on_connack(struct mqtt *m, struct lw_span body)
 	m->state = UP;
 	m->window = c.receive_maximum < MQTT_PUB_IDS ? c.receive_maximum : MQTT_PUB_IDS - 1;
 	m->max_packet = c.max_packet;
+	m->max_qos = c.max_qos;
+	m->retains = c.retains;
 	m->keepalive_s = c.keepalive_s ? c.keepalive_s : m->o.keepalive_s;
+	m->up_looks = 0;
 	rt_timer_stop(&m->timer);
-	lw_backoff_reset(&m->backoff);
 	m->st.connects++;
 	RT_LOG_INFO(m->log, "mqtt connected", rt_str("server", m->o.server),
 		    rt_bool("session_present", c.session_present));
-	m->said_down = false;
+	if (m->max_qos == 0)
+		RT_LOG_WARN(m->log, "mqtt broker takes QoS 0 only: it may lose what is published",
+			    rt_str("server", m->o.server));
 	mqtt_subscribe_all(m);
 	if (m->o.on_connect)
 		m->o.on_connect(m->o.arg, c.session_present);
@@ -134,7 +142,7 @@ static int on_suback(struct mqtt *m, struct lw_span body)
 
 static int on_packet(struct mqtt *m, const struct mqtt_packet *p)
 {
-	if (m->state != UP && p->type != MQTT_CONNACK)
+	if ((m->state != UP && p->type != MQTT_CONNACK) || (p->flags && p->type != MQTT_PUBLISH))
 		return LW_EPROTO;
 	switch (p->type) {
 	case MQTT_CONNACK:
@@ -196,6 +204,7 @@ static bool parse_one(struct mqtt *m)
 		return pass_over(m, &p);
 	if (rc > 0) {
 		m->in_at += p.head + p.remaining;
+		m->n_packets++;
 		rc = on_packet(m, &p);
 	} else if (rc == 0) {
 		return false;
@@ -239,7 +248,9 @@ static void read_all(struct mqtt *m)
 
 static void update_watch(struct mqtt *m)
 {
-	mqtt_net_watch(m, (reads(m) ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
+	if (m->gather.on && !lw_list_empty(&m->waiting))
+		rt_gather_stop(&m->gather);
+	mqtt_net_watch(m, (reads(m) && !m->gather.on ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
 }
 
 static void settle(struct mqtt *m)
@@ -272,7 +283,7 @@ static void write_all(struct mqtt *m)
 /* Nothing to write but a few young acknowledgements. */
 static bool may_wait(struct mqtt *m)
 {
-	if (m->n_urgent || m->out.n > m->out_at || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
+	if (m->n_urgent || mqtt_net_to_send(m) || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
 		return false;
 	if (!rt_timer_armed(&m->ack))
 		rt_timer_start(&m->ack, ACK_MS);
@@ -287,7 +298,7 @@ static void flush(struct mqtt *m)
 	if (m->handed && !m->unacked)
 		settle(m);
 	mqtt_give_waiting(m);
-	if (!m->blocked && (m->out.n > m->out_at || m->unacked) && !may_wait(m))
+	if (!m->blocked && (mqtt_net_to_send(m) || m->unacked) && !may_wait(m))
 		write_all(m);
 	if (m->lost)
 		teardown(m);
@@ -316,20 +327,33 @@ static void on_ack_timer(struct rt_timer *t, void *arg)
 	flush(m);
 }
 
+static void look(void *arg)
+{
+	struct mqtt *m = arg;
+	if (reads(m)) {
+		m->n_packets = 0;
+		read_all(m);
+		/* Not while the next acknowledgement lets something go. */
+		if (m->o.gather && m->state == UP && !m->lost && lw_list_empty(&m->waiting))
+			rt_gather_note(&m->gather, m->n_packets);
+	}
+	if (m->lost)
+		teardown(m);
+	else
+		update_watch(m);
+}
+
 void mqtt_net_event(struct mqtt *m, unsigned events)
 {
 	if (events & RT_WRITE) {
 		m->blocked = false;
 		flush(m);
+		if (m->state >= HANDSHAKE && !m->lost)
+			update_watch(m);
 	}
 	if (!(events & RT_READ) || m->state < HANDSHAKE || m->lost)
 		return;
-	if (reads(m))
-		read_all(m);
-	if (m->lost)
-		teardown(m);
-	else
-		update_watch(m);
+	look(m);
 }
 
 /* --- connection ------------------------------------------------------------------------------------------------- */
@@ -361,6 +385,7 @@ static void teardown(struct mqtt *m)
 	m->lost = false;
 	rt_timer_stop(&m->misc);
 	rt_timer_stop(&m->ack);
+	rt_gather_stop(&m->gather);
 	mqtt_net_close(m);
 	forget_stream(m);
 	/* An operator wants to know once; the attempts that follow are for the developer. */
@@ -420,11 +445,16 @@ static void on_misc(struct rt_timer *t, void *arg)
 	int64_t now = rt_loop_mono_ns(m->loop), keepalive = (int64_t)m->keepalive_s * LW_NS_PER_S;
 	if (m->state != UP)
 		return;
+	if (++m->up_looks == GOOD_LOOKS) {
+		lw_backoff_reset(&m->backoff);
+		m->said_down = false;
+	}
 	if (!reads(m)) { /* answers are not looked at */
 		m->last_in_ns = m->front_since_ns = now;
 		m->pinged = false;
 	}
-	if (m->pinged && now - m->last_in_ns > keepalive && now - m->last_out_ns > keepalive / 2)
+	uint32_t patience = m->keepalive_s / 2 > PING_LOOKS_MIN ? m->keepalive_s / 2 : PING_LOOKS_MIN;
+	if (m->pinged && ++m->ping_looks > patience && now - m->last_in_ns > keepalive)
 		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not answer");
 	else if (m->sent.n && now - m->front_since_ns > ACKNOWLEDGE_MS * LW_NS_PER_MS)
 		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not acknowledge");
@@ -436,6 +466,7 @@ static void on_misc(struct rt_timer *t, void *arg)
 	if (!m->pinged && (now - m->last_out_ns >= soon || now - m->last_in_ns >= soon)) {
 		mqtt_wire_put_pingreq(&m->out);
 		m->pinged = true;
+		m->ping_looks = 0;
 		m->n_urgent++;
 		flush(m);
 	}
@@ -445,6 +476,8 @@ static void on_timer(struct rt_timer *t, void *arg)
 {
 	(void)t;
 	struct mqtt *m = arg;
+	if (m->state == CONNECTING && mqtt_net_next_address(m))
+		return;
 	if (m->state != DOWN) {
 		mqtt_note_lost(m, LW_ETIMEDOUT, "no connection and no answer to CONNECT in time");
 		teardown(m);
@@ -453,7 +486,7 @@ static void on_timer(struct rt_timer *t, void *arg)
 	m->lost = false;
 	m->lost_err = 0;
 	m->state = CONNECTING;
-	rt_timer_start(&m->timer, HANDSHAKE_MS);
+	rt_timer_start(&m->timer, MQTT_HANDSHAKE_MS);
 	mqtt_net_connect(m);
 }
 
@@ -579,6 +612,7 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 	rt_timer_init(&m->timer, loop, "mqtt.timer", on_timer, m);
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
 	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
+	rt_gather_init(&m->gather, loop, "mqtt", look, m);
 	m->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "mqtt.flush", on_tick, m);
 	rt_timer_start(&m->timer, 0);
 	return m;
@@ -601,7 +635,9 @@ void mqtt_free(struct mqtt *m)
 	rt_timer_stop(&m->timer);
 	rt_timer_stop(&m->misc);
 	rt_timer_stop(&m->ack);
+	rt_gather_stop(&m->gather);
 	rt_tick_remove(m->tick);
+	mqtt_net_end(m);
 	mqtt_net_close(m);
 	mqtt_fail_all(m, LW_ECANCELLED);
 	mqtt_destroy(m);
@@ -615,6 +651,7 @@ void mqtt_forget_session(struct mqtt *m)
 void mqtt_pause(struct mqtt *m)
 {
 	m->paused = true;
+	rt_gather_stop(&m->gather);
 	if (m->state == UP && !m->lost)
 		update_watch(m);
 }

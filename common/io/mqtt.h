@@ -68,6 +68,7 @@ struct mqtt_opts {
 	size_t max_message;      /* larger incoming payloads are dropped and counted; 0: 1 MiB */
 	size_t max_queued;       /* publishes not yet done; 0: 100000 */
 	bool report_unheard;     /* V5: a QoS 1 message that no subscriber matched is done with LW_ENOTFOUND */
+	bool gather;             /* at more than a thousand reads a second, look only every 2 ms (rt_gather) */
 	mqtt_message_fn *on_message;
 	mqtt_before_ack_fn *before_ack;
 	mqtt_connect_fn *on_connect;
@@ -77,7 +78,8 @@ struct mqtt_opts {
 
 /* Everything in opts is copied. Connecting begins in the next turn. NULL with diag when options are wrong. */
 struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqtt_opts *opts, struct lw_diag *diag);
-/* Sends DISCONNECT when connected (so no will), pending publishes are done with LW_ECANCELLED. NULL is harmless. */
+/* Sends DISCONNECT when connected (so no will), pending publishes are done with LW_ECANCELLED. NULL is harmless. Not
+ * from inside a callback of the same client. */
 void mqtt_free(struct mqtt *m);
 /* V5, before mqtt_free(): the broker keeps nothing for this client id any more. */
 void mqtt_forget_session(struct mqtt *m);
@@ -91,7 +93,8 @@ int mqtt_unsubscribe(struct mqtt *m, const char *filter);
 
 /* Queues one message; written together with all others of this turn. `done` (may be NULL) is called exactly once, never
  * from inside this call, unless an error is returned (then never): LW_EUNAVAILABLE not connected, LW_EFULL too many
- * pending, LW_EINVAL bad topic. */
+ * pending, LW_EINVAL bad topic, LW_EBIG more than the broker takes at all. A broker that takes only QoS 0, or retains
+ * nothing, is given what it takes, and a warning is logged. */
 int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, bool retain,
 		 mqtt_done_fn *done, void *arg);
 

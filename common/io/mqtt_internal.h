@@ -10,10 +10,13 @@
 #include "common/io/mqtt_text.h"
 #include "common/io/mqtt_wire.h"
 #include "common/io/tls.h"
+#include "common/runtime/gather.h"
 
 /* Packet ids of publishes are 1 to this, those of subscriptions follow. */
 #define MQTT_PUB_IDS 60000u
 #define MQTT_MAX_ADDRS 8
+/* Until CONNACK. */
+#define MQTT_HANDSHAKE_MS 15000
 
 enum state { DOWN, CONNECTING, HANDSHAKE, UP };
 
@@ -73,12 +76,16 @@ struct mqtt {
 	struct rt_timer timer; /* DOWN: next attempt; until UP: time limit */
 	struct rt_timer misc;
 	struct rt_timer ack;
+	struct rt_gather gather;
+	size_t n_packets; /* seen in this look */
 	struct lw_backoff backoff;
 	struct lw_rng rng;
 
 	/* What the broker said in its CONNACK. */
 	size_t window;
 	uint32_t max_packet; /* 0: any */
+	uint8_t max_qos;
+	bool retains;
 	uint32_t keepalive_s;
 
 	struct lw_buf in; /* in.p + in_at: not yet looked at */
@@ -97,6 +104,8 @@ struct mqtt {
 	bool blocked;    /* the socket takes no more; waiting for RT_WRITE */
 	int64_t last_out_ns, last_in_ns, front_since_ns;
 	bool pinged;
+	uint32_t ping_looks; /* of the misc timer since PINGREQ */
+	uint32_t up_looks;   /* and since CONNACK */
 
 	struct lw_list subs;
 	uint16_t last_sub_mid;
@@ -122,11 +131,17 @@ void mqtt_note_lost(struct mqtt *m, int err, const char *text);
 
 /* Begins to connect; goes on with mqtt_net_ready() or mqtt_net_failed(). */
 void mqtt_net_connect(struct mqtt *m);
+/* An address that does not answer; true: there was another one. */
+bool mqtt_net_next_address(struct mqtt *m);
+/* Before an orderly close: what has come and was not read would otherwise make the kernel throw away what was sent. */
+void mqtt_net_end(struct mqtt *m);
 void mqtt_net_close(struct mqtt *m);
 /* Checks the files of TLS. */
 int mqtt_net_check(const struct mqtt *m, struct lw_diag *diag);
 /* Appends to m->in what is there, up to some ten kilobytes. True: there may be more. */
 bool mqtt_net_read(struct mqtt *m);
+/* Something is not yet with the socket. */
+bool mqtt_net_to_send(const struct mqtt *m);
 /* Writes from m->out what the socket takes. */
 void mqtt_net_write(struct mqtt *m);
 void mqtt_net_watch(struct mqtt *m, unsigned events);

@@ -13,6 +13,8 @@
 #include "common/io/mqtt_internal.h"
 #include "common/io/net_addr.h"
 
+/* For one of several addresses, and for all that comes after the last. */
+#define ADDRESS_MS 4000
 #define READ_BYTES ((size_t)64 * 1024)
 #define WIRE_MAX ((size_t)64 * 1024 * 1024)
 /* Plain text given to TLS at a time. */
@@ -44,6 +46,7 @@ static void on_socket(struct rt_watch *w, unsigned events, void *arg)
 	if (!(events & RT_WRITE))
 		return;
 	n->connected = true;
+	rt_timer_start(&m->timer, MQTT_HANDSHAKE_MS);
 	rt_watch_set(n->watch, RT_READ);
 	mqtt_net_ready(m);
 }
@@ -71,12 +74,24 @@ static void try_next(struct mqtt *m, int err)
 			setsockopt(n->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 			n->watch = rt_watch_new(m->loop, n->fd, RT_WRITE, "mqtt", on_socket, m);
 			BUG_ON(!n->watch);
+			if (n->next_addr < n->n_addrs)
+				rt_timer_start(&m->timer, ADDRESS_MS);
+			else if (n->n_addrs > 1)
+				rt_timer_start(&m->timer, MQTT_HANDSHAKE_MS);
 			return;
 		}
 		err = errno;
 		drop_socket(n);
 	}
 	mqtt_net_failed(m, LW_EUNAVAILABLE, strerror(err));
+}
+
+bool mqtt_net_next_address(struct mqtt *m)
+{
+	if (m->net.connected || m->net.fd < 0 || m->net.next_addr == m->net.n_addrs)
+		return false;
+	try_next(m, ETIMEDOUT);
+	return true;
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
@@ -149,6 +164,15 @@ void mqtt_net_connect(struct mqtt *m)
 	n->resolve = r;
 }
 
+void mqtt_net_end(struct mqtt *m)
+{
+	if (m->net.fd < 0 || !m->net.connected)
+		return;
+	shutdown(m->net.fd, SHUT_WR);
+	for (int i = 0; i < 64 && recv(m->net.fd, NULL, (size_t)1 << 20, MSG_DONTWAIT | MSG_TRUNC) > 0; i++)
+		;
+}
+
 void mqtt_net_close(struct mqtt *m)
 {
 	struct mqtt_net *n = &m->net;
@@ -201,13 +225,18 @@ static void read_tls(struct mqtt *m, struct lw_span got)
 {
 	struct mqtt_net *n = &m->net;
 	int rc = tls_session_feed(n->tls, got, &m->in, &n->wire);
-	if (n->wire.n > n->wire_at)
-		send_buf(m, &n->wire, &n->wire_at);
+	if (n->wire.n > n->wire_at && !send_buf(m, &n->wire, &n->wire_at))
+		m->blocked = !m->lost;
 	if (rc >= 0)
 		return;
 	const char *text = tls_session_error(n->tls);
 	mqtt_note_lost(m, rc == LW_ECLOSED ? LW_ECLOSED : LW_EUNAVAILABLE,
 		       *text ? text : "the broker ended the TLS session");
+}
+
+bool mqtt_net_to_send(const struct mqtt *m)
+{
+	return m->out.n > m->out_at || m->net.wire.n > m->net.wire_at;
 }
 
 bool mqtt_net_read(struct mqtt *m)

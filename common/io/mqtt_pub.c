@@ -104,6 +104,9 @@ static int publish(struct mqtt *m, const char *topic, const void *payload, size_
 		return LW_EBIG;
 	if (m->state != UP || m->lost)
 		return LW_EUNAVAILABLE;
+	/* More would end the session (5.0, 3.2.2.3.4 and 3.2.2.3.5). */
+	p.qos = qos < m->max_qos ? qos : m->max_qos;
+	p.retain = retain && m->retains;
 	if (m->max_packet && mqtt_wire_publish_size(&p) > m->max_packet)
 		return LW_EBIG;
 	if (m->pending >= m->o.max_queued)
@@ -292,6 +295,9 @@ void mqtt_subscribed_to(struct mqtt *m, uint16_t mid, uint8_t code)
 		if (s->mid != mid || s->confirmed)
 			continue;
 		s->confirmed = code < MQTT_REFUSED;
+		if (s->confirmed && code < s->qos)
+			RT_LOG_WARN(m->log, "mqtt subscription only at QoS 0: the broker may lose messages",
+				    rt_str("filter", s->filter));
 		if (!s->confirmed)
 			RT_LOG_ERROR(m->log, "mqtt subscription refused", rt_str("filter", s->filter),
 				     rt_str("detail", m->o.version == MQTT_V5 ? mqtt_reason_text(true, code) : ""));

@@ -7,6 +7,7 @@ enum property {
 	PROP_SERVER_KEEPALIVE = 0x13,
 	PROP_RECEIVE_MAXIMUM = 0x21,
 	PROP_MAXIMUM_QOS = 0x24,
+	PROP_RETAIN_AVAILABLE = 0x25,
 	PROP_USER = 0x26,
 	PROP_MAXIMUM_PACKET = 0x27,
 };
@@ -360,7 +361,7 @@ static struct reader get_properties(struct reader *r)
 int mqtt_wire_get_connack(struct lw_span body, bool v5, struct mqtt_wire_connack *out)
 {
 	struct reader r = {.p = body.p, .end = body.p + body.n};
-	*out = (struct mqtt_wire_connack){.receive_maximum = UINT16_MAX, .max_qos = 2};
+	*out = (struct mqtt_wire_connack){.receive_maximum = UINT16_MAX, .max_qos = 2, .retains = true};
 	uint8_t flags = get_u8(&r);
 	out->session_present = flags & 1;
 	out->reason = get_u8(&r);
@@ -379,6 +380,8 @@ int mqtt_wire_get_connack(struct lw_span body, bool v5, struct mqtt_wire_connack
 			out->keepalive_s = (uint16_t)v.number;
 		else if (v.id == PROP_MAXIMUM_QOS)
 			out->max_qos = (uint8_t)v.number;
+		else if (v.id == PROP_RETAIN_AVAILABLE)
+			out->retains = v.number != 0;
 		else if (v.id == PROP_MAXIMUM_PACKET)
 			out->max_packet = v.number;
 	}

@@ -93,6 +93,7 @@ struct mqtt_wire_connack {
 	uint16_t receive_maximum; /* 65535 when not said */
 	uint16_t keepalive_s;     /* the server's, 0 when not said */
 	uint8_t max_qos;
+	bool retains;        /* the server takes messages to retain */
 	uint32_t max_packet; /* 0: no limit */
 };
 

@@ -241,7 +241,7 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 	} else {
 		outgoing_give(o);
 	}
-	if (err == LW_EINVAL) /* can never be sent */
+	if (err == LW_EINVAL || err == LW_EBIG) /* can never be sent */
 		rt_metric_inc(b->m.lost);
 	else if (err < 0)
 		l->drain_failed = true;
@@ -348,12 +348,21 @@ static enum event_index event_index(const char *name)
 	BUG_ON(true);
 }
 
-static bool publish(struct gb_broker *b, struct outgoing *o)
+static int publish(struct gb_broker *b, struct outgoing *o)
 {
-	if (mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o) != 0)
-		return false;
-	b->n_pending++;
-	return true;
+	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_published, o);
+	if (err == 0)
+		b->n_pending++;
+	return err;
+}
+
+/* This broker will never take it: it must not stand in the way of the others. */
+static void too_large(struct gb_broker *b, struct outgoing *o)
+{
+	RT_LOG_WARN(b->opts.log, "event lost: the broker takes no packets of its size", rt_str("topic", o->topic),
+		    rt_u64("bytes", o->payload.n));
+	rt_metric_inc(b->m.lost);
+	outgoing_give(o);
 }
 
 static struct outgoing *pop_waiting(struct gb_broker *b)
@@ -406,10 +415,15 @@ static void pump(struct gb_broker *b)
 			pop_waiting(b);
 			to_spool(o);
 		} else {
-			if (!mqtt_connected(b->mqtt) || b->n_pending >= MAX_PENDING || !publish(b, o))
+			bool room = mqtt_connected(b->mqtt) && b->n_pending < MAX_PENDING;
+			int err = room ? publish(b, o) : LW_EFULL;
+			if (err < 0 && err != LW_EBIG)
 				break;
 			pop_waiting(b);
-			rt_metric_inc_at(b->m.published, EV_UP);
+			if (err == LW_EBIG)
+				too_large(b, o);
+			else
+				rt_metric_inc_at(b->m.published, EV_UP);
 		}
 	}
 	if (lw_list_empty(&b->waiting))
@@ -449,8 +463,14 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 	bool there = mqtt_connected(b->mqtt) && !(in_order && goes_to_spool(l));
 	bool may_wait = in_order && kind == EV_UP;
 	size_t most = may_wait ? MAX_PENDING : MAX_PENDING + MAX_URGENT;
-	if (there && !(may_wait && !lw_list_empty(&b->waiting)) && b->n_pending < most && publish(b, o)) {
+	bool now = there && !(may_wait && !lw_list_empty(&b->waiting)) && b->n_pending < most;
+	int err = now ? publish(b, o) : LW_EFULL;
+	if (err == 0) {
 		rt_metric_inc_at(b->m.published, kind);
+		return;
+	}
+	if (err == LW_EBIG) {
+		too_large(b, o);
 		return;
 	}
 	if (there && may_wait) {
@@ -718,6 +738,7 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 		.key_file = o->key_file,
 		.max_queued = MAX_PENDING + MAX_URGENT + DRAIN_BATCH + 10000,
 		.report_unheard = true,
+		.gather = true,
 		.on_message = on_message,
 		.on_connect = on_connect,
 		.on_disconnect = on_disconnect,

@@ -232,11 +232,13 @@ static void say_more(struct again_lane *l)
 	struct gb_recent_entry e;
 	while (l->under_way < BATCH && l->at.number < l->end && gb_recent_walk(&l->recent, &l->at, &e)) {
 		int err = mqtt_republish(r->mqtt, e.topic, e.payload.p, e.payload.n, r->o.qos, on_said, l);
-		if (err < 0) {
+		if (err < 0 && err != LW_EBIG) {
 			l->at = before;
 			return;
 		}
 		before = l->at;
+		if (err < 0) /* the broker that came back takes less */
+			continue;
 		l->under_way++;
 		r->under_way++;
 	}

@@ -10,6 +10,7 @@
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "common/io/net_addr.h"
+#include "common/runtime/gather.h"
 
 #define BATCH 64
 /* A datagram can be this long; the pages of the room are used only as far as datagrams reach. */
@@ -35,6 +36,7 @@ struct gb_udp {
 	int fd;
 	uint16_t port;
 	bool reading;
+	struct rt_gather gather;
 	gb_udp_batch_fn *on_batch;
 	void *arg;
 	struct gb_udp_stats stats;
@@ -128,16 +130,35 @@ static int read_batch(struct gb_udp *u)
 	return n;
 }
 
+static void update_watch(struct gb_udp *u)
+{
+	unsigned events = (u->reading && !u->gather.on ? RT_READ : 0u) | (u->n_out ? RT_WRITE : 0u);
+	if (rt_watch_events(u->watch) != events)
+		rt_watch_set(u->watch, events);
+}
+
+static void look(void *arg)
+{
+	struct gb_udp *u = arg;
+	int n = 0, got = BATCH;
+	for (int i = 0; u->reading && got == BATCH && i < READ_ROUNDS; i++) {
+		got = read_batch(u);
+		n += got;
+	}
+	if (!u->reading)
+		return;
+	rt_gather_note(&u->gather, (size_t)n);
+	update_watch(u);
+}
+
 static void on_ready(struct rt_watch *w, unsigned events, void *arg)
 {
 	(void)w;
 	struct gb_udp *u = arg;
 	if (events & RT_WRITE)
 		gb_udp_flush(u);
-	for (int i = 0; (events & RT_READ) && u->reading && i < READ_ROUNDS; i++) {
-		if (read_batch(u) < BATCH)
-			break;
-	}
+	if (events & RT_READ)
+		look(u);
 }
 
 static void on_tick(void *arg)
@@ -164,6 +185,7 @@ int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, c
 	u->room = lw_xmalloc((size_t)BATCH * DATAGRAM_MAX);
 	u->out = lw_xmalloc(OUT_QUEUE * sizeof(u->out[0]));
 	u->reading = true;
+	rt_gather_init(&u->gather, loop, "udp", look, u);
 	u->watch = rt_watch_new(loop, u->fd, RT_READ, "udp", on_ready, u);
 	BUG_ON(!u->watch);
 	u->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "udp", on_tick, u);
@@ -176,6 +198,7 @@ void gb_udp_close(struct gb_udp *u)
 	if (!u)
 		return;
 	gb_udp_flush(u);
+	rt_gather_stop(&u->gather);
 	rt_tick_remove(u->tick);
 	rt_watch_free(u->watch);
 	close(u->fd);
@@ -184,16 +207,10 @@ void gb_udp_close(struct gb_udp *u)
 	free(u);
 }
 
-static void update_watch(struct gb_udp *u)
-{
-	unsigned events = (u->reading ? RT_READ : 0u) | (u->n_out ? RT_WRITE : 0u);
-	if (rt_watch_events(u->watch) != events)
-		rt_watch_set(u->watch, events);
-}
-
 void gb_udp_stop_reading(struct gb_udp *u)
 {
 	u->reading = false;
+	rt_gather_stop(&u->gather);
 	update_watch(u);
 }
 

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/base/xmalloc.h"
+#include "common/io/mqtt_internal.h"
 #include "common/io/mqtt_text.h"
 
 #define LONG_MS 20000
@@ -570,9 +571,9 @@ static void killed_before_the_ack_gets_it_again(void **state)
 	munmap(sh, sizeof(*sh));
 }
 
-static void tls_with_and_without_trust(void **state)
+/* The broker begins anew with a TLS listener. */
+static void tls_begin(struct rig *r, char url[64], char ca[128])
 {
-	struct rig *r = *state;
 	broker_stop(r, SIGTERM);
 	char cmd[512];
 	snprintf(
@@ -584,9 +585,180 @@ static void tls_with_and_without_trust(void **state)
 	assert_int_equal(system(cmd), 0);
 	r->tls_port = free_port();
 	broker_start(r);
+	snprintf(url, 64, "ssl://localhost:%u", r->tls_port);
+	snprintf(ca, 128, "%s/cert.pem", r->dir);
+}
+
+/* What TLS has sealed and the socket has not taken goes out although nothing follows and nothing comes. */
+static void tls_sends_its_last_bytes(void **state)
+{
+	struct rig *r = *state;
+	static const uint8_t payload[100000];
 	char url[64], ca[128];
-	snprintf(url, sizeof(url), "ssl://localhost:%u", r->tls_port);
-	snprintf(ca, sizeof(ca), "%s/cert.pem", r->dir);
+	tls_begin(r, url, ca);
+	struct mqtt_opts o = options(r, "hears");
+	struct mqtt *hears = client(r, &o);
+	mqtt_subscribe(hears, "t", 0);
+	await_up(r, hears);
+	o = options(r, "tail");
+	o.server = url;
+	o.ca_file = ca;
+	struct mqtt *m = client(r, &o);
+	await_up(r, m);
+	kill(r->broker, SIGSTOP);
+	size_t n = 0;
+	for (; n < 1000 && !m->blocked; n++) {
+		assert_int_equal(mqtt_publish(m, "t", payload, sizeof(payload), 0, false, NULL, NULL), 0);
+		rt_loop_turn(r->loop);
+	}
+	assert_true(m->blocked);
+	assert_int_equal(m->out.n, m->out_at); /* all of it is with TLS */
+	r->want = n;
+	kill(r->broker, SIGCONT);
+	await(r);
+	assert_int_equal(r->received, n);
+	mqtt_free(m);
+	mqtt_free(hears);
+}
+
+/* --- brokers of other kinds ------------------------------------------------------------------------------------- */
+
+/* One connection: answers CONNECT with `connack`, then passes on what comes, and says nothing more. */
+static pid_t odd_broker(struct rig *r, const void *connack, size_t n, int *heard)
+{
+	int pipes[2], fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	assert_int_equal(pipe(pipes), 0);
+	snprintf(r->url, sizeof(r->url), "tcp://127.0.0.1:%u", ntohs(a.sin_port));
+	pid_t pid = fork();
+	if (pid == 0) {
+		char bytes[4096];
+		int c = accept(fd, NULL, NULL);
+		close(fd); /* and no second one */
+		ssize_t got = read(c, bytes, sizeof(bytes));
+		got = got > 0 ? write(c, connack, n) : -1;
+		while (got > 0 && (got = read(c, bytes, sizeof(bytes))) > 0)
+			got = write(pipes[1], bytes, (size_t)got);
+		_exit(0);
+	}
+	close(fd);
+	close(pipes[1]);
+	*heard = pipes[0];
+	return pid;
+}
+
+static void a_broker_without_qos_1_and_retain(void **state)
+{
+	struct rig *r = *state;
+	/* Maximum QoS 0, Retain Available 0. */
+	static const uint8_t connack[] = {0x20, 7, 0, 0, 4, 0x24, 0, 0x25, 0};
+	int heard;
+	pid_t pid = odd_broker(r, connack, sizeof(connack), &heard);
+	struct mqtt_opts o = options(r, "x");
+	struct mqtt *m = client(r, &o);
+	while (r->connects < 1)
+		await(r);
+	r->want_done = 1;
+	assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, true, on_done, r), 0);
+	await(r);
+	assert_int_equal(r->done, 1);
+	uint8_t got[7] = {0};
+	static const uint8_t want[] = {0x30, 5, 0, 1, 't', 0, 'x'};
+	for (size_t n = 0; n < sizeof(got);) {
+		ssize_t k = read(heard, got + n, sizeof(got) - n);
+		assert_true(k > 0);
+		n += (size_t)k;
+	}
+	assert_memory_equal(got, want, sizeof(want));
+	mqtt_free(m);
+	close(heard);
+	waitpid(pid, NULL, 0);
+}
+
+/* A client that goes on sending notices, too, that nobody answers. */
+static void a_silent_broker_is_noticed_while_sending(void **state)
+{
+	struct rig *r = *state;
+	/* Server Keep Alive 1 s. */
+	static const uint8_t connack[] = {0x20, 6, 0, 0, 3, 0x13, 0, 1};
+	int heard;
+	pid_t pid = odd_broker(r, connack, sizeof(connack), &heard);
+	struct mqtt_opts o = options(r, "x");
+	struct mqtt *m = client(r, &o);
+	while (r->connects < 1)
+		await(r);
+	bool never = false;
+	for (int i = 0; i < 2000 && mqtt_connected(m); i++) {
+		mqtt_publish(m, "t", "x", 1, 0, false, NULL, NULL);
+		rt_loop_run_until(r->loop, &never, 10);
+	}
+	assert_true(r->disconnects >= 1);
+	assert_int_equal(r->last_err, LW_ETIMEDOUT);
+	mqtt_free(m);
+	close(heard);
+	waitpid(pid, NULL, 0);
+}
+
+static void flags_that_must_be_zero_end_the_session(void **state)
+{
+	struct rig *r = *state;
+	static const uint8_t bytes[] = {0x20, 3, 0, 0, 0, 0x41, 2, 0, 1}; /* CONNACK, PUBACK with a flag */
+	int heard;
+	pid_t pid = odd_broker(r, bytes, sizeof(bytes), &heard);
+	struct mqtt_opts o = options(r, "x");
+	struct mqtt *m = client(r, &o);
+	while (r->disconnects < 1)
+		await(r);
+	assert_int_equal(r->last_err, LW_EPROTO);
+	mqtt_free(m);
+	close(heard);
+	waitpid(pid, NULL, 0);
+}
+
+/* The first address of a name may lead nowhere. */
+static void the_next_address_is_tried(void **state)
+{
+	struct rig *r = *state;
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	int deaf = socket(AF_INET, SOCK_STREAM, 0), callers[8];
+	assert_int_equal(bind(deaf, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(deaf, (struct sockaddr *)&a, &len), 0);
+	/* A full backlog answers no SYN. */
+	assert_int_equal(listen(deaf, 0), 0);
+	for (size_t i = 0; i < 8; i++) {
+		callers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)!connect(callers[i], (struct sockaddr *)&a, sizeof(a));
+	}
+	struct mqtt_opts o = options(r, "x");
+	char url[64];
+	snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", ntohs(a.sin_port));
+	o.server = url;
+	struct mqtt *m = client(r, &o);
+	while (m->net.n_addrs == 0)
+		rt_loop_turn(r->loop);
+	/* As if the name had had another one. */
+	a.sin_port = htons((uint16_t)r->port);
+	memcpy(&m->net.addrs[m->net.n_addrs++], &a, sizeof(a));
+	rt_timer_start(&m->timer, 10);
+	await(r);
+	assert_int_equal(r->connects, 1);
+	assert_int_equal(r->disconnects, 0);
+	mqtt_free(m);
+	for (size_t i = 0; i < 8; i++)
+		close(callers[i]);
+	close(deaf);
+}
+
+static void tls_with_and_without_trust(void **state)
+{
+	struct rig *r = *state;
+	char url[64], ca[128];
+	tls_begin(r, url, ca);
 	struct mqtt_opts o = options(r, "secure");
 	o.server = url;
 	o.ca_file = ca;
@@ -725,6 +897,11 @@ int main(void)
 		T(will_and_retained_state),
 		T(killed_before_the_ack_gets_it_again),
 		T(tls_with_and_without_trust),
+		T(tls_sends_its_last_bytes),
+		T(a_broker_without_qos_1_and_retain),
+		T(a_silent_broker_is_noticed_while_sending),
+		T(flags_that_must_be_zero_end_the_session),
+		T(the_next_address_is_tried),
 		T(nobody_there_is_reported_and_tried_again),
 		T(wrong_options_are_refused),
 		cmocka_unit_test(server_urls),

@@ -1,0 +1,34 @@
+/* Decides whether an input is looked at when it wakes the loop, or every 2 ms: when it wakes the loop more than a
+ * thousand times a second, each wake for a piece or two, gathering costs a fraction and delays nothing by more than
+ * those 2 ms. At a rate where each wake finds many pieces anyway it is of no use and ends. All gatherers of a loop look
+ * at the same moments, so that one wake serves them all. Does no I/O itself.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/runtime/loop.h"
+
+#define RT_GATHER_MS 2
+
+/* Look now. The owner reads and calls rt_gather_note() again. */
+typedef void rt_gather_fn(void *arg);
+
+/* In the owner's memory. */
+struct rt_gather {
+	struct rt_timer timer;
+	rt_gather_fn *fn;
+	void *arg;
+	int64_t since_ns;
+	uint32_t looks, pieces;
+	bool on; /* read only: the owner does not watch its descriptor for input now */
+};
+
+void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, rt_gather_fn *fn, void *arg);
+/* After each look, with the pieces (datagrams, packets) that it found. Returns g->on as it is from now on. Never on in
+ * virtual mode, where time does not pass by itself. */
+bool rt_gather_note(struct rt_gather *g, size_t pieces);
+/* Back to being woken. */
+void rt_gather_stop(struct rt_gather *g);

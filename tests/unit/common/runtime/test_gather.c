@@ -1,0 +1,109 @@
+/* When an input is gathered and when no more: counted in looks, with a descriptor that a test keeps readable. */
+#include "common/runtime/gather.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LONG_MS 20000
+
+struct rig {
+	struct rt_loop *loop;
+	struct rt_gather gather;
+	size_t looks, pieces; /* what each look finds */
+	bool off;
+};
+
+static void look(void *arg)
+{
+	struct rig *r = arg;
+	r->looks++;
+	if (!rt_gather_note(&r->gather, r->pieces))
+		r->off = true;
+}
+
+static void begin(struct rig *r, struct rt_loop *loop)
+{
+	*r = (struct rig){.loop = loop};
+	rt_gather_init(&r->gather, loop, "test", look, r);
+}
+
+static void many_wakes_begin_it_and_few_pieces_end_it(void **state)
+{
+	(void)state;
+	struct rig r;
+	begin(&r, rt_loop_new());
+	/* A machine that stands still for 32 ms between two lines would need another try. */
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	assert_true(r.gather.on);
+	assert_true(rt_timer_armed(&r.gather.timer));
+	/* As long as there is enough, it stays. */
+	bool never = false;
+	r.pieces = 20;
+	while (r.looks < 40)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_false(r.off);
+	/* Then nothing comes. */
+	r.pieces = 0;
+	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	assert_false(r.gather.on);
+	assert_false(rt_timer_armed(&r.gather.timer));
+	assert_in_range(r.looks, 41, 40 + 2 * 16 + 1);
+	rt_loop_free(r.loop);
+}
+
+/* Large batches come by themselves. */
+static void many_pieces_a_look_are_left_alone(void **state)
+{
+	(void)state;
+	struct rig r;
+	begin(&r, rt_loop_new());
+	for (int i = 0; i < 1000; i++)
+		assert_false(rt_gather_note(&r.gather, 8));
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	assert_true(r.gather.on);
+	r.pieces = 100;
+	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	assert_in_range(r.looks, 1, 2 * 16);
+	rt_loop_free(r.loop);
+}
+
+static void a_stop_ends_it_at_once(void **state)
+{
+	(void)state;
+	struct rig r;
+	begin(&r, rt_loop_new());
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	rt_gather_stop(&r.gather);
+	assert_false(r.gather.on);
+	assert_false(rt_timer_armed(&r.gather.timer));
+	assert_false(rt_gather_note(&r.gather, 1));
+	rt_loop_free(r.loop);
+}
+
+static void never_in_virtual_time(void **state)
+{
+	(void)state;
+	struct rig r;
+	begin(&r, rt_loop_new_virtual(0));
+	for (int i = 0; i < 1000; i++)
+		assert_false(rt_gather_note(&r.gather, 1));
+	rt_loop_free(r.loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_wakes_begin_it_and_few_pieces_end_it),
+		cmocka_unit_test(many_pieces_a_look_are_left_alone),
+		cmocka_unit_test(a_stop_ends_it_at_once),
+		cmocka_unit_test(never_in_virtual_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
