@@ -398,7 +398,8 @@ static void on_leave_timer(struct rt_timer *t, void *arg)
 {
 	struct as_events *e = arg;
 	bool busy =
-		in_flight(e) > 0 || e->unsaid > 0 || e->unacked > 0 || e->ack_due || as_commands_waiting(e->commands);
+		in_flight(e) > 0 || e->unsaid > 0 || e->unacked > 0 || e->ack_due || as_commands_waiting(e->commands) ||
+		!as_rows_idle(e->rows);
 	if (busy && e->going && ++e->leave_polls < LEAVE_POLLS)
 		return;
 	if (e->left) {
@@ -421,6 +422,7 @@ void as_events_leave(struct as *as, void (*left)(struct as *as))
 		as_integration_leave(as->integration);
 	pause_streams(e, true);
 	e->leaving = true;
+	as_rows_hurry(e->rows);
 	rt_timer_start_every(&e->leave_timer, LEAVE_POLL_MS);
 }
 

@@ -13,6 +13,9 @@
 #include "proto/gw/gw.pb-c.h"
 
 #define RETRY_MS 1000
+/* Rows wait for company: a device that speaks twice is written once, and a commit costs as much as a hundred rows. */
+#define COLLECT_MS 500
+#define COLLECT_ROWS 1000
 #define MAX_PROPERTIES (64u * 1024)
 
 struct device_row {
@@ -39,7 +42,8 @@ struct as_rows {
 	struct lw_map devices;  /* DevEUI → struct device_row */
 	struct lw_map gateways; /* gateway id → struct gateway_row */
 	bool under_way;
-	struct rt_tick *tick;
+	bool hurry;              /* the end is near: nothing waits for company */
+	struct rt_timer collect; /* armed: rows wait */
 	struct rt_timer retry;
 };
 
@@ -141,6 +145,36 @@ static void clear(struct as_rows *r)
 	lw_map_clear(&r->gateways);
 }
 
+static void write_rows(struct as_rows *r);
+
+static size_t waiting(const struct as_rows *r)
+{
+	return lw_map_count(&r->devices) + lw_map_count(&r->gateways);
+}
+
+static void on_collected(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	write_rows(arg);
+}
+
+static void collect(struct as_rows *r)
+{
+	if (r->under_way || rt_timer_armed(&r->collect))
+		return;
+	if (waiting(r) > 0)
+		rt_timer_start(&r->collect, COLLECT_MS);
+}
+
+static void written(struct as_rows *r)
+{
+	r->under_way = false;
+	if (r->hurry || waiting(r) >= COLLECT_ROWS)
+		write_rows(r);
+	else
+		collect(r);
+}
+
 static void on_committed(void *arg, const struct sql_outcome *o)
 {
 	struct as_rows *r = arg;
@@ -155,21 +189,20 @@ static void on_committed(void *arg, const struct sql_outcome *o)
 		rt_timer_start(&r->retry, RETRY_MS);
 		return;
 	}
-	r->under_way = false;
+	written(r);
 }
 
 static void on_retry(struct rt_timer *t, void *arg)
 {
-	struct as_rows *r = arg;
 	(void)t;
-	r->under_way = false;
+	written(arg);
 }
 
-static void on_tick(void *arg)
+static void write_rows(struct as_rows *r)
 {
-	struct as_rows *r = arg;
-	if (r->under_way || (lw_map_count(&r->devices) == 0 && lw_map_count(&r->gateways) == 0))
+	if (r->under_way || waiting(r) == 0)
 		return;
+	rt_timer_stop(&r->collect);
 	struct sql_tx *tx = sql_tx_new(r->as->db);
 	if (lw_map_count(&r->devices) > 0)
 		add_devices(r, tx);
@@ -187,7 +220,7 @@ struct as_rows *as_rows_new(struct as *as)
 	lw_map_init(&r->devices);
 	lw_map_init(&r->gateways);
 	rt_timer_init(&r->retry, as->loop, "rows of devices", on_retry, r);
-	r->tick = rt_loop_on_tick(as->loop, RT_TICK_COMMIT, "rows of devices", on_tick, r);
+	rt_timer_init(&r->collect, as->loop, "rows to be written", on_collected, r);
 	return r;
 }
 
@@ -195,7 +228,7 @@ void as_rows_free(struct as_rows *r)
 {
 	if (!r)
 		return;
-	rt_tick_remove(r->tick);
+	rt_timer_stop(&r->collect);
 	rt_timer_stop(&r->retry);
 	clear(r);
 	lw_map_deinit(&r->devices);
@@ -205,7 +238,22 @@ void as_rows_free(struct as_rows *r)
 
 bool as_rows_idle(const struct as_rows *r)
 {
-	return !r->under_way && lw_map_count(&r->devices) == 0 && lw_map_count(&r->gateways) == 0;
+	return !r->under_way && waiting(r) == 0;
+}
+
+void as_rows_hurry(struct as_rows *r)
+{
+	r->hurry = true;
+	write_rows(r);
+}
+
+/* Something has been noted. */
+static void noted(struct as_rows *r)
+{
+	if (r->hurry || waiting(r) >= COLLECT_ROWS)
+		write_rows(r);
+	else
+		collect(r);
 }
 
 static struct device_row *device_of(struct as_rows *r, uint64_t eui)
@@ -259,6 +307,7 @@ void as_rows_note(struct as_rows *r, const Longwave__Ns__V1__Event *e, struct as
 	}
 	if (lw_devaddr_parse(&addr, e->dev_addr) == 0)
 		lw_devaddr_print(addr, row->dev_addr);
+	noted(r);
 }
 
 static char *properties_of(const Gw__GatewayStats *s)
@@ -296,4 +345,5 @@ void as_rows_note_gateway(struct as_rows *r, const Longwave__Ns__V1__Event *e)
 		free(row->properties);
 		row->properties = properties;
 	}
+	noted(r);
 }

@@ -1,6 +1,7 @@
 /* What the rows of devices and gateways show of their traffic: last seen, data rate, battery … Collected in memory, one
- * row for each device however often it spoke, and written as one statement per table while nothing else is being
- * written. May lag behind the events by one transaction; what a crash takes away comes back with the next frame. */
+ * row for each device however often it spoke, and written twice a second (sooner when many wait) as one statement per
+ * table. May lag behind the events by that and a transaction; what a crash takes away comes back with the next frame.
+ */
 #pragma once
 
 #include <stdint.h>
@@ -15,5 +16,7 @@ void as_rows_free(struct as_rows *r);
 void as_rows_note(struct as_rows *r, const Longwave__Ns__V1__Event *e, struct as_device *dev);
 /* Statistics of a gateway (its id inside). */
 void as_rows_note_gateway(struct as_rows *r, const Longwave__Ns__V1__Event *e);
+/* From now on nothing waits for company: before the end. */
+void as_rows_hurry(struct as_rows *r);
 /* Nothing waits and nothing is under way. */
 bool as_rows_idle(const struct as_rows *r);

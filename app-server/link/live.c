@@ -39,35 +39,23 @@ static const struct {
 	{"location", &integration__location_event__descriptor},
 };
 
-static void key_of(const char *dev_eui, char out[64])
-{
-	snprintf(out, 64, "device:{%s}:stream:event", dev_eui);
-}
-
 /* ---- in ---- */
 
 void as_live_event(struct as_live *l, const Longwave__Ns__V1__Event *e, const struct as_event *out,
 		   const struct as_live_device *dev)
 {
-	char key[64];
 	if (!out->name)
 		return;
 	if (e->kind_case == LONGWAVE__NS__V1__EVENT__KIND_UPLINK || e->kind_case == LONGWAVE__NS__V1__EVENT__KIND_JOIN)
 		as_live_overview_device(l, e, dev);
-	if (!l->redis)
+	if (!l->events)
 		return;
-	lw_buf_reset(&l->buf);
-	if (lw_pb_pack(out->msg, &l->buf) < 0)
-		return;
-	struct redis_field field = {lw_span_str(out->name), lw_buf_span(&l->buf)};
-	key_of(dev->text->dev_eui, key);
-	redis_xadd(l->redis, NULL, NULL, key, AS_LIVE_EVENTS, 1, &field);
 	/* Forgotten with time; said again now and then, not with every event. */
 	int64_t now = rt_loop_mono_ns(l->as->loop);
-	if (*dev->stream_until_ns < now + STREAM_TTL_NS / 2) {
-		redis_cmd(l->redis, NULL, NULL, "PEXPIRE %s %lld", key, (long long)(STREAM_TTL_NS / LW_NS_PER_MS));
+	bool keep_alive = *dev->stream_until_ns < now + STREAM_TTL_NS / 2;
+	if (keep_alive)
 		*dev->stream_until_ns = now + STREAM_TTL_NS;
-	}
+	as_event_log_put(l->events, lw_dev_eui_from_u64(dev->dev_eui), out, keep_alive);
 }
 
 /* ---- sources ---- */
@@ -177,10 +165,13 @@ struct as_live_source *as_live_follow(struct as_live *l, enum as_live_kind kind,
 	rt_timer_init(&s->reopen, l->as->loop, "live frames", open_frames, s);
 	lw_list_push_back(&l->sources, &s->node);
 	if (kind == AS_LIVE_DEVICE_EVENTS) {
-		char key[64];
-		key_of(eui, key);
-		if (l->streams)
+		char key[AS_EVENT_LOG_KEY];
+		struct lw_dev_eui dev_eui;
+		if (l->streams && lw_dev_eui_parse(&dev_eui, eui) == 0) {
+			as_event_log_key(dev_eui, key);
+			as_event_log_flush(l->events); /* it is history */
 			s->sub = redis_streams_follow(l->streams, key, AS_LIVE_EVENTS, on_entry, NULL, s);
+		}
 	} else {
 		rt_timer_start(&s->reopen, 0);
 	}
@@ -233,6 +224,7 @@ int as_live_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 		return rc;
 	}
 	l->streams = redis_streams_new(l->redis);
+	l->events = as_event_log_new(l->redis, AS_LIVE_EVENTS, STREAM_TTL_NS / LW_NS_PER_MS);
 	return 0;
 }
 
@@ -246,6 +238,7 @@ void as_live_deinit(void *owner)
 	as_live_overview_deinit(l);
 	while (!lw_list_empty(&l->sources))
 		source_free(LW_CONTAINER_OF(l->sources.next, struct as_live_source, node));
+	as_event_log_free(l->events);
 	if (l->streams)
 		redis_streams_free(l->streams);
 	redis_free(l->redis);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app-server/as.h"
+#include "app-server/link/event_log.h"
 #include "app-server/link/live.h"
 #include "common/base/map.h"
 #include "common/io/redis.h"
@@ -14,6 +15,7 @@ struct as_live {
 	struct as *as;
 	struct redis *redis; /* NULL: none is configured */
 	struct redis_streams *streams;
+	struct as_event_log *events; /* NULL: as redis */
 	struct rt_health *health;
 	struct lw_list sources;
 	struct lw_list watchers; /* struct sse of live_sse.c */
