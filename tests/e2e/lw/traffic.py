@@ -132,8 +132,9 @@ class Traffic:
 
     def settle(self, timeout=20):
         """The sender has stopped: all that is acknowledged is delivered, queues run empty."""
-        for d in self.devices:
-            self.uplink(d)
+        last = [self.uplink(d) for d in self.devices]
+        # The bridge answers once it has the event on disk or with the broker, which a busy machine may take a while for.
+        self._wait(lambda: all(any(g.acked(t) for g, t in u.tokens) for u in last), timeout)
 
         def arrived():
             got = self.delivered()
