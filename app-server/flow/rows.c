@@ -13,8 +13,11 @@
 #include "proto/gw/gw.pb-c.h"
 
 #define RETRY_MS 1000
-/* Rows wait for company: a device that speaks twice is written once, and a commit costs as much as a hundred rows. */
+/* A commit costs as much as a hundred rows, and a device that speaks twice need be written once. So only the first few
+ * commits of each half second happen at once, which is all of them when few devices speak; then rows wait for company.
+ */
 #define COLLECT_MS 500
+#define COLLECT_AT_ONCE 4
 #define COLLECT_ROWS 1000
 #define MAX_PROPERTIES (64u * 1024)
 
@@ -44,6 +47,8 @@ struct as_rows {
 	bool under_way;
 	bool hurry;              /* the end is near: nothing waits for company */
 	struct rt_timer collect; /* armed: rows wait */
+	int64_t period_ns;       /* began then */
+	unsigned commits;        /* in it */
 	struct rt_timer retry;
 };
 
@@ -160,10 +165,15 @@ static void on_collected(struct rt_timer *t, void *arg)
 
 static void collect(struct as_rows *r)
 {
-	if (r->under_way || rt_timer_armed(&r->collect))
+	int64_t now = rt_loop_mono_ns(r->as->loop);
+	if (r->under_way || rt_timer_armed(&r->collect) || waiting(r) == 0)
 		return;
-	if (waiting(r) > 0)
-		rt_timer_start(&r->collect, COLLECT_MS);
+	int64_t passed_ms = (now - r->period_ns) / LW_NS_PER_MS;
+	if (passed_ms >= COLLECT_MS) {
+		r->period_ns = now;
+		r->commits = 0;
+	}
+	rt_timer_start(&r->collect, r->commits < COLLECT_AT_ONCE ? 0 : (uint64_t)(COLLECT_MS - passed_ms));
 }
 
 static void written(struct as_rows *r)
@@ -203,6 +213,7 @@ static void write_rows(struct as_rows *r)
 	if (r->under_way || waiting(r) == 0)
 		return;
 	rt_timer_stop(&r->collect);
+	r->commits++;
 	struct sql_tx *tx = sql_tx_new(r->as->db);
 	if (lw_map_count(&r->devices) > 0)
 		add_devices(r, tx);

@@ -1,7 +1,6 @@
 /* What the rows of devices and gateways show of their traffic: last seen, data rate, battery … Collected in memory, one
- * row for each device however often it spoke, and written twice a second (sooner when many wait) as one statement per
- * table. May lag behind the events by that and a transaction; what a crash takes away comes back with the next frame.
- */
+ * row for each device however often it spoke, and written as one statement per table: at once when few speak, some ten
+ * times a second under load. What a crash takes away comes back with the next frame. */
 #pragma once
 
 #include <stdint.h>
