@@ -46,6 +46,7 @@ export const q = {
   deviceProfileChoice: (tenantId: string) =>
     queryOptions({ queryKey: ['profile-device', 'choice', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles', { params: { query: { limit: ALL, tenantId } }, signal })), enabled: tenantId !== '' }),
   deviceProfile: (id: string) => queryOptions({ queryKey: ['profile-device', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles/{id}', { params: { path: { id } }, signal })), enabled: id !== '' }),
+  deviceProfileRadio: (id: string) => queryOptions({ queryKey: ['profile-device', 'radio', id], queryFn: ({ signal }) => ok(api.GET('/api/longwave/device-profiles/{id}/radio', { params: { path: { id } }, signal })) }),
   adrAlgorithms: () => queryOptions({ queryKey: ['adr'], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles/adr-algorithms', { signal })), staleTime: Infinity }),
 
   applications: (tenantId: string, s: ListSearch) =>

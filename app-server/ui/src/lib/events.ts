@@ -5,6 +5,7 @@ import type { Modulation, RxInfo } from './frames';
 
 export interface EventBody {
   deduplicationId?: string;
+  deviceInfo?: { devEui?: string };
   time?: string | null;
   devAddr?: string;
   adr?: boolean;
@@ -47,6 +48,12 @@ export function readEvent(e: SseEvent): LiveEvent | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The join server refused a join for its DevNonce: flushing the device's nonces helps. */
+export function isNonceRefused(e: LiveEvent): boolean {
+  const b = e.body;
+  return e.kind === 'log' && b.code === 'OTAA' && b.context?.dev_nonce !== undefined && /DevNonce/i.test(b.description ?? '');
 }
 
 /** Newest first; an event that is known already (its id) changes nothing. */

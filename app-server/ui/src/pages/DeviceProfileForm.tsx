@@ -14,6 +14,7 @@ import { mayWriteProfile, tenantRights } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
 import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
+import { ProfileRadio } from './ProfileRadio';
 
 type Profile = Schemas['api.DeviceProfile'];
 type Region = Schemas['common.Region'];
@@ -197,6 +198,7 @@ export function DeviceProfileEdit() {
       actions={p && mayDelete && <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>{t('common.delete')}</Button>}
     >
       {p && me.data ? <Fields key={query.data?.updatedAt} tenantId={p.tenantId} profile={p} readOnly={!may} done={() => undefined} /> : <Skeleton h={400} maw={720} />}
+      {p && me.data && <ProfileRadio id={profileId} is11={p.macVersion === 'LORAWAN_1_1_0'} classB={p.supportsClassB} readOnly={!may} />}
       {p && (
         <DeleteDialog
           opened={doomed}

@@ -1,7 +1,9 @@
 /* An integration event: one line, and opened the payload and the whole JSON. */
+import { Alert } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
 import type { TFunction } from 'i18next';
 import { useTranslation } from 'react-i18next';
-import type { LiveEvent } from '../lib/events';
+import { isNonceRefused, type LiveEvent } from '../lib/events';
 import { base64ToBytes, bytesToHex, groupByTwo } from '../lib/format';
 import { Payload } from './Payload';
 
@@ -36,6 +38,12 @@ export function EventDetail({ event }: { event: LiveEvent }) {
           <h3>{t('live.payload')}</h3>
           <Payload data={event.body.data} object={event.body.object} />
         </div>
+      )}
+      {isNonceRefused(event) && (
+        <Alert variant="outline" color="yellow" style={{ gridColumn: '1 / -1' }} title={t('events.nonceTitle')}>
+          {t('events.nonceText', { nonce: event.body.context?.dev_nonce ?? '' })}{' '}
+          <Link className="link" to="/devices/$devEui/keys" params={{ devEui: event.body.deviceInfo?.devEui ?? '' }}>{t('events.nonceLink')}</Link>
+        </Alert>
       )}
       <div style={event.kind === 'up' ? undefined : { gridColumn: '1 / -1' }}>
         <h3>JSON</h3>
