@@ -98,7 +98,7 @@ static inline void world_add_base(struct world *w)
 					    .params = "tt"};
 	static const struct sql_stmt profile = {.name = "w_profile",
 						.text = "INSERT INTO device_profile VALUES ($1, $2, 'soil-probe', 0, "
-							"3, 0, 1, 0, 0, 0, '', '', $3, 0, 0)",
+							"3, 0, 1, 0, 0, 0, '', '', $3, 0, 0, NULL)",
 						.params = "tty"};
 	Api__DeviceProfile p = API__DEVICE_PROFILE__INIT;
 	Api__DeviceProfile__TagsEntry tag = API__DEVICE_PROFILE__TAGS_ENTRY__INIT;
