@@ -158,11 +158,11 @@ static void take_masks(struct ns_mac_answer *a, const struct lw_adr_mask *mask)
 	memcpy(a->s->enabled_channels, enabled, sizeof(enabled));
 }
 
-static void take_rate(struct ns_session *s, const struct lw_mac_cmd *r, bool dr, bool power)
+static void take_rate(struct ns_session *s, const struct lw_mac_cmd *r)
 {
 	uint8_t nb = r->u.link_adr_req.nb_trans == 0 ? 1 : r->u.link_adr_req.nb_trans;
-	uint8_t new_dr = dr ? r->u.link_adr_req.dr : s->dr;
-	uint8_t new_power = power ? r->u.link_adr_req.tx_power : s->tx_power_index;
+	uint8_t new_dr = r->u.link_adr_req.dr;
+	uint8_t new_power = r->u.link_adr_req.tx_power;
 	/* What was heard before says nothing about the new setting. */
 	if (new_dr != s->dr || new_power != s->tx_power_index || nb != s->nb_trans)
 		s->n_adr_history = 0;
@@ -186,7 +186,8 @@ void ns_mac_settle_link(struct ns_mac_answer *a)
 	/* Without ADR the device need only follow the mask (TS001-1.0.4 §4.3.1.1). */
 	if (all || (!a->s->adr && mask_ok)) {
 		take_masks(a, mask);
-		take_rate(a->s, last, dr_ok, power_ok);
+		if (all) /* else the rate is what this very uplink has: RX1 follows it */
+			take_rate(a->s, last);
 		ns_mac_settled(a, true);
 		return;
 	}
