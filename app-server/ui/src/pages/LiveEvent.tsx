@@ -40,9 +40,10 @@ export function EventDetail({ event }: { event: LiveEvent }) {
         </div>
       )}
       {isNonceRefused(event) && (
-        <Alert variant="outline" color="yellow" style={{ gridColumn: '1 / -1' }} title={t('events.nonceTitle')}>
+        <Alert variant="outline" color="gray" bg="var(--lw-surface)" style={{ gridColumn: '1 / -1' }}>
+          <strong>{t('events.nonceTitle')}.</strong>{' '}
           {t('events.nonceText', { nonce: event.body.context?.dev_nonce ?? '' })}{' '}
-          <Link className="link" to="/devices/$devEui/keys" params={{ devEui: event.body.deviceInfo?.devEui ?? '' }}>{t('events.nonceLink')}</Link>
+          <Link className="link" style={{ textDecoration: 'underline' }} to="/devices/$devEui/keys" params={{ devEui: event.body.deviceInfo?.devEui ?? '' }}>{t('events.nonceLink')}</Link>
         </Alert>
       )}
       <div style={event.kind === 'up' ? undefined : { gridColumn: '1 / -1' }}>
