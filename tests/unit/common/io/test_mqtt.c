@@ -679,6 +679,28 @@ static void a_broker_without_qos_1_and_retain(void **state)
 	waitpid(pid, NULL, 0);
 }
 
+static void what_the_broker_never_takes_is_said_at_once(void **state)
+{
+	struct rig *r = *state;
+	static const uint8_t payload[100];
+	static const uint8_t connack[] = {0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 64}; /* Maximum Packet Size 64 */
+	int heard;
+	pid_t pid = odd_broker(r, connack, sizeof(connack), &heard);
+	struct mqtt_opts o = options(r, "x");
+	struct mqtt *m = client(r, &o);
+	while (r->connects < 1)
+		await(r);
+	assert_int_equal(mqtt_publish(m, "t", payload, sizeof(payload), 0, false, NULL, NULL), LW_EBIG);
+	assert_int_equal(mqtt_pending(m), 0);
+	r->want_done = 1;
+	assert_int_equal(mqtt_publish(m, "t", payload, 10, 0, false, on_done, r), 0);
+	await(r);
+	assert_int_equal(r->done, 1);
+	mqtt_free(m);
+	close(heard);
+	waitpid(pid, NULL, 0);
+}
+
 /* A client that goes on sending notices, too, that nobody answers. */
 static void a_silent_broker_is_noticed_while_sending(void **state)
 {
@@ -899,6 +921,7 @@ int main(void)
 		T(tls_with_and_without_trust),
 		T(tls_sends_its_last_bytes),
 		T(a_broker_without_qos_1_and_retain),
+		T(what_the_broker_never_takes_is_said_at_once),
 		T(a_silent_broker_is_noticed_while_sending),
 		T(flags_that_must_be_zero_end_the_session),
 		T(the_next_address_is_tried),
