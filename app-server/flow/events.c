@@ -397,9 +397,8 @@ static void on_before_ack(void *arg)
 static void on_leave_timer(struct rt_timer *t, void *arg)
 {
 	struct as_events *e = arg;
-	bool busy =
-		in_flight(e) > 0 || e->unsaid > 0 || e->unacked > 0 || e->ack_due || as_commands_waiting(e->commands) ||
-		!as_rows_idle(e->rows);
+	bool busy = in_flight(e) > 0 || e->unsaid > 0 || e->unacked > 0 || e->ack_due ||
+		    as_commands_waiting(e->commands) || !as_rows_idle(e->rows);
 	if (busy && e->going && ++e->leave_polls < LEAVE_POLLS)
 		return;
 	if (e->left) {

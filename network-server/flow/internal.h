@@ -247,7 +247,7 @@ struct ns_flows {
 	struct lw_rng *rng;
 	struct lw_keycache *kc;
 	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats;
-	struct lw_bmap windows; /* struct ns_window by what makes receptions copies of one transmission */
+	struct lw_bmap windows;     /* struct ns_window by what makes receptions copies of one transmission */
 	struct lw_map open_windows; /* how many by DevAddr */
 	struct ns_usual *usual;     /* who hears a device */
 	/* Receptions of proprietary frames, which have no counter: of the last minute and of the one before. */

@@ -1,11 +1,10 @@
 /* Preloaded into a daemon, this library keeps beside each file of its state a shadow: what would be on the disk if the
- * power went now. A write reaches the shadow when the file is synced; a new, renamed or removed name when its folder is.
- * After a kill the test puts the shadows in the files' place (power.py). It can also hold a write for as long as a control
- * file says so, which stops the daemon exactly between two things whose order matters.
- *   LW_POWER_WATCH   folders or beginnings of file names, separated by ':'
- *   LW_POWER_SHADOW  folder of the shadows: the path with '%' for '/'; ",new" behind it while the name is not synced
- *   LW_DISK_CONTROL  folder: "hold" has a part of a path; writes to such a file wait until it is gone, and "held" appears
- *                    "full" likewise: such writes fail with ENOSPC */
+ * power went now. A write reaches the shadow when the file is synced; a new, renamed or removed name when its folder
+ * is. After a kill the test puts the shadows in the files' place (power.py). It can also hold a write for as long as a
+ * control file says so, which stops the daemon exactly between two things whose order matters. LW_POWER_WATCH   folders
+ * or beginnings of file names, separated by ':' LW_POWER_SHADOW  folder of the shadows: the path with '%' for '/';
+ * ",new" behind it while the name is not synced LW_DISK_CONTROL  folder: "hold" has a part of a path; writes to such a
+ * file wait until it is gone, and "held" appears "full" likewise: such writes fail with ENOSPC */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -308,7 +307,7 @@ static int opened(int dir, const char *name, int flags, mode_t mode)
 
 #define MODE(flags)                                                                                                    \
 	mode_t mode = 0;                                                                                               \
-	if ((flags) & O_CREAT) {                                                                                       \
+	if ((flags)&O_CREAT) {                                                                                         \
 		va_list ap;                                                                                            \
 		va_start(ap, flags);                                                                                   \
 		mode = va_arg(ap, mode_t);                                                                             \
@@ -373,7 +372,8 @@ static int synced(int fd)
 {
 	char path[PATH_MAX];
 	struct stat st;
-	if (inside || !shadowing() || !name_of(fd, path) || fstat(fd, &st) != 0 || (!S_ISDIR(st.st_mode) && !watched(path)))
+	if (inside || !shadowing() || !name_of(fd, path) || fstat(fd, &st) != 0 ||
+	    (!S_ISDIR(st.st_mode) && !watched(path)))
 		return 0;
 	pthread_mutex_lock(&lock);
 	inside = true;
