@@ -270,6 +270,8 @@ struct ns_flows {
 	bool was_full;
 	struct lw_list sharing; /* waiting for others */
 	bool replicated;        /* other network-servers write the same sessions */
+	int64_t looks_since_ns; /* at addresses that nobody has, for their bound */
+	unsigned n_looks;
 	bool closing;
 };
 

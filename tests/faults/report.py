@@ -96,7 +96,17 @@ def downlinks(r, field, left):
     r.row("frames that a device could not take", len(field.wrong), bool(field.wrong), str(field.wrong[:4]))
 
 
-def webhook(r, field, receiver, kills):
+def _traces(stack, lost):
+    """What the database says about events that are missing: stored or not, waiting, given up."""
+    if not (stack.pg and lost):
+        return ""
+    ids = ",".join(f"'{i}'" for i in list(lost)[:8])
+    return query(stack, "SELECT e.idempotency, e.origin, e.origin_seq, e.seq, (SELECT count(*) FROM app.integration_delivery AS d"
+                 " WHERE d.event_seq = e.seq) AS waiting, (SELECT max(error) FROM app.integration_dead AS x WHERE x.event_seq = e.seq) AS dead"
+                 f" FROM app.integration_event AS e WHERE e.idempotency IN ({ids})").replace("\n", "; ") or "none of them is stored"
+
+
+def webhook(r, field, receiver, kills, stack):
     if receiver is None:
         r.row("HTTP integration", "absent", False)
         return
@@ -115,7 +125,9 @@ def webhook(r, field, receiver, kills):
     lost = told - set(seen)
     repeats = sum(n - 1 for n in seen.values())
     r.row("uplinks at the webhook", len(seen))
-    r.row("lost at the webhook", len(lost), bool(lost), str(list(lost)[:4]))
+    began = kills[0].at if kills else 0
+    when = {i: round(field.books.first_at[key] - began, 3) for key, n in field.books.up.items() for i in n if i in lost}
+    r.row("lost at the webhook", len(lost), bool(lost), f"seconds after the first kill: {when}; stored: {_traces(stack, lost)}")
     r.row("repeats at the webhook", repeats, bool(repeats) and not kills)
     r.row("Idempotency-Key without the deduplicationId", strange, bool(strange))
 
@@ -181,12 +193,16 @@ def drops(r, stack, before=()):
         r.row(series, n)
 
 
+def query(stack, text):
+    p = subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(stack.pg.port), "-U", "lw", "-At", "-c", text, "postgres"],
+                       capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
+    assert p.returncode == 0, f"{text}: {p.stderr}"
+    return p.stdout.strip()
+
+
 def count(stack, table):
     schema, name = table.split(".")
     if stack.pg:
-        p = subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(stack.pg.port), "-U", "lw", "-At", "-c", f"SELECT count(*) FROM {table}", "postgres"],
-                           capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
-        assert p.returncode == 0, f"{table}: {p.stderr}"
-        return int(p.stdout)
+        return int(query(stack, f"SELECT count(*) FROM {table}"))
     with sqlite3.connect(f"file:{stack.tmp}/{schema}.db?mode=ro", uri=True) as db:
         return db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]

@@ -87,7 +87,7 @@ def run(opt, tmp):
         report.uplinks(r, field, killer.kills)
         report.joins(r, field)
         report.downlinks(r, field, {i for ids in field.queued().values() for i in ids})
-        report.webhook(r, field, receiver, killer.kills)
+        report.webhook(r, field, receiver, killer.kills, stack)
     except BaseException:
         for name, text in stack.logs(15):
             say(f"--- last words of {name}\n{text}")

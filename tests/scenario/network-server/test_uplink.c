@@ -310,6 +310,27 @@ static void unknown_device(void **state)
 	assert_int_equal(w->n_journal_done, 1);
 }
 
+/* Another replica has joined the device, and what it said of that was lost: memory still says that nobody has the
+ * address. The database is asked before the frame is refused, once for a frame. */
+static void unknown_to_memory_alone(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	w->addresses_old = true;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DROPPED, R(UNKNOWN_DEVICE)); /* alone, memory is right */
+	assert_int_equal(w->n_forgotten, 0);
+	ns_flows_set_replicated(w->flows);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_forgotten, 1);
+	d->end.devaddr.v ^= 1;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DROPPED, R(UNKNOWN_DEVICE));
+	assert_int_equal(w->n_forgotten, 2); /* once for a frame */
+}
+
 /* Two devices share an address: the key decides. [session lookup] */
 static void shared_address(void **state)
 {
@@ -800,6 +821,7 @@ int main(void)
 		TEST(replay_is_refused),
 		TEST(wrong_mic),
 		TEST(unknown_device),
+		TEST(unknown_to_memory_alone),
 		TEST(shared_address),
 		TEST(counter_wraps_16_bits),
 		TEST(skip_f_cnt_check),

@@ -89,11 +89,19 @@ static void store_fetch(void *self, struct ns_fetch **v, size_t n)
 				dev.session = world_session(d);
 			bool hit = r->by_devaddr ? dev.has_session && lw_devaddr_eq(dev.session.devaddr, r->devaddr)
 						 : lw_dev_eui_eq(dev.dev_eui, r->dev_eui);
-			if (hit)
+			if (hit && !(r->by_devaddr && w->addresses_old))
 				r->devices[r->n++] = lw_arena_memdup(r->arena, &dev, sizeof(dev));
 		}
 		reply(w, fetch_done, r);
 	}
+}
+
+static void store_forget(void *self, struct lw_devaddr devaddr)
+{
+	struct world *w = self;
+	(void)devaddr;
+	w->addresses_old = false;
+	w->n_forgotten++;
 }
 
 static void queue_done(void *req)
@@ -421,7 +429,8 @@ struct world *world_new(void)
 	lw_rng_init_seeded(&w->rng, 7);
 	w->schema = lw_schema_new();
 	w->kc = lw_keycache_new(256);
-	w->ports.store = (struct ns_store_port){w, store_fetch, store_queue_head, store_commit, store_addr_check, NULL};
+	w->ports.store =
+		(struct ns_store_port){w, store_fetch, store_queue_head, store_commit, store_addr_check, store_forget};
 	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_seen};
 	w->ports.radio = (struct ns_radio_port){w, radio_send};
 	w->ports.join = (struct ns_join_port){w, join_ask};

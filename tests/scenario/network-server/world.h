@@ -71,6 +71,8 @@ struct world {
 	/* what goes wrong */
 	unsigned conflicts; /* so many commits of sessions meet one */
 	bool store_away;
+	bool addresses_old; /* memory says that nobody has an address, until it is told to forget */
+	size_t n_forgotten;
 	bool broker_away;
 	uint32_t store_ms;               /* every answer of the store takes so long; 0: at once */
 	bool commit_held;                /* commits stay unanswered until world_release() */
