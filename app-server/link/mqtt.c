@@ -142,11 +142,12 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 	}
 }
 
-static void on_before_ack(void *arg)
+static bool on_before_ack(void *arg)
 {
 	struct as_integration *m = arg;
 	if (m->l.before_ack)
 		m->l.before_ack(m->l.arg);
+	return true;
 }
 
 int as_integration_look_up(struct as_integration *m)

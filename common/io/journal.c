@@ -25,6 +25,10 @@
 /* Done marks in one record. */
 #define MAX_MARKS 8192
 #define NAME_MAX_LEN 40
+/* Appended and not written. */
+#define OUT_MAX ((size_t)256 << 20)
+/* Kept for the next commits when it is empty. */
+#define KEEP_BYTES ((size_t)1 << 20)
 #define NOT_WRITTEN ((uintptr_t)1)
 
 struct segment {
@@ -53,8 +57,12 @@ struct journal {
 	/* position → name of its segment + 1, or NOT_WRITTEN; numbers in the clothes of pointers */
 	struct lw_map open;
 	uint64_t disk_bytes;
-	uint64_t next;     /* position of the next record */
-	struct lw_buf out; /* appended since the last commit */
+	uint64_t next;        /* position of the next record */
+	struct lw_buf out;    /* appended since the last commit began */
+	struct lw_buf flight; /* of the commit under way, or of one that failed */
+	uint64_t flight_at;   /* where in the newest segment */
+	bool under_way, dir_dirty;
+	uint64_t appended, covered, durable; /* last record: appended, in flight, written */
 	uint64_t *marks;
 	size_t n_marks, cap_marks;
 
@@ -286,7 +294,8 @@ int journal_open(struct journal **out, const struct journal_opts *opts, struct l
 	j->sync = opts->fdatasync;
 	j->next = 1;
 	lw_map_init(&j->open);
-	lw_buf_init(&j->out, 256u << 20);
+	lw_buf_init(&j->out, SIZE_MAX / 4);
+	lw_buf_init(&j->flight, SIZE_MAX / 4);
 	crc_init(j->crc_table);
 
 	int rc = 0;
@@ -303,7 +312,6 @@ int journal_open(struct journal **out, const struct journal_opts *opts, struct l
 	if (rc < 0) {
 		lw_diag_set(diag, "journal %s: %s", opts->dir,
 			    rc == LW_EEXISTS ? "in use by another process" : lw_err_text(rc));
-		lw_buf_reset(&j->out);
 		journal_close(j);
 		return rc;
 	}
@@ -316,6 +324,7 @@ void journal_close(struct journal *j)
 {
 	if (!j)
 		return;
+	BUG_ON(j->under_way);
 	if (j->lock_fd >= 0)
 		journal_commit(j);
 	if (j->fd >= 0)
@@ -326,6 +335,7 @@ void journal_close(struct journal *j)
 		close(j->dir_fd);
 	lw_map_deinit(&j->open);
 	lw_buf_deinit(&j->out);
+	lw_buf_deinit(&j->flight);
 	free(j->marks);
 	free(j->found);
 	free(j->seg);
@@ -392,9 +402,10 @@ int journal_append(struct journal *j, struct lw_span record, uint64_t *position)
 {
 	if (record.n > JOURNAL_MAX_RECORD)
 		return LW_EBIG;
-	if (j->disk_bytes + j->out.n + record.n + HEADER > j->max_bytes || j->out.n + record.n + HEADER > j->out.max)
+	size_t waiting = j->flight.n + j->out.n + record.n + HEADER;
+	if (j->disk_bytes + waiting > j->max_bytes || waiting > OUT_MAX)
 		return LW_EFULL;
-	*position = j->next++;
+	*position = j->appended = j->next++;
 	put_record(j, KIND_DATA, *position, record.p, record.n);
 	lw_map_put(&j->open, *position, (void *)NOT_WRITTEN);
 	return 0;
@@ -425,11 +436,10 @@ static int start_segment(struct journal *j)
 	int fd = openat(j->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return -errno;
-	if (j->sync)
-		fsync(j->dir_fd);
 	if (j->fd >= 0)
 		close(j->fd);
 	j->fd = fd;
+	j->dir_dirty = true;
 	segment_add(j, first);
 	return 0;
 }
@@ -447,32 +457,40 @@ static void put_marks(struct journal *j)
 	j->n_marks = 0;
 }
 
-static int write_out(struct journal *j, struct segment *s)
+static int write_all(const struct journal *j)
 {
-	size_t at = 0;
-	while (at < j->out.n) {
-		ssize_t w = pwrite(j->fd, j->out.p + at, j->out.n - at, (off_t)(s->bytes + at));
+	for (size_t at = 0; at < j->flight.n;) {
+		ssize_t w = pwrite(j->fd, j->flight.p + at, j->flight.n - at, (off_t)(j->flight_at + at));
 		if (w < 0 && errno == EINTR)
 			continue;
-		if (w <= 0) {
-			int err = w < 0 ? -errno : LW_EIO;
-			/* What was written of it must not stand before the next attempt. */
-			if (ftruncate(j->fd, (off_t)s->bytes) != 0)
-				return LW_EIO;
-			return err;
-		}
+		if (w <= 0)
+			return w < 0 ? -errno : LW_EIO;
 		at += (size_t)w;
 	}
-	if (j->sync && fdatasync(j->fd) != 0)
-		return -errno;
 	return 0;
+}
+
+/* Touches only what is in flight: the loop's thread goes on appending meanwhile. */
+int journal_commit_write(struct journal *j)
+{
+	BUG_ON(!j->under_way);
+	int rc = write_all(j);
+	if (rc == 0 && j->sync && fdatasync(j->fd) != 0)
+		rc = -errno;
+	if (rc == 0 && j->sync && j->dir_dirty && fsync(j->dir_fd) != 0)
+		rc = -errno;
+	if (rc == 0)
+		j->dir_dirty = false;
+	else if (ftruncate(j->fd, (off_t)j->flight_at) != 0) /* nothing of it may stand before the next attempt */
+		return LW_EIO;
+	return rc;
 }
 
 /* Records of this commit that are not done yet belong to the segment now. */
 static void adopt(struct journal *j, struct segment *s)
 {
-	for (size_t at = 0; at < j->out.n;) {
-		const uint8_t *p = j->out.p + at;
+	for (size_t at = 0; at < j->flight.n;) {
+		const uint8_t *p = j->flight.p + at;
 		uint64_t position = lw_get_le64(p + 9);
 		if (p[8] == KIND_DATA && lw_map_find(&j->open, position)) {
 			open_put(j, position, s->first);
@@ -482,9 +500,23 @@ static void adopt(struct journal *j, struct segment *s)
 	}
 }
 
-int journal_commit(struct journal *j)
+/* What failed last time stays in front. */
+static void take_off(struct journal *j)
 {
-	if (j->out.n == 0 && j->n_marks == 0)
+	if (j->flight.n) {
+		lw_buf_append_span(&j->flight, lw_buf_span(&j->out));
+		lw_buf_reset(&j->out);
+		return;
+	}
+	struct lw_buf empty = j->flight;
+	j->flight = j->out;
+	j->out = empty;
+}
+
+int journal_commit_begin(struct journal *j)
+{
+	BUG_ON(j->under_way);
+	if (j->flight.n == 0 && j->out.n == 0 && j->n_marks == 0)
 		return 0;
 	bool roll = j->fd < 0 || j->seg[j->n_seg - 1].bytes >= j->segment_bytes;
 	if (roll) {
@@ -494,17 +526,46 @@ int journal_commit(struct journal *j)
 	}
 	if (j->n_marks)
 		put_marks(j);
+	take_off(j);
+	j->flight_at = j->seg[j->n_seg - 1].bytes;
+	j->covered = j->appended;
+	j->under_way = true;
+	return 1;
+}
+
+int journal_commit_end(struct journal *j, int err)
+{
+	BUG_ON(!j->under_way);
+	j->under_way = false;
+	if (err < 0)
+		return err;
 	struct segment *s = &j->seg[j->n_seg - 1];
-	int rc = write_out(j, s);
-	if (rc < 0)
-		return rc;
 	adopt(j, s);
-	s->bytes += j->out.n;
-	j->disk_bytes += j->out.n;
-	lw_buf_reset(&j->out);
+	s->bytes += j->flight.n;
+	j->disk_bytes += j->flight.n;
+	lw_buf_reset(&j->flight);
+	if (j->flight.cap > KEEP_BYTES)
+		lw_buf_deinit(&j->flight);
+	j->durable = j->covered;
 	j->st.commits++;
 	drop_finished(j);
 	return 0;
+}
+
+int journal_commit(struct journal *j)
+{
+	int rc = journal_commit_begin(j);
+	return rc <= 0 ? rc : journal_commit_end(j, journal_commit_write(j));
+}
+
+uint64_t journal_appended(const struct journal *j)
+{
+	return j->appended;
+}
+
+uint64_t journal_durable(const struct journal *j)
+{
+	return j->durable;
 }
 
 void journal_stats(const struct journal *j, struct journal_stats *out)

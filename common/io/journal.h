@@ -45,6 +45,18 @@ int journal_append(struct journal *j, struct lw_span record, uint64_t *position)
 /* One write(2) for all appended records and done marks since the last. Nothing buffered: nothing happens. LW_EIO: what
  * was buffered stays buffered, the next commit tries again. */
 int journal_commit(struct journal *j);
+/* The same in three steps, for owners that do not want to wait for the disk. Begin takes what is buffered: 1, 0 when
+ * there is nothing, or < 0, and the next begin tries again. Write does all the waiting and may run in another thread
+ * while this one appends and marks. End takes its result, which it returns; after an error nothing of this commit
+ * counts as written, and the next begins with the same records. Between begin and end no other commit and no
+ * journal_close(). */
+int journal_commit_begin(struct journal *j);
+int journal_commit_write(struct journal *j);
+int journal_commit_end(struct journal *j, int err);
+/* Positions of the record appended last, and of the last up to which all are written (and synced, with `fdatasync`).
+ * Both 0 until the first append of this process. */
+uint64_t journal_appended(const struct journal *j);
+uint64_t journal_durable(const struct journal *j);
 /* The record is dealt with; written with the next commit. A repeated or unknown position is ignored. Segments whose
  * records are all done are deleted. */
 void journal_done(struct journal *j, uint64_t position);

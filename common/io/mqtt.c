@@ -253,23 +253,32 @@ static void update_watch(struct mqtt *m)
 	mqtt_net_watch(m, (reads(m) && !m->gather.on ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
 }
 
-static void settle(struct mqtt *m)
+static bool settle(struct mqtt *m)
 {
 	m->handed = false;
-	if (m->o.before_ack)
-		m->o.before_ack(m->o.arg);
+	return !m->o.before_ack || m->o.before_ack(m->o.arg);
 }
 
-static void write_all(struct mqtt *m)
+/* One group is held at a time; what comes meanwhile is the next. */
+static bool ack_due(const struct mqtt *m)
 {
-	if (m->unacked) {
-		settle(m);
-		lw_buf_append_span(&m->out, lw_buf_span(&m->acks));
+	return m->unacked && !m->holds;
+}
+
+static void ask_for_acks(struct mqtt *m)
+{
+	if (ack_due(m)) {
+		m->holds = !settle(m);
+		lw_buf_append_span(m->holds ? &m->held : &m->out, lw_buf_span(&m->acks));
 		lw_buf_reset(&m->acks);
 		m->unacked = 0;
 	}
 	m->ack_now = false;
 	rt_timer_stop(&m->ack);
+}
+
+static void write_all(struct mqtt *m)
+{
 	m->n_urgent = 0;
 	m->st.writes++;
 	m->last_out_ns = rt_loop_mono_ns(m->loop);
@@ -283,7 +292,7 @@ static void write_all(struct mqtt *m)
 /* Nothing to write but a few young acknowledgements. */
 static bool may_wait(struct mqtt *m)
 {
-	if (m->n_urgent || mqtt_net_to_send(m) || !m->unacked || m->unacked >= ACK_BATCH || m->ack_now)
+	if (m->n_urgent || mqtt_net_to_send(m) || !ack_due(m) || m->unacked >= ACK_BATCH || m->ack_now)
 		return false;
 	if (!rt_timer_armed(&m->ack))
 		rt_timer_start(&m->ack, ACK_MS);
@@ -295,11 +304,14 @@ static void flush(struct mqtt *m)
 	if (m->state < HANDSHAKE || m->lost)
 		return;
 	/* Of QoS 0 alone: no acknowledgement will come by. */
-	if (m->handed && !m->unacked)
-		settle(m);
+	if (m->handed && !m->unacked && settle(m))
+		mqtt_acks_go(m);
 	mqtt_give_waiting(m);
-	if (!m->blocked && (mqtt_net_to_send(m) || m->unacked) && !may_wait(m))
-		write_all(m);
+	if (!m->blocked && (mqtt_net_to_send(m) || ack_due(m)) && !may_wait(m)) {
+		ask_for_acks(m);
+		if (mqtt_net_to_send(m))
+			write_all(m);
+	}
 	if (m->lost)
 		teardown(m);
 }
@@ -363,6 +375,8 @@ static void forget_stream(struct mqtt *m)
 	lw_buf_reset(&m->in);
 	lw_buf_reset(&m->out);
 	lw_buf_reset(&m->acks);
+	lw_buf_reset(&m->held);
+	m->holds = false;
 	m->in_at = m->out_at = m->skip = 0;
 	m->n_out = 0;
 	m->unacked = 0;
@@ -566,6 +580,7 @@ static void init_buffers(struct mqtt *m)
 	lw_buf_init(&m->in, m->o.max_message + 4 * AROUND_PAYLOAD);
 	lw_buf_init(&m->text, MQTT_TEXT_MAX);
 	lw_buf_init(&m->acks, SIZE_MAX / 4);
+	lw_buf_init(&m->held, SIZE_MAX / 4);
 	lw_buf_init(&m->out, SIZE_MAX / 4);
 	m->net.fd = -1;
 	lw_list_init(&m->subs);
@@ -580,6 +595,7 @@ static void mqtt_destroy(struct mqtt *m)
 	lw_buf_deinit(&m->in);
 	lw_buf_deinit(&m->text);
 	lw_buf_deinit(&m->acks);
+	lw_buf_deinit(&m->held);
 	lw_buf_deinit(&m->out);
 	lw_buf_deinit(&m->net.wire);
 	free_opts(&m->o);
@@ -624,8 +640,9 @@ void mqtt_free(struct mqtt *m)
 		return;
 	if (m->state >= HANDSHAKE && !m->lost) {
 		mqtt_give_waiting(m);
-		if (m->unacked) { /* orderly: what was handed over counts */
-			settle(m);
+		/* Orderly: what was handed over counts, when it is safe. */
+		if ((m->unacked || m->holds) && settle(m)) {
+			lw_buf_append_span(&m->out, lw_buf_span(&m->held));
 			lw_buf_append_span(&m->out, lw_buf_span(&m->acks));
 		}
 		mqtt_wire_put_disconnect(&m->out, m->forget_session && m->o.version == MQTT_V5);
@@ -646,6 +663,16 @@ void mqtt_free(struct mqtt *m)
 void mqtt_forget_session(struct mqtt *m)
 {
 	m->forget_session = true;
+}
+
+void mqtt_acks_go(struct mqtt *m)
+{
+	if (!m->holds)
+		return;
+	m->holds = false;
+	lw_buf_append_span(&m->out, lw_buf_span(&m->held));
+	lw_buf_reset(&m->held);
+	rt_loop_again(m->loop);
 }
 
 void mqtt_pause(struct mqtt *m)

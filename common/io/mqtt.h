@@ -3,7 +3,8 @@
  *
  * Order that receivers can rely on: in one turn all messages there are are handed to on_message, then before_ack runs,
  * and only then the acknowledgements of QoS 1 messages are written. What before_ack has made durable is therefore never
- * lost: if the process dies earlier, the broker delivers again (clean_session false).
+ * lost: if the process dies earlier, the broker delivers again (clean_session false). A receiver that does not want to
+ * wait for its disk says false from before_ack, and mqtt_acks_go() later; meanwhile messages go on being handed over.
  * Acknowledgements without other output wait up to 5 ms for more of their kind, so before_ack runs once for many
  * messages. */
 #pragma once
@@ -32,8 +33,9 @@ struct mqtt_message {
 /* Strings are borrowed for the call. Runs inside the read loop: keep it short, enter a flow or append to a journal. */
 typedef void mqtt_message_fn(void *arg, const struct mqtt_message *m);
 /* Messages were handed over since the last call, and their acknowledgements are about to be written (those of QoS 0
- * have none: then it runs in the same loop turn). */
-typedef void mqtt_before_ack_fn(void *arg);
+ * have none: then it runs in the same loop turn). False: the acknowledgements of all messages so far wait for
+ * mqtt_acks_go(); it is not asked again before that, except by mqtt_free(), and for another connection. */
+typedef bool mqtt_before_ack_fn(void *arg);
 typedef void mqtt_connect_fn(void *arg, bool session_present);
 /* `err` negative code; retries go on. */
 typedef void mqtt_disconnect_fn(void *arg, int err, const char *text);
@@ -102,6 +104,9 @@ int mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t 
  * goes along, by which our own receivers know that they may have had it. */
 int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_t n, uint8_t qos, mqtt_done_fn *done,
 		   void *arg);
+
+/* Acknowledgements that before_ack kept back may go; harmless when there are none. Not from inside before_ack. */
+void mqtt_acks_go(struct mqtt *m);
 
 /* Hands over no more messages and stops reading from the socket (back-pressure towards the broker). Nested calls do not
  * count. Acknowledgements of what we publish wait as long. */

@@ -95,6 +95,8 @@ struct mqtt {
 	struct lw_buf acks; /* of messages handed over since the last flush */
 	size_t unacked;     /* how many */
 	bool ack_now;
+	struct lw_buf held; /* acknowledgements that before_ack keeps back */
+	bool holds;
 	bool handed; /* messages of any QoS were handed over since before_ack ran last */
 
 	struct lw_buf out; /* out.p + out_at: not yet written */

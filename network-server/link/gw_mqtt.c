@@ -8,6 +8,7 @@
 #include "common/base/map.h"
 #include "common/base/xmalloc.h"
 #include "common/io/journal.h"
+#include "common/io/journal_writer.h"
 #include "common/pb/pbjson.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
@@ -23,6 +24,10 @@ struct ns_gw_mqtt {
 	struct ns_gw_mqtt_opts o;
 	struct mqtt *mqtt;
 	struct journal *journal;
+	struct journal_writer *writer;
+	uint64_t ack_need; /* acknowledgements wait until the journal is durable up to here; 0: none wait */
+	bool failing;      /* the journal cannot be written */
+	bool ending;
 	struct lw_map json_gateways; /* EUI → this: speaks JSON */
 	struct ns_waiting *waiting;
 	bool stopped; /* draining */
@@ -175,13 +180,37 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 	ns_waiting_put(g->waiting, &m, msg->again);
 }
 
-static void before_ack(void *arg)
+/* What is acknowledged is in the journal. What is processed need not be yet: its effects have a commit of their own,
+ * and without an acknowledgement the broker gives it again, which the session's counter tells. */
+static bool may_ack(struct ns_gw_mqtt *g, uint64_t *need)
+{
+	if (g->ending)
+		return journal_writer_finish(g->writer) == 0;
+	*need = 0; /* not for on_written(): acknowledgements are not released from inside */
+	uint64_t all = journal_appended(g->journal);
+	if (journal_durable(g->journal) < all)
+		journal_writer_commit(g->writer);
+	if (journal_durable(g->journal) >= all)
+		return true;
+	*need = all;
+	return false;
+}
+
+static bool before_ack(void *arg)
 {
 	struct ns_gw_mqtt *g = arg;
-	int err = journal_commit(g->journal);
-	if (err)
-		RT_LOG_ERROR(g->o.log, "inbox journal cannot be written", rt_err(err));
+	return may_ack(g, &g->ack_need);
 }
+
+static void release_acks(const struct ns_gw_mqtt *g, struct mqtt *m, uint64_t *need)
+{
+	if (*need == 0 || *need > journal_durable(g->journal))
+		return;
+	*need = 0;
+	mqtt_acks_go(m);
+}
+
+static void on_written(void *arg, int err);
 
 /* Done marks that no reception has taken along. One that is lost costs a repeated reception after a restart, which the
  * session's counter tells. */
@@ -189,7 +218,7 @@ static void on_done_timer(struct rt_timer *t, void *arg)
 {
 	struct ns_gw_mqtt *g = arg;
 	(void)t;
-	journal_commit(g->journal);
+	journal_writer_commit(g->writer);
 }
 
 static int on_replay(void *arg, uint64_t position, struct lw_span record)
@@ -314,6 +343,7 @@ struct heir {
 	char client_id[64];
 	struct rt_timer timer;
 	uint64_t received;
+	uint64_t ack_need;
 	unsigned polls, quiet;
 	bool connected;
 	void (*done)(void *arg, const char *client_id);
@@ -325,9 +355,24 @@ static void heir_message(void *arg, const struct mqtt_message *msg)
 	on_message(((struct heir *)arg)->g, msg);
 }
 
-static void heir_before_ack(void *arg)
+static bool heir_before_ack(void *arg)
 {
-	before_ack(((struct heir *)arg)->g);
+	struct heir *h = arg;
+	return may_ack(h->g, &h->ack_need);
+}
+
+static void on_written(void *arg, int err)
+{
+	struct ns_gw_mqtt *g = arg;
+	if (err && !g->failing)
+		RT_LOG_ERROR(g->o.log, "inbox journal cannot be written: nothing is acknowledged until it can",
+			     rt_err(err));
+	else if (!err && g->failing)
+		RT_LOG_INFO(g->o.log, "inbox journal is written again");
+	g->failing = err != 0;
+	release_acks(g, g->mqtt, &g->ack_need);
+	for (struct heir *h = g->heirs; h; h = h->next)
+		release_acks(g, h->mqtt, &h->ack_need);
 }
 
 static void heir_connect(void *arg, bool session_present)
@@ -347,6 +392,7 @@ static void heir_disconnect(void *arg, int err, const char *text)
 	(void)text;
 	h->connected = false;
 	h->quiet = 0;
+	h->ack_need = 0;
 }
 
 static void heir_free(struct heir *h)
@@ -374,7 +420,8 @@ static void heir_poll(struct rt_timer *t, void *arg)
 	struct mqtt_stats st;
 	(void)t;
 	mqtt_stats(h->mqtt, &st);
-	h->quiet = h->connected && st.received == h->received && !ns_waiting_is_full(h->g->waiting) ? h->quiet + 1 : 0;
+	bool quiet = h->connected && st.received == h->received && !h->ack_need && !ns_waiting_is_full(h->g->waiting);
+	h->quiet = quiet ? h->quiet + 1 : 0;
 	h->received = st.received;
 	if (h->quiet < HEIR_QUIET && ++h->polls < HEIR_MAX)
 		return;
@@ -468,6 +515,7 @@ static void on_disconnect(void *arg, int err, const char *text)
 {
 	struct ns_gw_mqtt *g = arg;
 	(void)err;
+	g->ack_need = 0;
 	g->o.on_state(g->o.arg, false, text);
 }
 
@@ -500,7 +548,11 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	lw_map_init(&g->json_gateways);
 	rt_timer_init(&g->done_timer, o->loop, "inbox_done", on_done_timer, g);
 	int err = journal_open(&g->journal, &jo, diag);
+	if (!err)
+		err = journal_writer_new(&g->writer, o->loop, g->journal, !o->journal_sync, on_written, g, diag);
 	if (err) {
+		journal_close(g->journal);
+		lw_map_deinit(&g->json_gateways);
 		free(g);
 		return err;
 	}
@@ -546,9 +598,11 @@ void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
 {
 	if (!g)
 		return;
+	g->ending = true;
 	while (g->heirs)
 		heir_free(g->heirs);
 	mqtt_free(g->mqtt);
+	journal_writer_free(g->writer);
 	journal_close(g->journal);
 	rt_timer_stop(&g->done_timer);
 	ns_waiting_free(g->waiting);

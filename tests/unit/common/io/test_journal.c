@@ -1,6 +1,7 @@
 #include "common/io/journal.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -329,6 +330,53 @@ static void failed_write_is_tried_again(void **state)
 	journal_close(j);
 }
 
+/* What another thread waits for: appending and marking go on, and count for the next commit. */
+static void life_goes_on_while_a_commit_is_under_way(void **state)
+{
+	struct rig *r = *state;
+	struct journal *j = open_journal(r, 60, 0); /* each commit begins a segment */
+	assert_int_equal(journal_commit_begin(j), 0);
+	uint64_t a = append(j, "a"), b = append(j, "b");
+	assert_int_equal(journal_durable(j), 0);
+	assert_int_equal(journal_commit_begin(j), 1);
+	uint64_t c = append(j, "c");
+	journal_done(j, a);
+	assert_int_equal(journal_commit_end(j, journal_commit_write(j)), 0);
+	assert_int_equal(journal_durable(j), b);
+	assert_int_equal(journal_appended(j), c);
+	assert_int_equal(journal_commit_begin(j), 1);
+	journal_done(j, b); /* its segment has nothing open, but stays until the end of this commit */
+	assert_int_equal(journal_commit_end(j, journal_commit_write(j)), 0);
+	assert_int_equal(journal_durable(j), c);
+	journal_close(j);
+	j = open_journal(r, 60, 0);
+	assert_string_equal(replay(r, j), "c ");
+	journal_close(j);
+}
+
+static void failed_commit_goes_again_in_front(void **state)
+{
+	struct rig *r = *state;
+	struct journal *j = open_journal(r, 0, 0);
+	append(j, "a");
+	uint64_t b = append(j, "b");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(journal_commit_begin(j), 1);
+		assert_int_equal(journal_commit_write(j), 0);
+		append(j, "c");
+		/* As if the disk had said so after all was written. */
+		assert_int_equal(journal_commit_end(j, -EIO), -EIO);
+		assert_int_equal(journal_durable(j), 0);
+	}
+	journal_done(j, b);
+	assert_int_equal(journal_commit(j), 0);
+	assert_int_equal(journal_durable(j), journal_appended(j));
+	journal_close(j);
+	j = open_journal(r, 0, 0);
+	assert_string_equal(replay(r, j), "a c c c ");
+	journal_close(j);
+}
+
 /* Random life against a plain list. */
 static void random_life_matches_a_model(void **state)
 {
@@ -381,6 +429,8 @@ int main(void)
 		T(torn_tail_is_cut),
 		T(killed_process_loses_nothing_committed),
 		T(failed_write_is_tried_again),
+		T(life_goes_on_while_a_commit_is_under_way),
+		T(failed_commit_goes_again_in_front),
 		T(random_life_matches_a_model),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

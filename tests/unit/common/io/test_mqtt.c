@@ -37,6 +37,7 @@ struct rig {
 	bool session_present;
 	char topic[64], payload[64];
 	bool retain;
+	bool keeps_back;
 	size_t at_before_ack; /* messages received when before_ack ran last */
 	struct mqtt *echo;    /* publishes from inside on_message */
 };
@@ -135,11 +136,12 @@ static void on_message(void *arg, const struct mqtt_message *m)
 		assert_int_equal(mqtt_publish(r->echo, "echo", m->payload.p, m->payload.n, 1, false, NULL, NULL), 0);
 }
 
-static void on_before_ack(void *arg)
+static bool on_before_ack(void *arg)
 {
 	struct rig *r = arg;
 	r->before_acks++;
 	r->at_before_ack = r->received;
+	return !r->keeps_back;
 }
 
 static void on_connect(void *arg, bool session_present)
@@ -319,6 +321,50 @@ static void qos_0_alone_is_settled(void **state)
 	mqtt_free(m);
 }
 
+static void run_ms(struct rig *r, uint32_t ms)
+{
+	bool never = false;
+	rt_loop_run_until(r->loop, &never, ms);
+}
+
+/* The broker hears nothing of what before_ack keeps back: it gives it again on the next connection. */
+static void acknowledgements_wait_for_acks_go(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "keeps-back"), po = options(r, "keeps-back-pub");
+	o.clean_session = false;
+	r->keeps_back = true;
+	struct mqtt *m = client(r, &o), *pub = client(r, &po);
+	mqtt_subscribe(m, "k", 1);
+	await_up(r, m);
+	await_up(r, pub);
+	assert_int_equal(mqtt_publish(pub, "k", "1", 1, 1, false, NULL, NULL), 0);
+	for (int i = 0; i < 5000 && r->before_acks < 1; i++)
+		run_ms(r, 2);
+	assert_int_equal(r->before_acks, 1);
+	/* Handed over meanwhile, and not asked about. */
+	assert_int_equal(mqtt_publish(pub, "k", "2", 1, 1, false, NULL, NULL), 0);
+	for (int i = 0; i < 5000 && r->received < 2; i++)
+		run_ms(r, 2);
+	run_ms(r, 20);
+	assert_int_equal(r->before_acks, 1);
+	/* The first may go; the second is asked about, and kept back at the end. */
+	mqtt_acks_go(m);
+	for (int i = 0; i < 5000 && r->before_acks < 2; i++)
+		run_ms(r, 2);
+	assert_int_equal(r->received, 2);
+	mqtt_free(m);
+	r->keeps_back = false;
+	m = client(r, &o);
+	mqtt_subscribe(m, "k", 1);
+	for (int i = 0; i < 5000 && r->at_before_ack < 3; i++)
+		run_ms(r, 2);
+	assert_int_equal(r->received, 3);
+	assert_string_equal(r->payload, "2");
+	mqtt_free(m);
+	mqtt_free(pub);
+}
+
 static void publishing_inside_a_callback(void **state)
 {
 	struct rig *r = *state;
@@ -489,10 +535,11 @@ static void die_on_message(void *arg, const struct mqtt_message *m)
 	((struct shared *)arg)->received++;
 }
 
-static void die_before_ack(void *arg)
+static bool die_before_ack(void *arg)
 {
 	(void)arg;
 	kill(getpid(), SIGKILL);
+	return false;
 }
 
 static void receiver(struct rig *r, struct shared *sh, bool kill_it, unsigned want)
@@ -911,6 +958,7 @@ int main(void)
 		T(messages_travel_v311),
 		T(a_burst_beyond_the_window_is_all_done),
 		T(qos_0_alone_is_settled),
+		T(acknowledgements_wait_for_acks_go),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),
 		T(lost_connection_fails_what_was_pending),
