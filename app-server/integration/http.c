@@ -111,7 +111,7 @@ static struct as_outlet_outcome outcome_of(const struct http_client_response *r,
 		snprintf(text, 160, "%s", r->error[0] ? r->error : lw_err_text(r->err));
 		return o;
 	}
-	o.result = as_http_result(r->status);
+	o.result = (enum as_outlet_result)as_http_result(r->status);
 	o.status = r->status;
 	o.retry_after_ms = (r->retry_after_s > 86400 ? 86400 : r->retry_after_s) * 1000;
 	/* These say that the endpoint, not the event, is in trouble. */

@@ -73,12 +73,26 @@ int sql_pg_err(const char *s)
 		const char *state;
 		int err;
 	} TABLE[] = {
-		{"23505", LW_EEXISTS},      {"23503", LW_ENOTFOUND},    {"40001", LW_ECONFLICT},
-		{"40P01", LW_ECONFLICT},    {"55P03", LW_ECONFLICT},    {"57014", LW_ETIMEDOUT},
-		{"25006", LW_EUNAVAILABLE}, {"54000", LW_EBIG},         {"08", LW_EUNAVAILABLE},
-		{"57P", LW_EUNAVAILABLE},   {"53300", LW_EUNAVAILABLE}, {"53", LW_EFULL},
-		{"28", LW_EAUTH},           {"3D000", LW_EUNAVAILABLE}, {"22", LW_EINVAL},
+		{"23505", LW_EEXISTS},
+		{"23503", LW_ENOTFOUND},
+		{"40001", LW_ECONFLICT},
+		{"40P01", LW_ECONFLICT},
+		{"55P03", LW_ECONFLICT},
+		{"57014", LW_ETIMEDOUT},
+		{"25006", LW_EUNAVAILABLE},
+		{"54000", LW_EBIG},
+		{"08", LW_EUNAVAILABLE},
+		{"57P", LW_EUNAVAILABLE},
+		{"53300", LW_EUNAVAILABLE},
+		{"53", LW_EFULL},
+		{"28", LW_EAUTH},
+		{"3D000", LW_EUNAVAILABLE},
+		{"22", LW_EINVAL},
 		{"23", LW_EINVAL},
+		/* A server that cannot read its files, or is being killed: to be waited for, no reason to drop a frame.
+		 */
+		{"58", LW_EUNAVAILABLE},
+		{"XX", LW_EUNAVAILABLE},
 	};
 	if (!s)
 		return LW_EUNAVAILABLE;
