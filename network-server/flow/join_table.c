@@ -127,6 +127,20 @@ static enum rt_flow_rc unknown(struct ns_up *u)
 			 join);
 }
 
+/* A join-request that may have waited, of a device which has a session. A request that was refused or never answered has
+ * left its nonce unspent, and the device may have joined with a later one since: answered now, the old one would replace
+ * the session that the device uses by one that it will never hear of. A device that still wants to join asks again. */
+static enum rt_flow_rc replayed_join(struct ns_up *u)
+{
+	if (u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce)
+		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
+	else
+		ns_drop(&u->c, LONGWAVE__V1__REASON__LATE_COPY,
+			"an earlier join-request once more: the device may have joined since, its session stays");
+	u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
+	return RT_FLOW_DROP;
+}
+
 static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
@@ -143,12 +157,8 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 	if (p->region != lw_region_base(u->rc->region) ||
 	    (p->region_config_id[0] != '\0' && strcmp(p->region_config_id, u->rc->id) != 0))
 		return ns_drop_region(u);
-	if (!is_rejoin(u) && u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0 &&
-	    u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce) {
-		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
-		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
-		return RT_FLOW_DROP;
-	}
+	if (!is_rejoin(u) && u->in.is_replay && u->dev->has_session && u->dev->session.session_key_id_len > 0)
+		return replayed_join(u);
 	size_t n = 0;
 	for (size_t i = 0; i < u->n_rx; i++) {
 		if (!may_hear(u, u->rx_gw[i].gateway_id))

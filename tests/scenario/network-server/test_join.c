@@ -202,8 +202,40 @@ static void nonce_reused(void **state)
 	world_pass(w, 5000);
 	world_receive(w, &air, &f);
 	world_pass(w, 300);
-	assert_outcome(w, DUPLICATE, R(DEVNONCE_REUSED));
+	assert_outcome(w, DUPLICATE, R(LATE_COPY));
 	assert_int_equal(world_count(w, KIND(LOG)), logs);
+}
+
+/* The join server is away when a device asks; it asks again, and is in. Then a bridge says the first request again, whose
+ * nonce nobody has used: the device's session must stay. */
+static void unanswered_request_once_more(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	d->end.dev_nonce++;
+	device_frame_join(&d->end, &f);
+	w->join_result = NS_JOIN_UNAVAILABLE;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(JOIN_SERVER_UNAVAILABLE));
+	w->join_result = NS_JOIN_OK;
+	world_pass(w, 7000);
+	world_join(w, d);
+	struct ns_session before = world_session(d);
+	size_t downs = w->n_downs, joins = world_count(w, KIND(JOIN));
+	world_pass(w, 7000);
+	air.replay = true;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DUPLICATE, R(LATE_COPY));
+	struct ns_session after = world_session(d);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(world_count(w, KIND(JOIN)), joins);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
 }
 
 static void refusals(void **state)
@@ -436,6 +468,7 @@ int main(void)
 		TEST(join_server_of_10),
 		TEST(class_c_of_10),
 		TEST(nonce_reused),
+		TEST(unanswered_request_once_more),
 		TEST(refusals),
 		TEST(not_asked),
 		TEST(private_gateways),
