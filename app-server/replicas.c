@@ -6,6 +6,7 @@
 #include "app-server/api/access.h"
 #include "app-server/as.h"
 #include "app-server/flow/events.h"
+#include "app-server/integration/outlets.h"
 #include "app-server/link/mqtt.h"
 #include "app-server/link/nsync.h"
 #include "common/base/ids.h"
@@ -36,17 +37,21 @@ static void on_resync(void *arg)
 	struct as *as = ((struct as_replicas *)arg)->as;
 	as_access_hear(as->access);
 	as_events_hear(as, NULL);
+	as_outlets_hear(as, NULL);
 }
 
 static void on_message(void *arg, const char *kind, struct lw_span body)
 {
 	struct as *as = ((struct as_replicas *)arg)->as;
-	char eui[LW_EUI_TEXT] = "";
+	char eui[LW_EUI_TEXT] = "", id[LW_UUID_TEXT] = "";
 	if (strcmp(kind, "access") == 0) {
 		as_access_hear(as->access);
 	} else if (strcmp(kind, "device") == 0 && body.n < sizeof(eui)) {
 		memcpy(eui, body.p, body.n);
 		as_events_hear(as, eui[0] ? eui : NULL);
+	} else if (strcmp(kind, "integration") == 0 && body.n < sizeof(id)) {
+		memcpy(id, body.p, body.n);
+		as_outlets_hear(as, id[0] ? id : NULL);
 	}
 }
 

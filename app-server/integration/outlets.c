@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "app-server/integration/internal.h"
+#include "app-server/replicas.h"
 #include "common/base/xmalloc.h"
 
 #define POLL_MS 1000
@@ -511,7 +512,7 @@ bool as_outlets_wants(const struct as *as, const char *application_id)
 	       lw_bmap_find(&o->applications, lw_span_str(application_id)) != NULL;
 }
 
-void as_outlets_changed(struct as *as, const char *application_id)
+void as_outlets_hear(struct as *as, const char *application_id)
 {
 	struct as_outlets *o = as->outlets;
 	size_t it = 0;
@@ -530,4 +531,10 @@ void as_outlets_changed(struct as *as, const char *application_id)
 		as_endpoint_wake(e);
 	}
 	as_outlets_refresh(o);
+}
+
+void as_outlets_changed(struct as *as, const char *application_id)
+{
+	as_outlets_hear(as, application_id);
+	as_replicas_tell(as, "integration", application_id ? application_id : "");
 }

@@ -38,5 +38,8 @@ struct as_intake_item {
 typedef void as_intake_fn(void *arg, void *const *ctx, size_t n);
 void as_outlets_write(struct as *as, const struct as_intake_item *v, size_t n, as_intake_fn *done, void *arg);
 
-/* The API changed an integration, or put rows of it back into the queue. NULL: any application's. */
+/* The API changed an integration, or put rows of it back into the queue; other replicas are told. NULL: any
+ * application's. */
 void as_outlets_changed(struct as *as, const char *application_id);
+/* Another replica's API did. */
+void as_outlets_hear(struct as *as, const char *application_id);

@@ -9,6 +9,7 @@ import lw
 from lw.gateway import payload
 from lw.stack import Stack, World
 from lw.traffic import Traffic
+from test_http_integration import Receiver
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,24 @@ def test_downlinks_and_their_answers(stack, world):
         seen.add(down.f_cnt)
         stack.events.wait(d.dev_eui, "txack", n + 1)
     assert len(stack.events.of(d.dev_eui, "txack")) == 6
+
+
+def test_an_integration_counts_at_once(stack, world):
+    """Made on one app-server: what the other one takes from then on is written for it, too."""
+    g = world.gateway()
+    devices = [world.device(otaa=False) for _ in range(16)]  # of several lanes, so that both app-servers have some
+    receiver = Receiver()
+    try:
+        # Each knows of what there was, and looks again by itself only in two seconds.
+        world.rest.post(f"/api/applications/{world.app}/integrations/http", {"integration": {
+            "encoding": "JSON", "headers": {}, "eventEndpointUrl": receiver.url}})
+        for d in devices:
+            world.send(d, g, data=b"first")
+        for d in devices:
+            stack.events.wait(d.dev_eui, "up", 1)
+        receiver.wait(len(devices))
+    finally:
+        receiver.stop()
 
 
 def check_settled(stack, traffic):
