@@ -127,9 +127,10 @@ static enum rt_flow_rc unknown(struct ns_up *u)
 			 join);
 }
 
-/* A join-request that may have waited, of a device which has a session. A request that was refused or never answered has
- * left its nonce unspent, and the device may have joined with a later one since: answered now, the old one would replace
- * the session that the device uses by one that it will never hear of. A device that still wants to join asks again. */
+/* A join-request that may have waited, of a device which has a session. A request that was refused or never answered
+ * has left its nonce unspent, and the device may have joined with a later one since: answered now, the old one would
+ * replace the session that the device uses by one that it will never hear of. A device that still wants to join asks
+ * again. */
 static enum rt_flow_rc replayed_join(struct ns_up *u)
 {
 	if (u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce)

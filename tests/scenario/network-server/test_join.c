@@ -206,8 +206,8 @@ static void nonce_reused(void **state)
 	assert_int_equal(world_count(w, KIND(LOG)), logs);
 }
 
-/* The join server is away when a device asks; it asks again, and is in. Then a bridge says the first request again, whose
- * nonce nobody has used: the device's session must stay. */
+/* The join server is away when a device asks; it asks again, and is in. Then a bridge says the first request again,
+ * whose nonce nobody has used: the device's session must stay. */
 static void unanswered_request_once_more(void **state)
 {
 	struct world *w = *state;
