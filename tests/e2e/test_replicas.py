@@ -104,17 +104,34 @@ def test_downlinks_and_their_answers(stack, world):
 def test_an_integration_counts_at_once(stack, world):
     """Made on one app-server: what the other one takes from then on is written for it, too."""
     g = world.gateway()
-    devices = [world.device(otaa=False) for _ in range(16)]  # of several lanes, so that both app-servers have some
+    devices = []
+    for _ in range(2):  # their numbers go up by two, and lanes by the number: even and odd ones, so that both have some
+        devices += [world.device(otaa=False) for _ in range(8)]
+        world.gateway()
+
+    def all_send(n):
+        for d in devices:
+            world.send(d, g, data=b"%d" % n)
+        for d in devices:
+            stack.events.wait(d.dev_eui, "up", n)
+
+    def took(series):
+        return [a.metrics().get(series, 0) for a in stack.apps]
+
+    before, n = took("longwave_as_events_total"), 0
+    while not all(b > a for a, b in zip(before, took("longwave_as_events_total"))):
+        n += 1
+        assert n < 50, "the events are not divided"
+        all_send(n)
     receiver = Receiver()
     try:
         # Each knows of what there was, and looks again by itself only in two seconds.
+        written = took("longwave_as_integration_written_total")
         world.rest.post(f"/api/applications/{world.app}/integrations/http", {"integration": {
             "encoding": "JSON", "headers": {}, "eventEndpointUrl": receiver.url}})
-        for d in devices:
-            world.send(d, g, data=b"first")
-        for d in devices:
-            stack.events.wait(d.dev_eui, "up", 1)
+        all_send(n + 1)
         receiver.wait(len(devices))
+        assert took("longwave_as_integration_written_total")[1] > written[1], "nothing was tested"
     finally:
         receiver.stop()
 
