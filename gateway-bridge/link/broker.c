@@ -197,6 +197,14 @@ static void note_unheard(struct lane *l)
 	rt_timer_start(&l->unheard, UNHEARD_MS);
 }
 
+/* What becomes of a publication that nobody heard. The answer to a command is for who asked: when they are gone it is
+ * done, and must not hold up the events behind it. */
+static int unheard_error(const struct outgoing *o, int err)
+{
+	const char *name = strrchr(o->topic, '/');
+	return err == LW_ENOTFOUND && name != NULL && strcmp(name + 1, event_names[EV_EXEC]) == 0 ? 0 : err;
+}
+
 static void acknowledged(const struct outgoing *o)
 {
 	gb_republish_acked(o->broker->again, lane_number(o->lane), o->topic, lw_buf_span(&o->payload));
@@ -209,6 +217,7 @@ static void on_drained_one(void *arg, int err)
 	struct lane *l = o->lane;
 	l->draining--;
 	b->n_pending--;
+	err = unheard_error(o, err);
 	if (err == LW_ENOTFOUND)
 		note_unheard(l);
 	if (err < 0) {
@@ -327,6 +336,7 @@ static void on_published(void *arg, int err)
 	struct outgoing *o = arg;
 	struct gb_broker *b = o->broker;
 	b->n_pending--;
+	err = unheard_error(o, err);
 	if (err == LW_ENOTFOUND)
 		note_unheard(o->lane);
 	if (err < 0) {
