@@ -20,7 +20,7 @@ from lw.gateway import Gateway, payload
 from lw.procs import ROOT, Process, build_dir
 from lw.rest import Rest
 from lw.rpc import Rpc
-from lw.stack import Events, Stack, World, store
+from lw.stack import Events, Stack, World
 
 sys.path.insert(0, str(ROOT / "tools" / "cli"))
 import up  # noqa: E402
@@ -116,7 +116,7 @@ def uplink_arrives(world, gw, d, text):
     assert (base64.b64decode(got["data"]), got["fCnt"]) == (text, d.f_cnt_up - 1)
 
 
-@pytest.mark.skipif(store() != "sqlite", reason="./longwave up keeps its databases in SQLite")
+@pytest.mark.only_store("sqlite")  # where ./longwave up keeps its databases
 def test_goes_on_with_the_same_devices(tmp_path, instances):
     state, file, offset = tmp_path / "state", tmp_path / "backup.tar.gz", free_offset()
     first = instances(state, offset, tmp_path / "first.log")
@@ -199,7 +199,7 @@ def test_restore_takes_no_chances(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")], "what a failed restore had begun"
 
 
-@pytest.mark.skipif(store() != "postgres", reason="PostgreSQL's own tools")
+@pytest.mark.only_store("postgres")  # its own tools
 def test_postgres_dump(tmp_path):
     """docs/operations.md, Backup: pg_dump while everything runs, both schemas lost, psql, longwave-after-restore; the devices go on."""
     stack = Stack(tmp_path)

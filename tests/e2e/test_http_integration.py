@@ -355,10 +355,9 @@ def test_stop_the_app_server(site):
     site.drained()
 
 
+@pytest.mark.only_store("postgres")  # SQLite is never away
 def test_the_database_is_away(site):
     """Events wait for it; nothing that was sent is forgotten."""
-    if not site.stack.pg:
-        pytest.skip("SQLite is never away")
     r = site.receiver()
     site.integrate(r.url)
     site.up()
