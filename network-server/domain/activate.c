@@ -86,6 +86,7 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_conf
 	out->n_f_cnt_down = 0;
 	out->a_f_cnt_down = 0;
 	out->conf_f_cnt = 0;
+	out->conf_f_cnt_before = 0;
 	out->rj_count0 = 0;
 	out->has_uplink = false;
 	out->n_adr_history = 0;

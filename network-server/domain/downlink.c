@@ -354,8 +354,10 @@ static void use_counters(struct ns_down_out *out)
 			s->a_f_cnt_down = f->f_cnt + 1;
 		else
 			s->n_f_cnt_down = f->f_cnt + 1;
-		if (f->confirmed)
+		if (f->confirmed && f->f_cnt != s->conf_f_cnt) {
+			s->conf_f_cnt_before = s->conf_f_cnt;
 			s->conf_f_cnt = f->f_cnt;
+		}
 	}
 	s->answered = true;
 	if (out->frame[0].window.gps_ns != 0)

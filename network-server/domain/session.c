@@ -106,6 +106,7 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put32(b, s->a_f_cnt_down);
 	put32(b, s->conf_f_cnt);
 	put8(b, s->has_uplink);
+	put32(b, s->conf_f_cnt_before);
 	end(b, at);
 
 	at = begin(b, SEC_RECEIVE);
@@ -454,6 +455,7 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		s->a_f_cnt_down = get32(&v);
 		s->conf_f_cnt = get32(&v);
 		s->has_uplink = get8(&v) != 0;
+		s->conf_f_cnt_before = get32(&v);
 		break;
 	case SEC_RECEIVE:
 		s->rx1_delay_s = get8(&v);

@@ -117,7 +117,10 @@ struct ns_session {
 	uint32_t a_f_cnt_down;
 	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that
 				acknowledges it */
-	bool has_uplink;     /* one came since the activation */
+	/* The same of the one before. A device that did not hear our confirmed answer repeats its acknowledgement with
+	 * this one (1.1). */
+	uint32_t conf_f_cnt_before;
+	bool has_uplink; /* one came since the activation */
 	/* Bit i: the uplink with counter f_cnt_up - 1 - i never came. Two network-servers may take a device's uplinks
 	 * in another order than it sent them. */
 	uint32_t f_cnt_gaps;

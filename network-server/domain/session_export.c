@@ -22,6 +22,7 @@ static void export_counters(const struct ns_session *s, struct lw_arena *a, Long
 	c->n_f_cnt_down = s->n_f_cnt_down;
 	c->a_f_cnt_down = s->a_f_cnt_down;
 	c->conf_f_cnt = s->conf_f_cnt;
+	c->conf_f_cnt_before = s->conf_f_cnt_before;
 	c->has_uplink = s->has_uplink;
 	c->f_cnt_gaps = s->f_cnt_gaps;
 	out->counters = c;
@@ -352,6 +353,7 @@ static void import_counters(struct reader *r, const Longwave__Ns__V1__SessionCou
 	s->n_f_cnt_down = c->n_f_cnt_down;
 	s->a_f_cnt_down = c->a_f_cnt_down;
 	s->conf_f_cnt = c->conf_f_cnt;
+	s->conf_f_cnt_before = c->conf_f_cnt_before;
 	s->has_uplink = c->has_uplink;
 	s->f_cnt_gaps = c->f_cnt_gaps;
 }

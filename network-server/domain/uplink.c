@@ -12,8 +12,9 @@ int ns_uplink_dr(const struct ns_uplink *up, const struct ns_profile *profile)
 	return lw_region_dr_index(ns_profile_region(profile, up->rc->region), LW_UP, &up->mod);
 }
 
+/* conf_f_cnt: of the downlink that the frame acknowledges, if it is one of 1.1 that does. */
 static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
-		   int dr, int channel)
+		   uint32_t conf_f_cnt, int dr, int channel)
 {
 	const struct lw_data_frame *d = &up->phy.u.data;
 	struct lw_mic mic;
@@ -21,7 +22,7 @@ static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const str
 		if (channel < 0 || dr < 0)
 			return false;
 		struct lw_mic_up_11 p = {
-			.conf_fcnt = d->fctrl.ack ? (uint16_t)s->conf_f_cnt : 0,
+			.conf_fcnt = d->fctrl.ack ? (uint16_t)conf_f_cnt : 0,
 			.tx_dr = (uint8_t)dr,
 			.tx_ch = (uint8_t)channel,
 		};
@@ -31,6 +32,20 @@ static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const str
 		mic = lw_mic_data_10(kc, &s->f_nwk_s_int_key, LW_UP, d->devaddr, f_cnt, up->phy.msg);
 	}
 	return lw_mic_eq(mic, up->phy.mic);
+}
+
+/* The frame verifies: with the last confirmed downlink as the one that it acknowledges, or with the one before, which
+ * a device repeats that never heard the last. */
+static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
+		     int dr, int channel, uint32_t *conf_f_cnt)
+{
+	*conf_f_cnt = s->conf_f_cnt;
+	if (mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel))
+		return true;
+	if (!ns_session_is_11(s) || !up->phy.u.data.fctrl.ack || s->conf_f_cnt_before == s->conf_f_cnt)
+		return false;
+	*conf_f_cnt = s->conf_f_cnt_before;
+	return mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel);
 }
 
 /* The counters to try, the likely one first: the next with these bits, the last one before the expected, and the bare
@@ -95,7 +110,7 @@ static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, st
 	ns_session_rekeyed(dev, up->rc, &next);
 	int dr = ns_uplink_dr(up, &dev->profile);
 	int channel = ns_channels_index(up->rc, &next, up->hz, dr < 0 ? 0 : (unsigned)dr);
-	if (!mic_ok(kc, up, &next, up->phy.u.data.fcnt, dr, channel))
+	if (!mic_ok(kc, up, &next, up->phy.u.data.fcnt, next.conf_f_cnt, dr, channel))
 		return false;
 	dev->session = next;
 	*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
@@ -124,9 +139,13 @@ struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, str
 		uint32_t f_cnt[3];
 		unsigned n_cnt = counters(s, up->phy.u.data.fcnt, f_cnt);
 		for (unsigned k = 0; k < n_cnt; k++) {
-			if (!mic_ok(kc, up, s, f_cnt[k], dr, channel))
+			uint32_t conf_f_cnt;
+			if (!verifies(kc, up, s, f_cnt[k], dr, channel, &conf_f_cnt))
 				continue;
-			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]), .dev = dev, .f_cnt = f_cnt[k]};
+			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]),
+					     .dev = dev,
+					     .f_cnt = f_cnt[k],
+					     .conf_f_cnt = conf_f_cnt};
 			if (strcmp(s->region_config_id, up->rc->id) != 0)
 				m.kind = NS_MATCH_OTHER_REGION;
 			if (m.kind == NS_MATCH_NEW)

@@ -38,7 +38,8 @@ struct ns_match {
 	enum ns_match_kind kind;
 	struct ns_device *dev; /* not for NO_DEVICE; for NO_MIC the only candidate, or NULL */
 	uint32_t f_cnt;
-	bool rekeyed; /* by the session that a rejoin-accept offered; dev->session is that one now */
+	uint32_t conf_f_cnt; /* of the confirmed downlink that it acknowledges, where it acknowledges one */
+	bool rekeyed;        /* by the session that a rejoin-accept offered; dev->session is that one now */
 };
 
 /* Changes the candidate that it finds only when that is rekeyed. Tries every candidate with every counter that the 16

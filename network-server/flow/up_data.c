@@ -420,7 +420,7 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 	for (size_t i = 0; i < u->queue.n; i++) {
 		struct ns_queue_item *item = &u->queue.items[i];
 		if (item->confirmed && item->state != NS_ITEM_QUEUED && ack &&
-		    item->f_cnt_down == u->dev->session.conf_f_cnt) {
+		    item->f_cnt_down == u->match.conf_f_cnt) {
 			resolve_item(u, item, true);
 			continue;
 		}

@@ -9,6 +9,7 @@
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
 #define DROPPED LONGWAVE__V1__OUTCOME__DROPPED
+#define DUPLICATE LONGWAVE__V1__OUTCOME__DUPLICATE
 #define PENDING LONGWAVE__V1__OUTCOME__PENDING
 #define R(x) LONGWAVE__V1__REASON__##x
 #define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
@@ -118,6 +119,50 @@ static void confirmed_acknowledged(void **state)
 		/* the uplink comes first, its acknowledgement after it */
 		assert_int_equal(w->event[w->n_events - 2]->kind_case, KIND(UPLINK));
 	}
+}
+
+/* Our answer to the acknowledging uplink is itself confirmed, and the device does not hear it: it repeats the uplink
+ * with the ConfFCnt that it knows. The repetition is one, is answered with the frame once more, and the next
+ * acknowledgement counts for the new one. spec: LoRaWAN 1.1 §4.4.1, §4.3.1.2 */
+static void acknowledgement_repeated(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_1_0);
+	const struct up ack = {.f_port = 10, .data_hex = "01", .ack = true, .confirmed = true, .dr = 5};
+	struct air air = world_air();
+	struct frame f;
+	world_enqueue(w, d, 7, true, "01");
+	world_enqueue(w, d, 7, true, "02");
+	world_up(w, d, &PLAIN);
+	assert_true(world_hear(w, d, 0, 0).confirmed);
+	world_ack_ok(w);
+	device_frame_up(&d->end, &ack, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_session(d).conf_f_cnt, 1);
+	world_ack_ok(w);
+	size_t acks = world_count(w, KIND(ACK));
+	size_t ups = world_count(w, KIND(UPLINK));
+	size_t downs = w->n_downs;
+	world_pass(w, 3000);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
+	assert_int_equal(world_count(w, KIND(ACK)), acks);
+	assert_int_equal(world_count(w, KIND(UPLINK)), ups);
+	assert_int_equal(w->n_downs, downs + 1);
+	/* after a restart, too: the counters are in the session's stored form */
+	world_restart(w);
+	world_pass(w, 3000);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
+	/* someone else's MIC is still wrong */
+	f.b[f.n - 1] ^= 1;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
 }
 
 static void confirmed_not_acknowledged(void **state)
@@ -965,6 +1010,7 @@ int main(void)
 		TEST(one_unconfirmed),
 		TEST(two_items_set_fpending),
 		TEST(confirmed_acknowledged),
+		TEST(acknowledgement_repeated),
 		TEST(confirmed_not_acknowledged),
 		TEST(acknowledged_without_tx_ack),
 		TEST(silent_gateway),
