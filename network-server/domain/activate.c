@@ -71,18 +71,15 @@ void ns_session_accepted(struct ns_session *s, const struct ns_profile *profile,
 		ns_channels_cflist(rc, &list, s);
 }
 
-void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_config *rc, struct ns_session *out)
+static void offered_keys(const struct ns_rekey *r, struct ns_session *out)
 {
-	const struct ns_session *old = &dev->session;
-	const struct ns_rekey *r = &old->rekey;
-	*out = *old;
-	out->rekey.present = false;
 	out->f_nwk_s_int_key = r->f_nwk_s_int_key;
 	out->s_nwk_s_int_key = r->s_nwk_s_int_key;
 	out->nwk_s_enc_key = r->nwk_s_enc_key;
 	memcpy(out->session_key_id, r->session_key_id, sizeof(out->session_key_id));
 	out->session_key_id_len = r->session_key_id_len;
 	out->f_cnt_up = 0;
+	out->f_cnt_gaps = 0;
 	out->n_f_cnt_down = 0;
 	out->a_f_cnt_down = 0;
 	out->conf_f_cnt = 0;
@@ -90,10 +87,56 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_conf
 	out->rj_count0 = 0;
 	out->has_uplink = false;
 	out->n_adr_history = 0;
-	if (r->type == 2)
-		return; /* the radio's parameters stay */
-	out->enabled_class = LW_CLASS_A;
-	ns_session_accepted(out, &dev->profile, rc, r->dl_settings, r->rx_delay_s, r->has_cflist ? r->cflist : NULL);
+}
+
+static void offered_identity(const struct ns_rekey *r, struct ns_session *out)
+{
+	out->join_eui = r->join_eui;
+	out->dev_nonce = r->dev_nonce;
+	out->mac_version = r->mac_version;
+	memcpy(out->region_config_id, r->region_config_id, sizeof(out->region_config_id));
+}
+
+void ns_session_joined(const struct ns_rekey *offer, struct lw_devaddr devaddr, const struct ns_profile *profile,
+		       const struct ns_region_config *rc, struct ns_session *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->devaddr = devaddr;
+	offered_identity(offer, out);
+	offered_keys(offer, out);
+	out->enabled_class = profile->supports_class_c && !ns_session_is_11(out) ? LW_CLASS_C : LW_CLASS_A;
+	ns_session_accepted(out, profile, rc, offer->dl_settings, offer->rx_delay_s,
+			    offer->has_cflist ? offer->cflist : NULL);
+}
+
+void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offer, const struct ns_region_config *rc,
+			struct ns_session *out)
+{
+	const struct ns_session *old = &dev->session;
+	const struct ns_rekey r = *offer; /* out may be where it is */
+	if (r.type == NS_REKEY_JOIN) {
+		ns_session_joined(&r, old->devaddr, &dev->profile, rc, out);
+	} else {
+		*out = *old;
+		offered_keys(&r, out);
+		memset(&out->rekey_before, 0, sizeof(out->rekey_before));
+		if (r.type != 2) { /* else the radio's parameters stay */
+			out->enabled_class = LW_CLASS_A;
+			ns_session_accepted(out, &dev->profile, rc, r.dl_settings, r.rx_delay_s,
+					    r.has_cflist ? r.cflist : NULL);
+		}
+	}
+	out->rekey = r;
+	out->rekey.present = false;
+}
+
+void ns_session_expected(const struct ns_session *s, struct ns_session *out)
+{
+	*out = *s;
+	if (!ns_session_is_joining(s))
+		return;
+	offered_identity(&s->rekey, out);
+	offered_keys(&s->rekey, out);
 }
 
 /* 0 means the data rate 0 where a frequency is given with it and the rate exists; else that nothing was said. */

@@ -19,8 +19,15 @@ void ns_session_boot(struct ns_session *s, const struct ns_profile *profile, con
 /* Receive windows and channels as a join-accept set them. */
 void ns_session_accepted(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc,
 			 uint8_t dl_settings, uint8_t rx_delay_s, const uint8_t *cflist);
-/* The session that dev->session.rekey is an offer of. */
-void ns_session_rekeyed(const struct ns_device *dev, const struct ns_region_config *rc, struct ns_session *out);
+/* The session that a join offers, on this address. */
+void ns_session_joined(const struct ns_rekey *offer, struct lw_devaddr devaddr, const struct ns_profile *profile,
+		       const struct ns_region_config *rc, struct ns_session *out);
+/* The session that an offer made to dev->session is of. out->rekey is that offer, no longer present. */
+void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offer, const struct ns_region_config *rc,
+			struct ns_session *out);
+/* What to show and to encrypt for: the session, or the one that the device is joining with. Keys, identity and counters
+ * of the latter only. */
+void ns_session_expected(const struct ns_session *s, struct ns_session *out);
 /* Receive windows of a device that did not join. */
 void ns_session_factory_rx(struct ns_session *s, const struct ns_profile *profile, const struct ns_region_config *rc);
 /* Fills a message whose strings and bytes live in the arena. */

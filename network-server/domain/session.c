@@ -33,6 +33,9 @@ enum section {
 	SEC_REKEY = 21,
 	SEC_MAC_QUEUE = 22,
 	SEC_GAPS = 23,
+	SEC_JOIN_OFFER = 24,
+	SEC_REKEY_BEFORE = 25,
+	SEC_JOIN_OFFER_BEFORE = 26,
 };
 
 /* ---- writing ---- */
@@ -161,15 +164,11 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	end(b, at);
 }
 
-static void put_rekey(const struct ns_session *s, struct lw_buf *b)
+static void put_offer(const struct ns_rekey *r, enum section tag, enum section tag_join, struct lw_buf *b)
 {
-	const struct ns_rekey *r = &s->rekey;
-	size_t at = begin(b, SEC_REJOIN);
-	put32(b, s->rj_count0);
-	end(b, at);
 	if (!r->present)
 		return;
-	at = begin(b, SEC_REKEY);
+	size_t at = begin(b, tag);
 	put8(b, r->type);
 	lw_buf_append(b, r->f_nwk_s_int_key.b, 16);
 	lw_buf_append(b, r->s_nwk_s_int_key.b, 16);
@@ -185,6 +184,24 @@ static void put_rekey(const struct ns_session *s, struct lw_buf *b)
 	put8(b, r->app_s_key_len);
 	lw_buf_append(b, r->app_s_key, sizeof(r->app_s_key));
 	end(b, at);
+	if (r->type != NS_REKEY_JOIN)
+		return;
+	at = begin(b, tag_join);
+	lw_buf_append(b, r->join_eui.b, sizeof(r->join_eui.b));
+	put16(b, r->dev_nonce);
+	put8(b, (uint8_t)r->mac_version);
+	put64(b, (uint64_t)r->at_ns);
+	lw_buf_append_str(b, r->region_config_id);
+	end(b, at);
+}
+
+static void put_rekey(const struct ns_session *s, struct lw_buf *b)
+{
+	size_t at = begin(b, SEC_REJOIN);
+	put32(b, s->rj_count0);
+	end(b, at);
+	put_offer(&s->rekey, SEC_REKEY, SEC_JOIN_OFFER, b);
+	put_offer(&s->rekey_before, SEC_REKEY_BEFORE, SEC_JOIN_OFFER_BEFORE, b);
 }
 
 int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
@@ -428,6 +445,23 @@ static void read_rekey(struct lw_span v, struct ns_rekey *r)
 	get(&v, r->app_s_key, sizeof(r->app_s_key));
 }
 
+static void read_region(struct lw_span v, char out[NS_REGION_ID_MAX])
+{
+	memset(out, 0, NS_REGION_ID_MAX);
+	if (v.n > 0)
+		memcpy(out, v.p, strnlen((const char *)v.p, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1));
+}
+
+static void read_join_offer(struct lw_span v, struct ns_rekey *r)
+{
+	get(&v, r->join_eui.b, sizeof(r->join_eui.b));
+	r->dev_nonce = get16(&v);
+	uint8_t mac = get8(&v);
+	r->mac_version = mac < LW_MAC_VERSIONS ? (enum lw_mac_version)mac : LW_MAC_1_0_0;
+	r->at_ns = (int64_t)get64(&v);
+	read_region(v, r->region_config_id);
+}
+
 static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 {
 	switch (tag) {
@@ -445,9 +479,7 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		get(&v, s->session_key_id, s->session_key_id_len);
 		break;
 	case SEC_REGION:
-		memset(s->region_config_id, 0, sizeof(s->region_config_id));
-		memcpy(s->region_config_id, v.p,
-		       strnlen((const char *)v.p, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1));
+		read_region(v, s->region_config_id);
 		break;
 	case SEC_COUNTERS:
 		s->f_cnt_up = get32(&v);
@@ -510,6 +542,15 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 	case SEC_REKEY:
 		read_rekey(v, &s->rekey);
 		break;
+	case SEC_JOIN_OFFER:
+		read_join_offer(v, &s->rekey);
+		break;
+	case SEC_REKEY_BEFORE:
+		read_rekey(v, &s->rekey_before);
+		break;
+	case SEC_JOIN_OFFER_BEFORE:
+		read_join_offer(v, &s->rekey_before);
+		break;
 	case SEC_MAC_RETRY:
 		read_retry(v, s);
 		break;
@@ -561,6 +602,18 @@ int ns_session_decode(struct lw_span blob, struct ns_session *out)
 bool ns_session_is_11(const struct ns_session *s)
 {
 	return s->mac_version >= LW_MAC_1_1_0;
+}
+
+bool ns_session_is_joining(const struct ns_session *s)
+{
+	return s->rekey.present && s->rekey.type == NS_REKEY_JOIN && s->last_uplink_at_ns <= s->rekey.at_ns;
+}
+
+void ns_session_offer_push(struct ns_session *s)
+{
+	if (s->rekey.present && s->rekey.type == NS_REKEY_JOIN)
+		s->rekey_before = s->rekey;
+	memset(&s->rekey, 0, sizeof(s->rekey));
 }
 
 uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application)

@@ -76,11 +76,13 @@ struct ns_mac_errors {
 	uint8_t count; /* negative answers in a row */
 };
 
-/* A session that a rejoin-accept offered and the device has not used yet: its first uplink makes it the session. The
+#define NS_REKEY_JOIN 3 /* ns_rekey.type: it answers a join-request */
+
+/* A session that a join-accept offered and the device has not used yet: its first uplink makes it the session. The
  * address stays the same. */
 struct ns_rekey {
 	bool present; /* else the rest is not kept */
-	uint8_t type; /* of the rejoin-request. 0, 1: all starts anew; 2: keys and counters only */
+	uint8_t type; /* of the rejoin-request. 0, 1: all starts anew; 2: keys and counters only; or NS_REKEY_JOIN */
 	struct lw_key f_nwk_s_int_key;
 	struct lw_key s_nwk_s_int_key;
 	struct lw_key nwk_s_enc_key;
@@ -95,6 +97,12 @@ struct ns_rekey {
 	char app_s_key_kek[NS_KEK_LABEL_MAX];
 	uint8_t app_s_key[NS_WRAPPED_KEY_MAX];
 	uint8_t app_s_key_len;
+	/* NS_REKEY_JOIN only: what the session will be. */
+	struct lw_join_eui join_eui;
+	uint16_t dev_nonce;
+	enum lw_mac_version mac_version;
+	char region_config_id[NS_REGION_ID_MAX];
+	int64_t at_ns; /* when the join-request was received */
 };
 
 struct ns_session {
@@ -184,6 +192,9 @@ struct ns_session {
 
 	uint32_t rj_count0; /* the next one acceptable of rejoin-requests of type 0 and 2 */
 	struct ns_rekey rekey;
+	/* The offer before, when it answered a join-request: a join-request that comes late must not cost the device
+	 * the session that it has joined with meanwhile (decision 0014). */
+	struct ns_rekey rekey_before;
 };
 
 /* A packed form, tagged section by section: readers skip what they do not know, missing sections read as zero.
@@ -196,6 +207,10 @@ int ns_session_decode(struct lw_span blob, struct ns_session *out);
 void ns_session_mac_reset(struct ns_session *s);
 
 bool ns_session_is_11(const struct ns_session *s);
+/* A join was accepted and the old session was not heard of since: the device is most likely in the new one. */
+bool ns_session_is_joining(const struct ns_session *s);
+/* Makes room for a further offer. */
+void ns_session_offer_push(struct ns_session *s);
 /* The counter that the next downlink uses: application frame (FPort > 0) or network frame. */
 uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application);
 

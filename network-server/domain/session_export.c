@@ -205,6 +205,13 @@ static void export_rejoin(const struct ns_session *s, struct lw_arena *a, Longwa
 	o->app_s_key_kek = lw_arena_strdup(a, r->app_s_key_kek);
 	o->app_s_key = octets(a, r->app_s_key, r->app_s_key_len);
 	out->rejoin->offer = o;
+	if (r->type != NS_REKEY_JOIN)
+		return;
+	char text[LW_EUI_TEXT];
+	o->join_eui = lw_arena_strdup(a, lw_join_eui_print(r->join_eui, text));
+	o->dev_nonce = r->dev_nonce;
+	o->mac_version = (Common__MacVersion)r->mac_version;
+	o->joined_at_ns = r->at_ns;
 }
 
 Longwave__Ns__V1__ExportedSession *ns_session_export(struct lw_dev_eui dev_eui, const struct ns_session *s,
@@ -515,6 +522,18 @@ static void import_last(struct reader *r, const Longwave__Ns__V1__SessionLastUpl
 	}
 }
 
+static void import_join(struct reader *r, const Longwave__Ns__V1__SessionRejoin__Offer *o, struct ns_session *s)
+{
+	struct ns_rekey *k = &s->rekey;
+	if (o->join_eui[0] && lw_join_eui_parse(&k->join_eui, o->join_eui) != 0)
+		wrong(r, LW_EINVAL, "rejoin.offer.join_eui", "is not an EUI of 16 hexadecimal digits");
+	k->dev_nonce = (uint16_t)upto(r, o->dev_nonce, UINT16_MAX, "rejoin.offer.dev_nonce");
+	k->mac_version =
+		(enum lw_mac_version)upto(r, (uint32_t)o->mac_version, LW_MAC_VERSIONS - 1, "rejoin.offer.mac_version");
+	k->at_ns = time_ns(r, o->joined_at_ns, "rejoin.offer.joined_at_ns");
+	memcpy(k->region_config_id, s->region_config_id, sizeof(k->region_config_id));
+}
+
 static void import_rejoin(struct reader *r, const Longwave__Ns__V1__SessionRejoin *in, struct ns_session *s)
 {
 	struct ns_rekey *k = &s->rekey;
@@ -525,7 +544,9 @@ static void import_rejoin(struct reader *r, const Longwave__Ns__V1__SessionRejoi
 	if (o == NULL)
 		return;
 	k->present = true;
-	k->type = small(r, o->type, 2, "rejoin.offer.type");
+	k->type = small(r, o->type, NS_REKEY_JOIN, "rejoin.offer.type");
+	if (k->type == NS_REKEY_JOIN)
+		import_join(r, o, s);
 	key(r, &o->f_nwk_s_int_key, &k->f_nwk_s_int_key, "rejoin.offer.f_nwk_s_int_key");
 	key(r, &o->s_nwk_s_int_key, &k->s_nwk_s_int_key, "rejoin.offer.s_nwk_s_int_key");
 	key(r, &o->nwk_s_enc_key, &k->nwk_s_enc_key, "rejoin.offer.nwk_s_enc_key");

@@ -101,13 +101,14 @@ void ns_uplink_count(struct ns_session *s, uint32_t f_cnt)
 	s->f_cnt_up = f_cnt + 1;
 }
 
-/* The first uplink under new keys. */
-static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev, struct ns_match *m)
+static bool match_offer(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev,
+			const struct ns_rekey *offer, struct ns_match *m)
 {
+	const char *region = offer->type == NS_REKEY_JOIN ? offer->region_config_id : dev->session.region_config_id;
 	struct ns_session next;
-	if (!dev->session.rekey.present || strcmp(dev->session.region_config_id, up->rc->id) != 0)
+	if (!offer->present || strcmp(region, up->rc->id) != 0)
 		return false;
-	ns_session_rekeyed(dev, up->rc, &next);
+	ns_session_rekeyed(dev, offer, up->rc, &next);
 	int dr = ns_uplink_dr(up, &dev->profile);
 	int channel = ns_channels_index(up->rc, &next, up->hz, dr < 0 ? 0 : (unsigned)dr);
 	if (!mic_ok(kc, up, &next, up->phy.u.data.fcnt, next.conf_f_cnt, dr, channel))
@@ -115,6 +116,13 @@ static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, st
 	dev->session = next;
 	*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
 	return true;
+}
+
+/* The first uplink under new keys. */
+static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev, struct ns_match *m)
+{
+	return match_offer(kc, up, dev, &dev->session.rekey, m) ||
+	       match_offer(kc, up, dev, &dev->session.rekey_before, m);
 }
 
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,

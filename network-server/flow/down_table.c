@@ -192,7 +192,9 @@ static enum rt_flow_rc check_at_any_time(struct ns_down *d)
 {
 	struct ns_flows *f = d->c.f;
 	const struct ns_session *s = &d->dev->session;
-	if (!s->has_uplink || lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
+	/* One that has just joined is heard of first: in which session it listens is not certain before. */
+	if (!s->has_uplink || ns_session_is_joining(s) ||
+	    lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
 		return RT_FLOW_DONE;
 	int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
 	if (!s->answered && ns_now(f) < rx1_ns && !in_ping_slots_only(d))
@@ -586,6 +588,8 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	tx->rc = d->rc;
 	tx->dev_eui = d->dev_eui;
 	tx->devaddr = d->dev->session.devaddr;
+	tx->session_key_id_len = d->dev->session.session_key_id_len;
+	memcpy(tx->session_key_id, d->dev->session.session_key_id, sizeof(tx->session_key_id));
 	tx->enabled_class = d->dev->session.enabled_class;
 	memcpy(tx->dedup_id, d->dedup_id, sizeof(tx->dedup_id));
 	tx->uplink_at_ns = d->dev->session.last_uplink_at_ns;

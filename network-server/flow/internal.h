@@ -107,6 +107,8 @@ struct ns_up {
 	struct ns_addr_check addr[NS_ADDR_DRAWS];
 	unsigned addr_open;
 	struct ns_join_ask ask;
+	struct ns_rekey offer; /* the session that the join leads to */
+	bool is_offer;         /* which waits beside the one that there is */
 
 	struct ns_geo_ask geo;
 };
@@ -185,6 +187,8 @@ struct ns_tx {
 	bool is_join;
 	struct lw_dev_eui dev_eui;
 	struct lw_devaddr devaddr;
+	uint8_t session_key_id[NS_KEY_ID_MAX]; /* not of a join */
+	uint8_t session_key_id_len;
 	enum lw_class enabled_class;
 	char dedup_id[LW_UUID_TEXT];
 	int64_t uplink_at_ns; /* class A windows count from here */

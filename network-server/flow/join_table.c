@@ -133,7 +133,10 @@ static enum rt_flow_rc unknown(struct ns_up *u)
  * again. */
 static enum rt_flow_rc replayed_join(struct ns_up *u)
 {
-	if (u->dev->session.dev_nonce == u->up.phy.u.join_request.dev_nonce)
+	const struct ns_session *s = &u->dev->session;
+	uint16_t nonce = u->up.phy.u.join_request.dev_nonce;
+	if (s->dev_nonce == nonce || (s->rekey.type == NS_REKEY_JOIN && s->rekey.dev_nonce == nonce) ||
+	    (s->rekey_before.present && s->rekey_before.dev_nonce == nonce))
 		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
 	else
 		ns_drop(&u->c, LONGWAVE__V1__REASON__LATE_COPY,
@@ -200,6 +203,16 @@ static void addr_checked(struct ns_addr_check *req)
 	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
 }
 
+/* A device that has a session from a join keeps its address: the new session waits beside it until the device uses it.
+ */
+static bool keeps_address(const struct ns_up *u)
+{
+	if (!u->dev->has_session)
+		return false;
+	return is_rejoin(u) || (u->dev->session.session_key_id_len > 0 &&
+				lw_devaddr_in_prefix(u->dev->session.devaddr, u->c.f->cfg.devaddr_prefix));
+}
+
 static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	struct ns_flows *f = owner;
@@ -208,7 +221,7 @@ static void join_draw_address(struct rt_flow *flow, void *owner, struct rt_flow_
 	(void)flow;
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = up_of(v[i]);
-		if (is_rejoin(u) && u->dev->has_session) {
+		if (keeps_address(u)) {
 			u->ask.devaddr = u->dev->session.devaddr; /* stays */
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
 			continue;
@@ -359,43 +372,16 @@ static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *te
 	return RT_FLOW_NEXT;
 }
 
-static void new_session(struct ns_up *u)
+/* False: the answer makes no sense. */
+static bool make_offer(const struct ns_up *u, struct ns_rekey *r)
 {
 	const struct ns_join_ask *a = &u->ask;
 	const struct ns_profile *p = &u->dev->profile;
-	struct ns_session *s = &u->dev->session;
-	memset(s, 0, sizeof(*s));
-	s->devaddr = a->devaddr;
-	ns_flows_address_taken(u->c.f, a->devaddr);
-	s->join_eui = a->join_eui;
-	s->f_nwk_s_int_key = a->f_nwk_s_int_key;
-	s->s_nwk_s_int_key = a->s_nwk_s_int_key;
-	s->nwk_s_enc_key = a->nwk_s_enc_key;
-	memcpy(s->session_key_id, a->session_key_id, a->session_key_id_len);
-	s->session_key_id_len = a->session_key_id_len;
-	s->mac_version = p->mac_version;
-	if (a->is_10 && ns_session_is_11(s))
-		s->mac_version = LW_MAC_1_0_3; /* a 1.1 device behind a 1.0 join server */
-	s->enabled_class = p->supports_class_c && !ns_session_is_11(s) ? LW_CLASS_C : LW_CLASS_A;
-	strncpy(s->region_config_id, u->rc->id, sizeof(s->region_config_id) - 1);
-	if (!is_rejoin(u))
-		s->dev_nonce = u->up.phy.u.join_request.dev_nonce;
-	ns_session_accepted(s, p, u->rc, a->dl_settings, a->rx_delay_s, a->has_cflist ? a->cflist : NULL);
-	u->dev->has_session = true;
-}
-
-/* The session stays until the device uses the new one. False: the answer makes no sense. */
-static bool offer_session(struct ns_up *u)
-{
-	const struct ns_join_ask *a = &u->ask;
-	struct ns_session *s = &u->dev->session;
-	struct ns_rekey *r = &s->rekey;
-	if (a->is_10 || a->app_s_key.n > NS_WRAPPED_KEY_MAX ||
+	if ((a->is_rejoin && a->is_10) || a->app_s_key.n > NS_WRAPPED_KEY_MAX ||
 	    (a->app_s_key_kek != NULL && strlen(a->app_s_key_kek) >= NS_KEK_LABEL_MAX))
 		return false;
 	memset(r, 0, sizeof(*r));
 	r->present = true;
-	r->type = a->rejoin_type;
 	r->f_nwk_s_int_key = a->f_nwk_s_int_key;
 	r->s_nwk_s_int_key = a->s_nwk_s_int_key;
 	r->nwk_s_enc_key = a->nwk_s_enc_key;
@@ -411,9 +397,27 @@ static bool offer_session(struct ns_up *u)
 	r->app_s_key_len = (uint8_t)a->app_s_key.n;
 	if (a->app_s_key.n > 0)
 		memcpy(r->app_s_key, a->app_s_key.p, a->app_s_key.n);
-	if (a->rejoin_type != 1)
-		s->rj_count0 = u->up.phy.u.rejoin.rj_count + 1u;
+	r->type = a->is_rejoin && u->dev->has_session ? a->rejoin_type : NS_REKEY_JOIN;
+	if (r->type != NS_REKEY_JOIN)
+		return true;
+	r->join_eui = a->join_eui;
+	r->dev_nonce = is_rejoin(u) ? 0 : u->up.phy.u.join_request.dev_nonce;
+	r->mac_version = p->mac_version;
+	if (a->is_10 && p->mac_version >= LW_MAC_1_1_0)
+		r->mac_version = LW_MAC_1_0_3; /* a 1.1 device behind a 1.0 join server */
+	strncpy(r->region_config_id, u->rc->id, sizeof(r->region_config_id) - 1);
+	r->at_ns = u->up.received_ns;
 	return true;
+}
+
+/* The session stays until the device uses the new one. */
+static void offer_session(struct ns_up *u, const struct ns_rekey *offer)
+{
+	struct ns_session *s = &u->dev->session;
+	ns_session_offer_push(s);
+	s->rekey = *offer;
+	if (is_rejoin(u) && u->ask.rejoin_type != 1)
+		s->rj_count0 = u->up.phy.u.rejoin.rj_count + 1u;
 }
 
 /* The device as it was: a commit that meets a conflict asks what has changed since. */
@@ -425,41 +429,64 @@ static void remember(struct ns_up *u)
 	u->fetch.devices[0] = before;
 }
 
-static struct ns_event join_event(struct ns_up *u)
+static void add_join_event(struct ns_up *u, const struct ns_session *session)
 {
 	const struct ns_join_ask *a = &u->ask;
 	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
-	return ns_join_event(&u->c.arena, &s, &u->dev->session, a->is_foreign, a->app_s_key_kek, a->app_s_key);
+	s.enabled_class = session->enabled_class;
+	u->event[u->n_events++] =
+		ns_join_event(&u->c.arena, &s, session, a->is_foreign, a->app_s_key_kek, a->app_s_key);
+}
+
+/* Beside the session that there is. What was sent under that and waits for an acknowledgement stays with it until the
+ * device speaks under the new one. */
+static void join_offered(struct ns_up *u, const struct ns_rekey *offer)
+{
+	offer_session(u, offer);
+	u->is_offer = true;
+	if (offer->type != NS_REKEY_JOIN)
+		return;
+	struct ns_session next;
+	ns_session_joined(offer, u->dev->session.devaddr, &u->dev->profile, u->rc, &next);
+	add_join_event(u, &next);
+	if (u->dev->profile.flush_queue_on_activate)
+		u->queue_op[u->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_FLUSH};
+	lw_wipe(&next, sizeof(next));
+}
+
+/* There was none, or one that the address does not suit. */
+static void join_replaces(struct ns_up *u, const struct ns_rekey *offer)
+{
+	remember(u);
+	ns_session_joined(offer, u->ask.devaddr, &u->dev->profile, u->rc, &u->dev->session);
+	ns_flows_address_taken(u->c.f, u->ask.devaddr);
+	u->dev->has_session = true;
+	add_join_event(u, &u->dev->session);
+	u->queue_op[u->n_queue_ops++] = (struct ns_queue_op){
+		.kind = u->dev->profile.flush_queue_on_activate ? NS_QUEUE_FLUSH : NS_QUEUE_RELEASE_ALL};
 }
 
 static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	const struct ns_join_ask *a = &u->ask;
+	struct ns_rekey *offer = &u->offer;
 	if (a->result != NS_JOIN_OK) {
 		const char *text = REFUSAL[a->result].text;
 		if (text == NULL)
 			text = a->detail[0] != '\0' ? a->detail : "The join server refused";
 		return refused(u, REFUSAL[a->result].reason, text);
 	}
-	if (a->accept.n == 0 || a->accept.n > LW_JOIN_ACCEPT_MAX || a->session_key_id_len > NS_KEY_ID_MAX)
+	if (a->accept.n == 0 || a->accept.n > LW_JOIN_ACCEPT_MAX || a->session_key_id_len > NS_KEY_ID_MAX ||
+	    !make_offer(u, offer))
 		return refused(u, LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED, "The join server's answer makes no sense");
-	if (is_rejoin(u) && u->dev->has_session) {
-		if (!offer_session(u))
-			return refused(u, LONGWAVE__V1__REASON__JOIN_SERVER_REFUSED,
-				       "The join server's answer makes no sense");
-		u->n_events = 0;
-		u->n_queue_ops = 0;
-		u->change = (struct ns_change){.op = NS_SESSION_PUT};
-		return RT_FLOW_NEXT;
-	}
-	remember(u);
-	new_session(u);
-	u->event[0] = join_event(u);
-	u->n_events = 1;
-	u->queue_op[0] = (struct ns_queue_op){.kind = u->dev->profile.flush_queue_on_activate ? NS_QUEUE_FLUSH
-											      : NS_QUEUE_RELEASE_ALL};
-	u->n_queue_ops = 1;
+	u->n_events = 0;
+	u->n_queue_ops = 0;
+	u->is_offer = false;
+	if (keeps_address(u))
+		join_offered(u, offer);
+	else
+		join_replaces(u, offer);
 	u->change = (struct ns_change){.op = NS_SESSION_PUT};
 	return RT_FLOW_NEXT;
 }
@@ -495,9 +522,10 @@ static void fetched_again(struct ns_fetch *req)
 		ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the device could not be read");
 	} else if (now == NULL) {
 		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
-	} else if (u->n_events == 0) { /* an offer, made to the session as it is now */
+	} else if (u->is_offer) { /* made to the session as it is now */
 		u->dev = now;
-		if (now->has_session && offer_session(u)) {
+		if (now->has_session && lw_devaddr_eq(now->session.devaddr, u->ask.devaddr)) {
+			offer_session(u, &u->offer);
 			commit_one(u);
 			return;
 		}

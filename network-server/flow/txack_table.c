@@ -232,7 +232,9 @@ static void settle_refused(struct ns_ack *a)
 	if (tx->maybe_sent)
 		return;
 	/* Only in the same session: after a join the old counters mean nothing. */
-	if (dev == NULL || !dev->has_session || !lw_devaddr_eq(dev->session.devaddr, tx->devaddr))
+	if (tx->is_join || dev == NULL || !dev->has_session || !lw_devaddr_eq(dev->session.devaddr, tx->devaddr) ||
+	    dev->session.session_key_id_len != tx->session_key_id_len ||
+	    memcmp(dev->session.session_key_id, tx->session_key_id, tx->session_key_id_len) != 0)
 		return;
 	if (!ns_down_return(&dev->session, tx->frame, tx->n_frames))
 		return;

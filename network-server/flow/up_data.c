@@ -408,7 +408,9 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 	u->n_queue_ops = 0;
 	if (u->match.rekeyed) {
 		/* What was sent in the old session goes again in the new one. */
-		bool flush = u->dev->profile.flush_queue_on_activate && u->dev->session.rekey.type != 2;
+		uint8_t type = u->dev->session.rekey.type;
+		/* A join has flushed when it was accepted; what came since is for this session. */
+		bool flush = u->dev->profile.flush_queue_on_activate && type != 2 && type != NS_REKEY_JOIN;
 		u->queue_op[u->n_queue_ops++] =
 			(struct ns_queue_op){.kind = flush ? NS_QUEUE_FLUSH : NS_QUEUE_RELEASE_ALL};
 		for (size_t i = 0; i < u->queue.n; i++)
@@ -557,8 +559,8 @@ enum rt_flow_rc up_compose(struct rt_flow_ctx *flow)
 		return RT_FLOW_NEXT;
 	}
 	compose_uplink(u);
-	if (u->match.rekeyed)
-		compose_rekeyed(u);
+	if (u->match.rekeyed && u->dev->session.rekey.type != NS_REKEY_JOIN)
+		compose_rekeyed(u); /* of a join it has heard when that was accepted */
 	if (u->mac.has_status)
 		compose_status(u);
 	if (u->mac.n_foreign > 0)

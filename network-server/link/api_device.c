@@ -236,7 +236,8 @@ static void get_session(struct session_call *s, struct ns_device *d)
 	Longwave__Ns__V1__GetSessionResponse resp = LONGWAVE__NS__V1__GET_SESSION_RESPONSE__INIT;
 	Longwave__Ns__V1__Session session = LONGWAVE__NS__V1__SESSION__INIT;
 	if (d->has_session) {
-		ns_session_to_pb(d->dev_eui, &d->session, grpc_call_arena(s->call), &session);
+		ns_session_expected(&d->session, &s->session);
+		ns_session_to_pb(d->dev_eui, &s->session, grpc_call_arena(s->call), &session);
 		resp.session = &session;
 	}
 	grpc_call_reply(s->call, &resp.base);

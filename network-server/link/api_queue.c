@@ -227,7 +227,9 @@ static void on_counter_queue(void *arg, int err, Longwave__Ns__V1__QueueItem **v
 	if (err) {
 		ns_api_fail(s->call, err, "the queue cannot be read");
 	} else {
-		resp.f_cnt_down = d->has_session ? ns_session_next_f_cnt_down(&d->session, true) : 0;
+		resp.f_cnt_down = d->has_session && !ns_session_is_joining(&d->session)
+					  ? ns_session_next_f_cnt_down(&d->session, true)
+					  : 0;
 		for (size_t i = 0; i < n; i++)
 			if (v[i]->is_encrypted_by_caller && v[i]->first_f_cnt + 1 > resp.f_cnt_down)
 				resp.f_cnt_down = v[i]->first_f_cnt + 1;
@@ -313,17 +315,25 @@ static void on_prepared_queue(struct ns_queue_fetch *req)
 		reply_prepared(s);
 }
 
-static void prepare_session(struct prepare_call *s, const struct ns_device *dev, Longwave__Ns__V1__DownlinkContext *d)
+static void prepare_session(struct prepare_call *call, const struct ns_device *dev,
+			    Longwave__Ns__V1__DownlinkContext *d)
 {
-	struct lw_arena *arena = grpc_call_arena(s->call);
+	struct lw_arena *arena = grpc_call_arena(call->call);
 	char text[LW_DEVADDR_TEXT];
 	d->has_session = dev->has_session;
 	if (!dev->has_session)
 		return;
-	d->f_cnt_down = ns_session_next_f_cnt_down(&dev->session, true);
-	d->dev_addr = lw_arena_strdup(arena, lw_devaddr_print(dev->session.devaddr, text));
-	d->session_key_id.len = dev->session.session_key_id_len;
-	d->session_key_id.data = (uint8_t *)(uintptr_t)dev->session.session_key_id; /* in the call's arena */
+	const struct ns_session *s = &dev->session;
+	d->dev_addr = lw_arena_strdup(arena, lw_devaddr_print(s->devaddr, text));
+	/* Keys in the call's arena. One that has just joined is most likely in its new session. */
+	if (ns_session_is_joining(s)) {
+		d->session_key_id.len = s->rekey.session_key_id_len;
+		d->session_key_id.data = (uint8_t *)(uintptr_t)s->rekey.session_key_id;
+		return;
+	}
+	d->f_cnt_down = ns_session_next_f_cnt_down(s, true);
+	d->session_key_id.len = s->session_key_id_len;
+	d->session_key_id.data = (uint8_t *)(uintptr_t)s->session_key_id;
 }
 
 /* All devices are known; what waits for them may hold counters that are spoken for. */

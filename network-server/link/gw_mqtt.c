@@ -157,9 +157,9 @@ static void note_encoding(struct ns_gw_mqtt *g, struct lw_gateway_id gateway, st
 		g->o.on_encoding(g->o.arg, gateway, json);
 }
 
-static void on_message(void *arg, const struct mqtt_message *msg)
+/* again: it may have been here before, or has waited longer than its sender. */
+static void take_message(struct ns_gw_mqtt *g, const struct mqtt_message *msg, bool again)
 {
-	struct ns_gw_mqtt *g = arg;
 	struct topic topic;
 	if (!parse_topic(g, msg->topic, &topic)) {
 		rt_metric_inc(g->unknown_topic);
@@ -171,13 +171,18 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 				  .region = topic.region,
 				  .payload = msg->payload,
 				  .received_at_ns = rt_loop_now_ns(g->o.loop),
-				  .is_replay = msg->again,
+				  .is_replay = again,
 				  .said_again = msg->again};
 	if (msg->again)
 		rt_metric_inc(g->again);
 	if (m.kind == NS_GW_UP)
 		m.journal_position = journal(g, &m);
-	ns_waiting_put(g->waiting, &m, msg->again);
+	ns_waiting_put(g->waiting, &m, again);
+}
+
+static void on_message(void *arg, const struct mqtt_message *msg)
+{
+	take_message(arg, msg, msg->again);
 }
 
 /* What is acknowledged is in the journal. What is processed need not be yet: its effects have a commit of their own,
@@ -352,7 +357,7 @@ struct heir {
 
 static void heir_message(void *arg, const struct mqtt_message *msg)
 {
-	on_message(((struct heir *)arg)->g, msg);
+	take_message(((struct heir *)arg)->g, msg, true);
 }
 
 static bool heir_before_ack(void *arg)

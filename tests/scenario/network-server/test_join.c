@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "network-server/domain/channels.h"
+#include "network-server/domain/activate.h"
 #include "world.h"
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
@@ -96,10 +97,12 @@ static void conflict_is_retried(void **state)
 	device_accept(&d->end, m->items[0]->phy_payload.data, m->items[0]->phy_payload.len, &ja);
 	struct ns_session s = world_session(d);
 	assert_int_equal(s.devaddr.v, ja.devaddr.v);
-	assert_memory_equal(s.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+	assert_memory_equal(s.rekey.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
 	world_ack_ok(w);
 	world_up(w, d, &(struct up){.f_port = 10});
 	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	s = world_session(d);
+	assert_memory_equal(s.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
 	/* Not for ever. */
 	world_pass(w, 10000);
 	d->end.dev_nonce++;
@@ -198,6 +201,7 @@ static void nonce_reused(void **state)
 	/* and so is an older one that a bridge says again, though the session is another's by now */
 	world_pass(w, 5000);
 	world_join(w, d);
+	world_up(w, d, &(struct up){.f_port = 10});
 	logs = world_count(w, KIND(LOG));
 	world_pass(w, 5000);
 	world_receive(w, &air, &f);
@@ -410,7 +414,7 @@ static void queue_over_join(void **state)
 	world_ack_ok(w);
 	assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING);
 	world_join(w, d);
-	assert_int_equal(d->queue[0].item.state, NS_ITEM_QUEUED);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING); /* the device may be in the old session yet */
 	world_up(w, d, &(struct up){.f_port = 10});
 	assert_int_equal(world_count(w, KIND(ACK)), 0);
 	assert_int_equal(world_last(w, KIND(REENCRYPT))->reencrypt->next_f_cnt, 0);
@@ -420,6 +424,131 @@ static void queue_over_join(void **state)
 	d->rec.profile.flush_queue_on_activate = true;
 	world_join(w, d);
 	assert_int_equal(d->n_queue, 0);
+	/* what comes after the join is for the new session and stays */
+	world_enqueue(w, d, 8, false, "03");
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "03");
+}
+
+static void up_is_delivered(struct world *w, struct world_device *d)
+{
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 5});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+/* A join-request that a broker, a bridge's spool or a dead replica had kept: its DevNonce is unspent, nothing says that
+ * it is old, the device has joined with a later one since. Whenever it comes, the device stays in.
+ * spec: LoRaWAN 1.0.3 §6.2.4: DevNonce is random */
+static void late_request(void **state)
+{
+	struct world *w = *state;
+	for (unsigned v = 0; v < 3; v++) {
+		struct world_device *d = world_device(w, v == 2 ? LW_MAC_1_1_0 : LW_MAC_1_0_3);
+		struct air air = world_air();
+		struct frame late;
+		world_join(w, d);
+		up_is_delivered(w, d);
+		d->end.dev_nonce += 5;
+		device_frame_join(&d->end, &late);
+		world_pass(w, 10000);
+		world_join(w, d);
+		if (v == 0)
+			up_is_delivered(w, d);
+		struct ns_session before = world_session(d);
+		world_pass(w, 10000);
+		world_receive(w, &air, &late);
+		world_pass(w, 300);
+		assert_outcome(w, DELIVERED, R(REASON_NONE)); /* nobody can tell */
+		world_ack_ok(w);
+		assert_int_equal(world_session(d).devaddr.v, before.devaddr.v);
+		up_is_delivered(w, d);
+		up_is_delivered(w, d);
+		world_pass(w, 10000);
+		struct ns_session now = world_session(d);
+		world_enqueue(w, d, 7, false, "0102");
+		up_is_delivered(w, d);
+		assert_string_equal(world_hear(w, d, 0, ns_session_next_f_cnt_down(&now, true)).data_hex, "0102");
+		world_ack_ok(w);
+		struct ns_session after = world_session(d);
+		assert_memory_equal(after.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+		/* and joins again when it wants to */
+		world_pass(w, 10000);
+		d->end.dev_nonce += 50;
+		world_join(w, d);
+		up_is_delivered(w, d);
+	}
+}
+
+/* The session of before is used until the device speaks under the new one, and not afterwards. Unasked downlinks wait
+ * for that: they would be lost in the session that the device does not listen in. */
+static void old_session_until_the_first_uplink(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	up_is_delivered(w, d);
+	world_pass(w, 10000);
+	struct device old = d->end;
+	size_t joins = world_count(w, KIND(JOIN));
+	world_join(w, d);
+	assert_int_equal(world_count(w, KIND(JOIN)), joins + 1);
+	struct ns_session s = world_session(d), seen;
+	assert_memory_equal(s.f_nwk_s_int_key.b, old.keys.f_nwk_s_int.b, 16);
+	ns_session_expected(&s, &seen);
+	assert_memory_equal(seen.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+	assert_int_equal(seen.f_cnt_up, 0);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "0102");
+	world_pass(w, 60000);
+	assert_int_equal(w->n_downs, downs);
+	up_is_delivered(w, d);
+	assert_int_equal(world_count(w, KIND(JOIN)), joins + 1);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "0102");
+	world_ack_ok(w);
+	device_frame_up(&old, &(struct up){.f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	/* One that did not hear the accept goes on as before, and is sent what waits at any time. */
+	struct device deaf = d->end;
+	world_join(w, d);
+	d->end = deaf;
+	up_is_delivered(w, d);
+	s = world_session(d);
+	assert_false(ns_session_is_joining(&s));
+	world_pass(w, 10000);
+	downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "0304");
+	world_pass(w, 1000);
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "0304");
+}
+
+/* A tx-ack of the old session does not give back a counter of the new one. */
+static void refusal_of_the_old_session(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_join(w, d);
+	up_is_delivered(w, d);
+	world_up(w, d, &(struct up){.f_port = 10, .confirmed = true});
+	world_ack_ok(w);
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.n_f_cnt_down, 1);
+	/* a refused join-accept of a further join takes nothing back either */
+	struct frame f;
+	struct air air = world_air();
+	d->end.dev_nonce++;
+	device_frame_join(&d->end, &f);
+	world_pass(w, 10000);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	world_ack(w, (const char *const[]){"TX_POWER", "TX_POWER", NULL});
+	assert_int_equal(world_session(d).n_f_cnt_down, 1);
+	up_is_delivered(w, d);
 }
 
 static void store_away(void **state)
@@ -464,6 +593,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(accepted_10),
 		TEST(conflict_is_retried),
+		TEST(late_request),
+		TEST(old_session_until_the_first_uplink),
+		TEST(refusal_of_the_old_session),
 		TEST(accepted_11),
 		TEST(join_server_of_10),
 		TEST(class_c_of_10),

@@ -280,6 +280,11 @@ static void offers(void **state)
 	assert_memory_not_equal(first.rekey.session_key_id, second.rekey.session_key_id, 16);
 	assert_int_equal(second.rekey.type, 2);
 	world_join(w, d);
+	struct ns_session third = world_session(d);
+	assert_int_equal(third.rekey.type, NS_REKEY_JOIN);
+	assert_false(third.rekey_before.present);
+	world_up(w, d, &PLAIN);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
 	assert_false(world_session(d).rekey.present);
 }
 

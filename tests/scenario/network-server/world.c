@@ -702,7 +702,8 @@ void world_join(struct world *w, struct world_device *d)
 
 static void encrypt(struct world *w, struct world_device *d, struct world_item *it)
 {
-	struct ns_session s = world_session(d);
+	struct ns_session now = world_session(d), s;
+	ns_session_expected(&now, &s);
 	struct ns_queue_item *item = &it->item;
 	size_t n = item->sealed.n;
 	item->first_f_cnt = ns_session_next_f_cnt_down(&s, true);

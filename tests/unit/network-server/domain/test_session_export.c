@@ -35,6 +35,8 @@ static void comes_back(void **state)
 	struct lw_diag diag = {.text = ""};
 	(void)state;
 	make(&r);
+	/* Only the latest offer moves. */
+	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before));
 	assert_int_equal(r.m->version, 1);
 	assert_string_equal(r.m->dev_eui, "0000000000000102");
 	/* Over the wire, as another server gets it. */
@@ -46,6 +48,23 @@ static void comes_back(void **state)
 	assert_string_equal(diag.text, "");
 	assert_memory_equal(&out, &r.session, sizeof(out));
 	longwave__ns__v1__exported_session__free_unpacked(m, NULL);
+	lw_arena_deinit(&r.arena);
+}
+
+/* The offer of a join has more to it. */
+static void join_offer_comes_back(void **state)
+{
+	struct rig r;
+	struct ns_session out;
+	struct lw_diag diag = {.text = ""};
+	(void)state;
+	make(&r);
+	r.session.rekey = r.session.rekey_before;
+	strcpy(r.session.rekey.region_config_id, "eu868");
+	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before));
+	r.m = ns_session_export(lw_dev_eui_from_u64(0x0102), &r.session, &r.arena);
+	assert_int_equal(ns_session_import(r.m, &PROFILE, ns_region_config_find("eu868"), &out, &diag), 0);
+	assert_memory_equal(&out, &r.session, sizeof(out));
 	lw_arena_deinit(&r.arena);
 }
 
@@ -101,7 +120,7 @@ static void out_of_range(void **state)
 	REFUSE(r.m->adr_history[2]->max_snr_ddb = 40000, "adr_history.max_snr_ddb has more than 16 bit");
 	REFUSE(r.m->last_uplink->gateways[0]->gateway_id[0] = 'x',
 	       "last_uplink.gateways.gateway_id is not 16 hexadecimal digits");
-	REFUSE(r.m->rejoin->offer->type = 3, "rejoin.offer.type is above 2");
+	REFUSE(r.m->rejoin->offer->type = 4, "rejoin.offer.type is above 3");
 	REFUSE(r.m->rejoin->offer->cflist.len = 15, "rejoin.offer.cflist is not 16 octets");
 #undef REFUSE
 	lw_arena_deinit(&r.arena);
@@ -162,8 +181,9 @@ static void least(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(comes_back),    cmocka_unit_test(out_of_range), cmocka_unit_test(too_many),
-		cmocka_unit_test(other_profile), cmocka_unit_test(least),
+		cmocka_unit_test(join_offer_comes_back), cmocka_unit_test(comes_back),
+		cmocka_unit_test(out_of_range),          cmocka_unit_test(too_many),
+		cmocka_unit_test(other_profile),         cmocka_unit_test(least),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
