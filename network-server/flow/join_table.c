@@ -604,7 +604,8 @@ static void join_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **
 static void fill_tx(struct ns_up *u, struct ns_tx *tx)
 {
 	struct ns_down_window w[2];
-	unsigned n_windows = ns_join_windows(&u->dev->profile, u->rc, u->up.hz, u->up.dr, w);
+	int dr = ns_uplink_dr(&u->up, &u->dev->profile); /* as the device's revision numbers it */
+	unsigned n_windows = ns_join_windows(&u->dev->profile, u->rc, u->up.hz, dr < 0 ? u->up.dr : (unsigned)dr, w);
 	for (unsigned i = 0; i < n_windows; i++) {
 		struct ns_down_frame *fr = &tx->frame[tx->n_frames++];
 		fr->window = w[i];

@@ -385,6 +385,42 @@ static void us915(void **state)
 	}
 }
 
+/* Before 1.0.2 AU915 had the rates of US915: its DR0 was SF10. The accept's RX1 follows the device's own table.
+ * spec: LoRaWAN 1.0.1 §7.6.7; RP002-1.0.4 §2.8.7 */
+static void au915_by_revision(void **state)
+{
+	static const struct {
+		enum lw_mac_version mac;
+		uint8_t dr; /* of the uplink, by today's numbers */
+		uint8_t rx1_sf;
+	} v[] = {
+		{LW_MAC_1_0_0, 2, 10}, /* its DR0 -> DR10 */
+		{LW_MAC_1_0_1, 3, 9},  /* its DR1 -> DR11 */
+		{LW_MAC_1_0_1, 5, 7},  /* its DR3 -> DR13 */
+		{LW_MAC_1_0_1, 6, 7},  /* its DR4 -> DR13 */
+		{LW_MAC_1_0_3, 2, 10}, {LW_MAC_1_0_3, 5, 7}, {LW_MAC_1_0_3, 6, 7},
+	};
+	struct world *w = *state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct world_device *d = world_device(w, v[i].mac);
+		struct frame f;
+		struct air air = world_air();
+		d->rec.profile.region = LW_REGION_AU915;
+		air.region = "au915_0";
+		air.hz = v[i].dr == 6 ? 915900000 : 915200000;
+		air.dr = v[i].dr;
+		device_frame_join(&d->end, &f);
+		world_receive(w, &air, &f);
+		world_pass(w, 300);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		const Gw__DownlinkFrame *m = world_last_down(w);
+		assert_int_equal(m->n_items, 2);
+		assert_int_equal(m->items[0]->tx_info->frequency, 923300000);
+		assert_int_equal(m->items[0]->tx_info->modulation->lora->spreading_factor, v[i].rx1_sf);
+		world_ack_ok(w);
+	}
+}
+
 /* Addresses in use are avoided; when none is left, that is said. */
 static void addresses(void **state)
 {
@@ -606,6 +642,7 @@ int main(void)
 		TEST(private_gateways),
 		TEST(heard_by_two),
 		TEST(us915),
+		TEST(au915_by_revision),
 		TEST(addresses),
 		TEST(queue_over_join),
 		TEST(store_away),
