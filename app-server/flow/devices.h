@@ -4,11 +4,14 @@
  * live. */
 #pragma once
 
+#include <stdalign.h>
+
 #include "app-server/domain/event.h"
 #include "common/base/list.h"
 
 struct as;
 struct as_devices;
+struct as_device_kind;
 
 struct as_device {
 	struct as_event_device text;
@@ -24,8 +27,9 @@ struct as_device {
 	unsigned refs;
 	int64_t read_ns;
 	struct lw_list lru;
+	struct as_device_kind *kind; /* what `text` shares with others */
 	struct lw_arena mem;
-	uint8_t inline_mem[768];
+	alignas(16) uint8_t inline_mem[]; /* its own part of `text` */
 };
 
 /* In memory of the caller. */
