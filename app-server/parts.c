@@ -1,6 +1,5 @@
 #include "app-server/parts.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,9 +23,6 @@ int as_base_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 {
 	struct as *as = owner;
 	(void)diag;
-	/* Fixed, so that the 19 MiB of each password hash are mapped and unmapped: once glibc has seen one freed it
-	 * would keep the next in the heap, for ever. */
-	mallopt(M_MMAP_THRESHOLD, 1 << 20);
 	as->conf = env->conf;
 	as->run = env->run;
 	as->loop = env->loop;

@@ -9,6 +9,7 @@
 
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
+#include "common/runtime/heap.h"
 #include "common/runtime/status_ask.h"
 #include "common/runtime/status_server.h"
 
@@ -304,6 +305,7 @@ static int serve(struct rt_daemon_run *run, struct lw_diag *diag)
 static int run_daemon(const struct rt_daemon *d, void *conf, const char *conf_path)
 {
 	const struct rt_daemon_conf *c = common_conf(d, conf);
+	rt_heap_settings();
 	struct rt_daemon_run *run = lw_xcalloc(1, sizeof(*run));
 	run->d = d;
 	run->conf = conf;
@@ -325,7 +327,9 @@ static int run_daemon(const struct rt_daemon *d, void *conf, const char *conf_pa
 	signal(SIGPIPE, SIG_IGN);
 
 	struct lw_diag diag = {0};
+	struct rt_heap *heap = rt_heap_new(run->env.loop);
 	int rc = serve(run, &diag);
+	rt_heap_free(heap);
 	if (rc < 0)
 		RT_LOG_ERROR(run->env.log, "cannot start", rt_str("detail", diag.text));
 	int status = rc < 0 ? 1 : run->exit_status;

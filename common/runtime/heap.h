@@ -1,0 +1,29 @@
+/* The process's memory: how glibc's allocator is to behave, and that it gives back to the system what it needed only
+ * for a moment. Without it a daemon stays for ever as large as its worst second, and each thread gets a heap of its
+ * own. Knows nothing of who allocates what. Does nothing under sanitizers and with other C libraries. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/runtime/loop.h"
+
+/* Once, before the first thread. What the environment says (MALLOC_ARENA_MAX and others, GLIBC_TUNABLES) stays. */
+void rt_heap_settings(void);
+
+/* Whether to give back now, from what the process had before. Pure. */
+struct rt_heap_watch {
+	size_t low; /* bytes that were left the last time; 0: not yet known */
+};
+/* `resident` now, in bytes. */
+bool rt_heap_due(struct rt_heap_watch *w, size_t resident);
+/* After giving back. */
+void rt_heap_done(struct rt_heap_watch *w, size_t resident);
+
+/* Looks every some seconds, gives back on a thread of the pool. */
+struct rt_heap;
+struct rt_heap *rt_heap_new(struct rt_loop *loop);
+void rt_heap_free(struct rt_heap *h);
+/* Resident memory of this process in bytes; 0 when the system does not say. */
+size_t rt_heap_resident(void);

@@ -1,0 +1,85 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/xmalloc.h"
+#include "common/runtime/heap.h"
+
+#define MB ((size_t)1 << 20)
+
+static void test_due(void **state)
+{
+	struct rt_heap_watch w = {0};
+	(void)state;
+	assert_false(rt_heap_due(&w, 10 * MB)); /* the first look only learns */
+	assert_false(rt_heap_due(&w, 17 * MB));
+	assert_true(rt_heap_due(&w, 18 * MB));
+	rt_heap_done(&w, 16 * MB); /* it was needed */
+	assert_false(rt_heap_due(&w, 18 * MB));
+	assert_true(rt_heap_due(&w, 24 * MB));
+	/* What is large is looked at less often. */
+	rt_heap_done(&w, 100 * MB);
+	assert_false(rt_heap_due(&w, 120 * MB));
+	assert_true(rt_heap_due(&w, 125 * MB));
+	/* It shrank by itself: growth counts from there. */
+	assert_false(rt_heap_due(&w, 20 * MB));
+	assert_true(rt_heap_due(&w, 40 * MB));
+}
+
+/* Much memory in small pieces, and one that stays behind at the end of the heap: glibc by itself keeps it all. */
+static void test_given_back(void **state)
+{
+	enum { N = 65536, SIZE = 1000 };
+	(void)state;
+	rt_heap_settings();
+	struct rt_loop *loop = rt_loop_new_virtual(0);
+	struct rt_heap *h = rt_heap_new(loop);
+	rt_loop_advance(loop, 5000);
+	size_t before = rt_heap_resident();
+	assert_true(before > 0);
+	char **v = lw_xmalloc(N * sizeof(char *));
+	for (size_t i = 0; i < N; i++)
+		v[i] = memset(lw_xmalloc(SIZE), 1, SIZE);
+	char *last = lw_xmalloc(SIZE);
+	for (size_t i = 0; i < N; i++)
+		free(v[i]);
+	free(v);
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	assert_true(rt_heap_resident() > before + 40 * MB);
+	rt_loop_advance(loop, 5000);
+	while (rt_loop_work_count(loop))
+		rt_loop_turn(loop);
+	assert_true(rt_heap_resident() < before + 16 * MB);
+#else
+	rt_loop_advance(loop, 5000);
+	while (rt_loop_work_count(loop))
+		rt_loop_turn(loop);
+#endif
+	free(last);
+	rt_heap_free(h);
+	rt_loop_free(loop);
+}
+
+/* The end comes while memory is being given back. */
+static void test_freed_meanwhile(void **state)
+{
+	(void)state;
+	struct rt_loop *loop = rt_loop_new_virtual(0);
+	struct rt_heap *h = rt_heap_new(loop);
+	rt_loop_advance(loop, 5000);
+	char *p = memset(lw_xmalloc(64 * MB), 1, 64 * MB);
+	rt_loop_advance(loop, 5000);
+	rt_heap_free(h);
+	free(p);
+	rt_loop_free(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_given_back),
+					   cmocka_unit_test(test_freed_meanwhile)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
