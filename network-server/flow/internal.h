@@ -63,6 +63,12 @@ struct ns_foreign {
 struct ns_usual;
 struct rt_metric;
 
+/* Questions to the database about what memory does not have, in this second. */
+struct ns_looks {
+	int64_t since_ns;
+	unsigned n;
+};
+
 /* One reception; the first one of a window carries the others along as its copies. */
 struct ns_up {
 	struct ns_ctx c;
@@ -71,6 +77,7 @@ struct ns_up {
 	struct lw_span payload;
 	Gw__UplinkFrame *frame;
 	struct lw_gateway_id gateway_id;
+	struct ns_gateway_look look;
 	struct ns_up *copies; /* chain by next_copy */
 	struct ns_up *next_copy;
 	void *work;                 /* see ns_up_begin_work() */
@@ -274,8 +281,7 @@ struct ns_flows {
 	bool was_full;
 	struct lw_list sharing; /* waiting for others */
 	bool replicated;        /* other network-servers write the same sessions */
-	int64_t looks_since_ns; /* at addresses that nobody has, for their bound */
-	unsigned n_looks;
+	struct ns_looks gateway_looks, device_looks;
 	bool closing;
 };
 

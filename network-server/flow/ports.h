@@ -105,15 +105,27 @@ struct ns_store_port {
 	void (*addr_check)(void *self, struct ns_addr_check **v, size_t n);
 	/* What is in memory of the sessions with this address may be old: the next fetch reads them. May be NULL. */
 	void (*forget)(void *self, struct lw_devaddr devaddr);
+	bool is_shared; /* other processes may write the same database, known or not */
 };
 
 /* ---- gateways, in memory -------------------------------------------------------------------------------------------
  */
 
+/* A gateway that memory does not have. */
+struct ns_gateway_look {
+	struct lw_gateway_id id;
+	int err; /* answer: 0 (also when it is not there), LW_EUNAVAILABLE */
+	void (*done)(struct ns_gateway_look *req);
+	void *owner;
+};
+
 struct ns_gateway_port {
 	void *self;
 	/* Borrowed until the loop is reached again; NULL: unknown. */
 	const struct ns_gateway *(*find)(void *self, struct lw_gateway_id id);
+	/* Another process may have added them a moment ago: reads them from the database. done() when find() has the
+	 * answer. NULL: nobody else writes there. */
+	void (*look)(void *self, struct ns_gateway_look **v, size_t n);
 	/* A statistics report came: remembers the time, and the position when `location` is not NULL. Durable at
 	 * leisure. */
 	void (*seen)(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);

@@ -65,18 +65,6 @@ void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t 
 
 /* ---- match, authorize ---- */
 
-#define LOOKS_PER_S 200 /* at frames that nobody knows, which any other network's devices can send */
-
-static bool may_look(struct ns_flows *f)
-{
-	int64_t now = rt_loop_mono_ns(f->loop);
-	if (now - f->looks_since_ns >= LW_NS_PER_S) {
-		f->looks_since_ns = now;
-		f->n_looks = 0;
-	}
-	return f->n_looks++ < LOOKS_PER_S;
-}
-
 /* With replicas what memory has of a session may be old, and an old session can refuse what a new one would take; that
  * nobody has the address may be old, too. What replicas tell each other makes this rare, but can be lost. */
 static bool look_again(struct ns_up *u)
@@ -84,9 +72,10 @@ static bool look_again(struct ns_up *u)
 	struct ns_flows *f = u->c.f;
 	bool refused = u->match.kind == NS_MATCH_NO_MIC || u->match.kind == NS_MATCH_REPLAY;
 	bool unknown = u->match.kind == NS_MATCH_NO_DEVICE;
-	if (!(refused || unknown) || !f->replicated || u->looked_again || f->ports->store.forget == NULL)
+	bool others = f->replicated || f->ports->store.is_shared; /* they may not know of each other yet */
+	if (!(refused || unknown) || !others || u->looked_again || f->ports->store.forget == NULL)
 		return false;
-	if (unknown && !may_look(f))
+	if ((unknown || !f->replicated) && !ns_may_look(f, &f->device_looks))
 		return false;
 	u->looked_again = true;
 	f->ports->store.forget(f->ports->store.self, u->up.phy.u.data.devaddr);

@@ -28,6 +28,47 @@ enum rt_flow_rc up_decode(struct rt_flow_ctx *flow)
 	return RT_FLOW_NEXT;
 }
 
+#define LOOKS_PER_S 200 /* at what nobody knows: any other network's devices and gateways can send */
+
+bool ns_may_look(const struct ns_flows *f, struct ns_looks *l)
+{
+	int64_t now = rt_loop_mono_ns(f->loop);
+	if (now - l->since_ns >= LW_NS_PER_S)
+		*l = (struct ns_looks){.since_ns = now};
+	return l->n++ < LOOKS_PER_S;
+}
+
+static void looked(struct ns_gateway_look *req)
+{
+	struct ns_up *u = req->owner;
+	if (req->err == 0) {
+		rt_flow_resume(&u->c.flow, RT_FLOW_NEXT);
+		return;
+	}
+	ns_drop(&u->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the database is away: the gateway is not in memory");
+	rt_flow_resume(&u->c.flow, RT_FLOW_DROP);
+}
+
+void up_look(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	const struct ns_gateway_port *p = &f->ports->gateways;
+	struct ns_gateway_look *req[NS_BATCH];
+	size_t n_req = 0;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_up *u = (struct ns_up *)(void *)v[i];
+		if (p->look == NULL || p->find(p->self, u->gateway_id) != NULL || !ns_may_look(f, &f->gateway_looks)) {
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+			continue;
+		}
+		u->look = (struct ns_gateway_look){.id = u->gateway_id, .done = looked, .owner = u};
+		req[n_req++] = &u->look;
+	}
+	if (n_req > 0)
+		p->look(p->self, req, n_req);
+}
+
 /* Stamps the reception and adds the gateway's position where it did not report one. */
 static void annotate(struct ns_up *u, const struct ns_gateway *g)
 {

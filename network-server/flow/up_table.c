@@ -6,6 +6,7 @@
 /* Every reception passes here; the last step says which table follows. */
 const struct rt_flow_step ns_receive_steps[] = {
 	{"decode", .pure = up_decode}, /* protobuf or JSON */
+	{"look_up", .io = up_look},    /* at the database, for a gateway that memory does not have */
 	{"admit", .pure = up_admit},   /* known gateways only; adds what we know about them */
 	{"collect", .io = ns_collect}, /* deduplication window: the first copy carries the others on */
 	{"parse", .pure = up_parse},   /* PHYPayload and data rate; data frames and (re)join-requests part here */

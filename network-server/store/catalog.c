@@ -77,6 +77,7 @@ struct ns_profile_row *ns_catalog_put_profile(struct ns_store *s, const Longwave
 	profile_from_body(body, &row->profile);
 	row->deleted = false;
 	row->loaded = s->load;
+	row->fresh = s->loading ? s->load : 0;
 	return row;
 }
 
@@ -141,6 +142,7 @@ void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway 
 		longwave__ns__v1__gateway__free_unpacked(row->body, NULL);
 	row->body = copy_body(body);
 	row->loaded = s->load;
+	row->fresh = s->loading ? s->load : 0;
 	apply_body(row, row->body);
 }
 
@@ -153,6 +155,7 @@ static void free_gateway(struct ns_gateway_row *row)
 
 void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id)
 {
+	s->n_gone++;
 	free_gateway(lw_map_remove(&s->gateways, lw_gateway_id_u64(id)));
 }
 
@@ -222,35 +225,134 @@ void ns_catalog_flush_seen(struct ns_store *s)
 		sql_tx_commit(tx, NULL, NULL);
 }
 
-static void on_gateways(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+/* Of a load, or (`some`) of those that memory did not have. What was changed here since the question is newer than the
+ * answer. */
+static void take_gateways(struct ns_store *s, const struct sql_result *r, bool some)
 {
-	struct ns_store *s = arg;
 	for (size_t i = 0; r && i < sql_rows(r); i++) {
 		struct lw_span b = sql_span(r, i, 0);
+		struct lw_gateway_id id;
 		Longwave__Ns__V1__Gateway *g = longwave__ns__v1__gateway__unpack(NULL, b.n, b.p);
 		if (!g)
 			continue;
-		ns_catalog_put_gateway(s, g, sql_i64(r, i, 1) * LW_NS_PER_US);
+		struct ns_gateway_row *row = lw_gateway_id_parse(&id, g->gateway_id) == 0
+						     ? lw_map_find(&s->gateways, lw_gateway_id_u64(id))
+						     : NULL;
+		if (!row || (!some && row->fresh != s->load))
+			ns_catalog_put_gateway(s, g, sql_i64(r, i, 1) * LW_NS_PER_US);
 		longwave__ns__v1__gateway__free_unpacked(g, NULL);
 	}
-	ns_store_loaded(s, outcome);
 }
 
-static void on_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+static void take_profiles(struct ns_store *s, const struct sql_result *r, bool some)
 {
-	struct ns_store *s = arg;
 	for (size_t i = 0; r && i < sql_rows(r); i++) {
 		struct lw_span b = sql_span(r, i, 0);
 		Longwave__Ns__V1__DeviceProfile *p = longwave__ns__v1__device_profile__unpack(NULL, b.n, b.p);
 		if (!p)
 			continue;
-		ns_catalog_put_profile(s, p);
+		struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(p->id));
+		if (!row || (!some && row->fresh != s->load))
+			ns_catalog_put_profile(s, p);
 		longwave__ns__v1__device_profile__free_unpacked(p, NULL);
 	}
+}
+
+static void on_gateways(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	take_gateways(arg, r, false);
+	ns_store_loaded(arg, outcome);
+}
+
+static void on_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct ns_store *s = arg;
+	take_profiles(s, r, false);
 	if (outcome->err)
 		ns_store_loaded(s, outcome);
 	else
 		sql_query_send(sql_query_new(s->db, &LOAD_GATEWAYS), on_gateways, s);
+}
+
+/* ---- some of them ---- */
+
+static const struct sql_stmt SOME_GATEWAYS = {
+	.name = "some_gateways",
+	.text = "SELECT g.body, g.last_seen FROM {batch} JOIN gateway AS g ON g.gateway_id = b.gateway_id",
+	.batch = "gateway_id:l",
+	.cols = "yl",
+};
+
+static const struct sql_stmt SOME_PROFILES = {
+	.name = "some_profiles",
+	.text = "SELECT p.body FROM {batch} JOIN device_profile AS p ON p.id = b.id",
+	.batch = "id:t",
+	.cols = "y",
+};
+
+struct look {
+	struct ns_store *s;
+	unsigned n_gone;
+	size_t n;
+	struct ns_gateway_look *v[];
+};
+
+struct profile_look {
+	struct ns_store *s;
+	ns_profiles_fn *done;
+	void *arg;
+};
+
+static void ask_gateways(struct look *l);
+
+static void on_some_gateways(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct look *l = arg;
+	if (!outcome->err && l->n_gone != l->s->n_gone) {
+		ask_gateways(l); /* one of the answer may be gone */
+		return;
+	}
+	take_gateways(l->s, r, true);
+	for (size_t i = 0; i < l->n; i++) {
+		l->v[i]->err = outcome->err ? LW_EUNAVAILABLE : 0;
+		l->v[i]->done(l->v[i]);
+	}
+	free(l);
+}
+
+static void ask_gateways(struct look *l)
+{
+	struct sql_query *q = sql_query_new(l->s->db, &SOME_GATEWAYS);
+	l->n_gone = l->s->n_gone;
+	for (size_t i = 0; i < l->n; i++)
+		sql_put_i64(sql_query_params(q), ns_i64(lw_gateway_id_u64(l->v[i]->id)));
+	sql_query_send(q, on_some_gateways, l);
+}
+
+void ns_catalog_look(void *self, struct ns_gateway_look **v, size_t n)
+{
+	struct look *l = lw_xmalloc(sizeof(*l) + n * sizeof(l->v[0]));
+	*l = (struct look){.s = self, .n = n};
+	memcpy(l->v, v, n * sizeof(v[0]));
+	ask_gateways(l);
+}
+
+static void on_some_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct profile_look *l = arg;
+	take_profiles(l->s, r, true);
+	l->done(l->arg, outcome->err);
+	free(l);
+}
+
+void ns_catalog_look_profiles(struct ns_store *s, const char *const *ids, size_t n, ns_profiles_fn *done, void *arg)
+{
+	struct profile_look *l = lw_xmalloc(sizeof(*l));
+	struct sql_query *q = sql_query_new(s->db, &SOME_PROFILES);
+	*l = (struct profile_look){s, done, arg};
+	for (size_t i = 0; i < n; i++)
+		sql_put_text(sql_query_params(q), ids[i]);
+	sql_query_send(q, on_some_profiles, l);
 }
 
 void ns_catalog_sweep(struct ns_store *s)
@@ -265,14 +367,17 @@ void ns_catalog_sweep(struct ns_store *s)
 	}
 	it = 0;
 	while (lw_map_next(&s->gateways, &it, &key, &value))
-		if (((struct ns_gateway_row *)value)->loaded != s->load)
+		if (((struct ns_gateway_row *)value)->loaded != s->load) {
+			s->n_gone++;
 			free_gateway(lw_map_remove(&s->gateways, key));
+		}
 }
 
 void ns_catalog_load(struct ns_store *s)
 {
 	s->load++;
 	s->loading = true;
+	s->load_again = false;
 	sql_query_send(sql_query_new(s->db, &LOAD_PROFILES), on_profiles, s);
 }
 

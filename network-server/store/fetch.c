@@ -1,5 +1,7 @@
 /* Devices for a batch of frames: from memory, the rest with one statement. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/xmalloc.h"
 #include "network-server/store/store_impl.h"
@@ -23,7 +25,9 @@ static const struct sql_stmt BY_EUI = {
 
 struct flight {
 	struct ns_store *s;
+	const struct sql_stmt *stmt;
 	uint64_t generation;
+	bool looked; /* for profiles that were not known */
 	size_t n;
 	struct ns_fetch *v[];
 };
@@ -76,6 +80,7 @@ struct row {
 	struct lw_dev_eui dev_eui;
 	uint32_t addr; /* as the database has it */
 	bool has_addr;
+	char no_profile[LW_UUID_TEXT]; /* the profile that memory does not have */
 };
 
 static void read_row(struct ns_store *s, const struct sql_result *r, size_t i, struct row *out)
@@ -88,6 +93,8 @@ static void read_row(struct ns_store *s, const struct sql_result *r, size_t i, s
 		return;
 	struct ns_cached *row = ns_cached_new(s, body, (uint64_t)sql_i64(r, i, 2), (struct lw_devaddr){out->addr},
 					      none ? lw_span(NULL, 0) : sql_span(r, i, 3));
+	if (!row && !lw_bmap_find(&s->profiles, lw_span_str(body->device_profile_id)))
+		snprintf(out->no_profile, sizeof(out->no_profile), "%s", body->device_profile_id);
 	longwave__ns__v1__device__free_unpacked(body, NULL);
 	if (!row)
 		return;
@@ -162,6 +169,44 @@ static void complete_chain(struct ns_store *s, struct lw_devaddr addr, const str
 	lw_map_put(&s->by_addr, addr.v, head);
 }
 
+static void send(struct flight *f);
+
+static void on_profiles(void *arg, int err)
+{
+	struct flight *f = arg;
+	if (!err) {
+		send(f);
+		return;
+	}
+	for (size_t i = 0; i < f->n; i++) {
+		f->v[i]->err = LW_EUNAVAILABLE;
+		f->v[i]->n = 0;
+		f->v[i]->done(f->v[i]);
+	}
+	free(f);
+}
+
+/* A device may be older news than its profile: another process put both a moment ago. True when profiles are asked for;
+ * all begins again then. */
+static bool look_for_profiles(struct flight *f, struct row *rows, size_t n)
+{
+	const char **ids = lw_xcalloc(n + 1, sizeof(*ids));
+	size_t n_ids = 0;
+	for (size_t i = 0; i < n && !f->looked; i++)
+		if (rows[i].no_profile[0])
+			ids[n_ids++] = rows[i].no_profile;
+	if (n_ids) {
+		f->looked = true;
+		for (size_t i = 0; i < n; i++)
+			if (rows[i].is_ours)
+				ns_cached_free(rows[i].c);
+		ns_cache_answered(f->s);
+		ns_catalog_look_profiles(f->s, ids, n_ids, on_profiles, f);
+	}
+	free(ids);
+	return n_ids > 0;
+}
+
 /* Answers first, from the rows themselves: what the cache keeps of them is its own affair. */
 static void on_rows(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
@@ -171,6 +216,10 @@ static void on_rows(void *arg, const struct sql_outcome *outcome, const struct s
 	struct row *rows = lw_xcalloc(n ? n : 1, sizeof(*rows));
 	for (size_t i = 0; i < n; i++)
 		read_row(s, r, i, &rows[i]);
+	if (look_for_profiles(f, rows, n)) {
+		free(rows);
+		return;
+	}
 	for (size_t i = 0; i < f->n; i++) {
 		if (outcome->err) {
 			f->v[i]->err = LW_EUNAVAILABLE;
@@ -199,25 +248,29 @@ static void on_rows(void *arg, const struct sql_outcome *outcome, const struct s
 	free(f);
 }
 
+static void send(struct flight *f)
+{
+	struct sql_query *q = sql_query_new(f->s->db, f->stmt);
+	struct lw_map asked; /* each key once */
+	f->generation = ns_cache_ask(f->s);
+	lw_map_init(&asked);
+	for (size_t i = 0; i < f->n; i++) {
+		const struct ns_fetch *v = f->v[i];
+		uint64_t key = v->by_devaddr ? v->devaddr.v : lw_dev_eui_u64(v->dev_eui);
+		if (!lw_map_put(&asked, key, f))
+			sql_put_i64(sql_query_params(q), ns_i64(key));
+	}
+	lw_map_deinit(&asked);
+	sql_query_send(q, on_rows, f);
+}
+
 static void ask(struct ns_store *s, const struct sql_stmt *stmt, struct ns_fetch **v, size_t n)
 {
 	struct flight *f = lw_xmalloc(sizeof(*f) + n * sizeof(f->v[0]));
-	struct sql_query *q = sql_query_new(s->db, stmt);
-	struct sql_params *p = sql_query_params(q);
-	struct lw_map asked; /* each key once */
-	f->s = s;
-	f->generation = ns_cache_ask(s);
-	f->n = n;
-	lw_map_init(&asked);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t key = v[i]->by_devaddr ? v[i]->devaddr.v : lw_dev_eui_u64(v[i]->dev_eui);
-		f->v[i] = v[i];
-		if (!lw_map_put(&asked, key, f))
-			sql_put_i64(p, ns_i64(key));
-	}
-	lw_map_deinit(&asked);
+	*f = (struct flight){.s = s, .stmt = stmt, .n = n};
+	memcpy(f->v, v, n * sizeof(v[0]));
 	s->stats.cache_misses += n;
-	sql_query_send(q, on_rows, f);
+	send(f);
 }
 
 void ns_store_fetch(void *self, struct ns_fetch **v, size_t n)

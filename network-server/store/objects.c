@@ -67,7 +67,6 @@ struct applying {
 	ns_apply_fn *done;
 	void *arg;
 	const char **errors;
-	struct lw_bmap new_profiles; /* put earlier in the same request */
 	struct lw_map put_devices;
 	struct lw_bmap deleted_profiles;
 };
@@ -80,7 +79,7 @@ static bool is_uuid(const char *text)
 	return lw_uuid_parse(&id, text) == 0 && strcmp(lw_uuid_print(id, canonical), text) == 0;
 }
 
-static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
+static const char *check(const Longwave__Ns__V1__Change *c)
 {
 	struct lw_gateway_id gw;
 	struct lw_dev_eui eui;
@@ -103,19 +102,11 @@ static const char *check(struct applying *a, const Longwave__Ns__V1__Change *c)
 						      &(struct ns_mac_settings){0});
 		if (why)
 			return why;
-		lw_bmap_put(&a->new_profiles, lw_span_str(c->put_device_profile->id), a);
 		return "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
 		return is_uuid(c->delete_device_profile) ? "" : "device profile id is not a UUID";
-	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE: {
-		const Longwave__Ns__V1__Device *d = c->put_device;
-		struct lw_span profile = lw_span_str(d->device_profile_id);
-		if (lw_dev_eui_parse(&eui, d->dev_eui))
-			return "dev_eui is not an EUI of 16 hex digits";
-		if (!ns_catalog_profile(a->s, d->device_profile_id) && !lw_bmap_find(&a->new_profiles, profile))
-			return "device profile is unknown";
-		return "";
-	}
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE: /* the statement looks for the profile */
+		return lw_dev_eui_parse(&eui, c->put_device->dev_eui) ? "dev_eui is not an EUI of 16 hex digits" : "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
 		return lw_dev_eui_parse(&eui, c->delete_device) ? "dev_eui is not an EUI of 16 hex digits" : "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
@@ -295,7 +286,6 @@ static void on_applied(void *arg, const struct sql_outcome *outcome)
 				ns_tell_change(a->s, a->req->changes[i]);
 		}
 	a->done(a->arg, outcome->err, a->errors, a->req->n_changes);
-	lw_bmap_deinit(&a->new_profiles);
 	lw_map_deinit(&a->put_devices);
 	lw_bmap_deinit(&a->deleted_profiles);
 	free(a->errors);
@@ -308,12 +298,11 @@ void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *re
 	struct run run = {.a = a, .tx = sql_tx_new(s->db), .kind = -2};
 	*a = (struct applying){.s = s, .req = req, .done = done, .arg = arg};
 	a->errors = lw_xcalloc(req->n_changes ? req->n_changes : 1, sizeof(*a->errors));
-	lw_bmap_init(&a->new_profiles);
 	lw_map_init(&a->put_devices);
 	lw_bmap_init(&a->deleted_profiles);
 	lw_bmap_init(&run.keys);
 	for (size_t i = 0; i < req->n_changes; i++) {
-		a->errors[i] = check(a, req->changes[i]);
+		a->errors[i] = check(req->changes[i]);
 		if (!a->errors[i][0])
 			add(&run, req->changes[i]);
 	}

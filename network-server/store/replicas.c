@@ -101,6 +101,8 @@ static void hear_message(struct ns_store *s, bool is_gateway, struct lw_span bod
 void ns_store_hear(struct ns_store *s, const char *kind, struct lw_span body)
 {
 	uint64_t eui = body.n >= 8 ? lw_get_le64(body.p) : 0;
+	if (!s->ready)
+		s->load_again = true; /* the load under way may have passed it */
 	if (!s->ready || body.n > BODY_MAX)
 		return;
 	if (strcmp(kind, "device") == 0 && body.n == 8) {
@@ -122,11 +124,9 @@ void ns_store_hear(struct ns_store *s, const char *kind, struct lw_span body)
 
 void ns_store_resync(struct ns_store *s)
 {
-	if (!s->ready)
-		return;
-	ns_cache_drop_all(s);
-	if (!s->loading && sql_is_up(s->db))
-		ns_catalog_load(s);
+	if (s->ready)
+		ns_cache_drop_all(s);
+	ns_store_reload(s);
 }
 
 /* ---- questions of those who look after a replica that is gone ---- */

@@ -45,17 +45,35 @@ static void start_failed(struct ns_store *s, const struct sql_outcome *outcome)
 void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome)
 {
 	s->loading = false;
-	if (s->ready) { /* once more, see ns_store_resync() */
-		if (!outcome->err)
-			ns_catalog_sweep(s);
-		return;
-	}
-	if (outcome->err) {
+	if (!s->ready && outcome->err) {
 		start_failed(s, outcome);
 		return;
 	}
+	if (outcome->err) {
+		s->load_again = true;
+		if (outcome->err != LW_ECANCELLED)
+			rt_timer_start(&s->start_timer, START_RETRY_MS);
+		return;
+	}
+	if (s->ready)
+		ns_catalog_sweep(s); /* once more, see ns_store_resync() */
+	if (s->load_again)
+		ns_catalog_load(s);
+	if (s->ready)
+		return;
 	s->ready = true;
 	s->o.on_ready(s->o.arg, 0, "");
+}
+
+void ns_store_reload(struct ns_store *s)
+{
+	s->load_again = true;
+	if (s->loading || !s->ready || rt_timer_armed(&s->start_timer))
+		return; /* behind the load under way, or with the next one */
+	if (sql_is_up(s->db))
+		ns_catalog_load(s);
+	else
+		rt_timer_start(&s->start_timer, START_RETRY_MS);
 }
 
 static void on_last_position(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
@@ -99,8 +117,12 @@ static void start(struct ns_store *s)
 
 static void on_start_timer(struct rt_timer *t, void *arg)
 {
+	struct ns_store *s = arg;
 	(void)t;
-	start(arg);
+	if (s->ready)
+		ns_store_reload(s);
+	else
+		start(s);
 }
 
 static void on_migrated(void *arg, int err, const struct lw_diag *diag)
@@ -171,12 +193,15 @@ void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out)
 				      .queue_head = ns_store_queue_head,
 				      .commit = ns_store_commit,
 				      .addr_check = ns_store_addr_check,
-				      .forget = ns_cache_drop_addr};
+				      .forget = ns_cache_drop_addr,
+				      .is_shared = !sql_is_sqlite(s->db)};
 }
 
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out)
 {
 	*out = (struct ns_gateway_port){.self = s, .find = ns_catalog_find, .seen = ns_catalog_seen};
+	if (!sql_is_sqlite(s->db))
+		out->look = ns_catalog_look;
 }
 
 const char *ns_store_origin(const struct ns_store *s)

@@ -11,13 +11,14 @@ struct ns_profile_row {
 	struct ns_profile profile;
 	bool deleted;    /* kept for the cached devices that point here */
 	unsigned loaded; /* number of the load that saw it last */
+	unsigned fresh;  /* number of the load under way when somebody changed it: that may have read it before */
 	char id[LW_UUID_TEXT];
 };
 
 struct ns_gateway_row {
 	struct ns_gateway gateway;
 	Longwave__Ns__V1__Gateway *body; /* as configured, with the position as last reported */
-	unsigned loaded;                 /* number of the load that saw it last */
+	unsigned loaded, fresh;          /* as those of a profile */
 	bool dirty;                      /* last_seen or position changed since the last write */
 	bool body_dirty;
 };
@@ -80,6 +81,8 @@ struct ns_store {
 	struct rt_timer start_timer;
 	unsigned load; /* how often gateways and profiles were read */
 	bool loading;
+	bool load_again;   /* something was missed while it could not be read */
+	unsigned n_gone;   /* gateways that were deleted */
 	size_t n_applying; /* Apply under way: bodies of gateways are its own */
 	struct ns_fence *fences;
 	struct rt_timer fence_timer;
@@ -98,6 +101,8 @@ void ns_tell_change(struct ns_store *s, const Longwave__Ns__V1__Change *c);
 
 /* store.c: the catalog is in memory, or could not be loaded. */
 void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome);
+/* What others changed in the catalog may have been missed: it is read again, as soon as that can be done. */
+void ns_store_reload(struct ns_store *s);
 
 /* catalog.c */
 void ns_catalog_load(struct ns_store *s);
@@ -114,6 +119,10 @@ void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id);
 void ns_catalog_flush_seen(struct ns_store *s);
 void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);
 const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id);
+void ns_catalog_look(void *self, struct ns_gateway_look **v, size_t n);
+/* Reads the profiles with these ids; those that are there are in memory when done is called. */
+typedef void ns_profiles_fn(void *arg, int err);
+void ns_catalog_look_profiles(struct ns_store *s, const char *const *ids, size_t n, ns_profiles_fn *done, void *arg);
 
 /* device_cache.c */
 void ns_cache_deinit(struct ns_store *s);

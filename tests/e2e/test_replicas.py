@@ -65,6 +65,37 @@ def test_both_copies_of_an_uplink(stack, world):
     assert len(stack.events.of(d.dev_eui, "up")) == 12
 
 
+def test_before_they_know_each_other(tmp_path):
+    """They see each other with the next renewal of their leases. Until then none tells the other what is new: who does not
+    know a gateway, a profile, an address or a device asks the database."""
+    stack = Stack(tmp_path, replicas=2, **{"network-server": {"replica_lease": "300s"}})
+    try:
+        world = World(stack)
+        g = world.gateway()
+        # Each one's memory says that nobody has this address.
+        stranger = world.device(register=False)
+        world.activate(stranger, register=False)
+        dropped = 'longwave_ns_uplink_drops_total{reason="UNKNOWN_DEVICE"}'
+
+        def both_said_nobody():
+            world.send(stranger, g)
+            return all(ns.metrics().get(dropped, 0) for ns in stack.nss)
+
+        lw.wait_for(both_said_nobody, 20, step=0.3, text="both drop the stranger's frames")
+        devices = [world.device(otaa=False) for _ in range(3)]
+        devices.append(world.device(otaa=False, dev_addr=stranger.dev_addr))
+        joiners, alone = [world.device() for _ in range(4)], world.gateway()
+        for n in range(1, 5):  # to the one and to the other
+            for d in devices:
+                world.send(d, g, data=b"%d" % n)
+            for d in devices:
+                assert base64.b64decode(stack.events.wait(d.dev_eui, "up", n)["data"]) == b"%d" % n
+            world.join(joiners.pop(), alone)
+        assert any("replicas changed" not in ns.output() for ns in stack.nss), "nothing was tested"
+    finally:
+        stack.close()
+
+
 def test_made_here_and_used_there(stack, world):
     """A login, a device and a gateway made on one app-server are known to all at once."""
     g = world.gateway()

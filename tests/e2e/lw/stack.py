@@ -239,7 +239,7 @@ class World:
         self.gateways.append(g)
         return g
 
-    def device(self, version="1.0.3", region="EU868", otaa=True, profile=None, register=True, tags=None, **profile_members):
+    def device(self, version="1.0.3", region="EU868", otaa=True, profile=None, register=True, tags=None, dev_addr=None, **profile_members):
         """A device with keys (OTAA) or a session (ABP); not joined yet."""
         eui = f"70b3d57e{next(_number):08x}"
         d = lorawan.Device(eui, version=version, region=region, nwk_key=os.urandom(16), app_key=os.urandom(16))
@@ -255,13 +255,15 @@ class World:
                 keys["appKey"] = d.app_key.hex()
             self.rest.post(f"/api/devices/{eui}/keys", {"deviceKeys": keys})
         else:
-            self.activate(d)
+            self.activate(d, dev_addr)
         return d
 
-    def activate(self, d):
+    def activate(self, d, dev_addr=None, register=True):
         """ABP: the same session on both sides."""
         keys = [os.urandom(16) for _ in range(4)] if d.is_11 else [os.urandom(16)] * 3 + [os.urandom(16)]
-        d.activate(0x01000000 | next(_number), *keys)
+        d.activate(dev_addr or 0x01000000 | next(_number), *keys)
+        if not register:
+            return
         self.rest.post(f"/api/devices/{d.dev_eui}/activate", {"deviceActivation": {
             "devEui": d.dev_eui, "devAddr": f"{d.dev_addr:08x}", "fNwkSIntKey": d.f_nwk_s_int.hex(), "sNwkSIntKey": d.s_nwk_s_int.hex(),
             "nwkSEncKey": d.nwk_s_enc.hex(), "appSKey": d.app_s_key.hex(), "fCntUp": 0, "nFCntDown": 0, "aFCntDown": 0}})

@@ -331,6 +331,19 @@ static void unknown_to_memory_alone(void **state)
 	assert_int_equal(w->n_forgotten, 2); /* once for a frame */
 }
 
+/* The same in the first moments, before the replicas have seen each other: the database may be shared. */
+static void unknown_to_memory_and_strangers(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	world_abp(w, d, "eu868");
+	w->ports.store.is_shared = true;
+	w->addresses_old = true;
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_forgotten, 1);
+}
+
 /* Two devices share an address: the key decides. [session lookup] */
 static void shared_address(void **state)
 {
@@ -494,6 +507,43 @@ static void unknown_gateway(void **state)
 	world_receive(w, &air, &f);
 	world_pass(w, 300);
 	assert_outcome(w, DELIVERED, R(REASON_NONE));
+}
+
+/* Registered at another replica a moment ago: the database is asked, for every copy, and never twice for one that is
+ * known then. While it is away the frame waits in the journal. */
+static void gateway_made_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct frame f;
+	struct air air = world_air();
+	world_abp(w, d, "eu868");
+	w->n_gateways_unseen = w->n_gateways;
+	w->store_ms = 5;
+	w->store_away = true;
+	device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(STORAGE_UNAVAILABLE));
+	assert_int_equal(w->n_journal_retry, 1);
+	assert_int_equal(w->n_journal_done, 0);
+	w->store_away = false;
+	world_receive(w, &air, &f);
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_gateway_looks, 2);
+	world_up(w, d, &(struct up){.f_port = 10});
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(w->n_gateway_looks, 2);
+	/* Strangers do not ask without end. */
+	air.gateway = 3;
+	for (int i = 0; i < 300; i++) {
+		device_frame_up(&d->end, &(struct up){.f_port = 10}, &f);
+		world_receive(w, &air, &f);
+	}
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(UNKNOWN_GATEWAY));
+	assert_true(w->n_gateway_looks >= 201 && w->n_gateway_looks <= 202);
 }
 
 static void other_region_configuration(void **state)
@@ -822,6 +872,7 @@ int main(void)
 		TEST(wrong_mic),
 		TEST(unknown_device),
 		TEST(unknown_to_memory_alone),
+		TEST(unknown_to_memory_and_strangers),
 		TEST(shared_address),
 		TEST(counter_wraps_16_bits),
 		TEST(skip_f_cnt_check),
@@ -829,6 +880,7 @@ int main(void)
 		TEST(disabled),
 		TEST(private_gateways),
 		TEST(unknown_gateway),
+		TEST(gateway_made_elsewhere),
 		TEST(other_region_configuration),
 		TEST(mic_of_11_covers_rate_and_channel),
 		TEST(malformed),

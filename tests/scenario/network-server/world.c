@@ -239,10 +239,27 @@ static void store_addr_check(void *self, struct ns_addr_check **v, size_t n)
 static const struct ns_gateway *gateway_find(void *self, struct lw_gateway_id id)
 {
 	struct world *w = self;
-	for (size_t i = 0; i < w->n_gateways; i++)
+	for (size_t i = 0; i < w->n_gateways - w->n_gateways_unseen; i++)
 		if (lw_gateway_id_eq(w->gateway[i].id, id))
 			return &w->gateway[i];
 	return NULL;
+}
+
+static void look_done(void *req)
+{
+	struct ns_gateway_look *r = req;
+	r->done(r);
+}
+
+static void gateway_look(void *self, struct ns_gateway_look **v, size_t n)
+{
+	struct world *w = self;
+	w->n_gateways_unseen = w->store_away ? w->n_gateways_unseen : 0;
+	w->n_gateway_looks += n;
+	for (size_t i = 0; i < n; i++) {
+		v[i]->err = w->store_away ? LW_EUNAVAILABLE : 0;
+		reply(w, look_done, v[i]);
+	}
 }
 
 static void gateway_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location)
@@ -429,9 +446,9 @@ struct world *world_new(void)
 	lw_rng_init_seeded(&w->rng, 7);
 	w->schema = lw_schema_new();
 	w->kc = lw_keycache_new(256);
-	w->ports.store =
-		(struct ns_store_port){w, store_fetch, store_queue_head, store_commit, store_addr_check, store_forget};
-	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_seen};
+	w->ports.store = (struct ns_store_port){
+		w, store_fetch, store_queue_head, store_commit, store_addr_check, store_forget, false};
+	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_look, gateway_seen};
 	w->ports.radio = (struct ns_radio_port){w, radio_send};
 	w->ports.join = (struct ns_join_port){w, join_ask};
 	w->ports.geo = (struct ns_geo_port){w, geo_resolve};

@@ -73,6 +73,8 @@ struct world {
 	bool store_away;
 	bool addresses_old; /* memory says that nobody has an address, until it is told to forget */
 	size_t n_forgotten;
+	size_t n_gateways_unseen; /* the last of them: in the database, not in memory until it is asked */
+	size_t n_gateway_looks;
 	bool broker_away;
 	uint32_t store_ms;               /* every answer of the store takes so long; 0: at once */
 	bool commit_held;                /* commits stay unanswered until world_release() */

@@ -332,18 +332,101 @@ static void test_queue_known_to_be_empty(void **state)
 	}
 }
 
-/* Another replica adds an item: this one believes the queue to be empty until its commit is refused. */
-static void test_queue_filled_elsewhere(void **state)
+static struct rig *other_replica(const struct rig *a)
 {
-	struct rig *a = *state;
-	rig_put_device(a, 1);
-	assert_int_equal(rig_activate(a, 1, 0xAA, 1), 0);
 	struct rig *b = rig_new(a->pg, 0);
 	sql_free(b->db);
 	ns_store_free(b->store);
 	memcpy(b->dsn, a->dsn, sizeof(b->dsn));
 	snprintf(b->origin, sizeof(b->origin), "other");
 	rig_open(b);
+	return b;
+}
+
+static void rig_looked(struct ns_gateway_look *req)
+{
+	struct rig_wait *w = req->owner;
+	w->err = req->err;
+	w->done = true;
+}
+
+/* Nobody tells the other one: what it does not have in memory it finds in the database. */
+static void test_made_elsewhere(void **state)
+{
+	struct rig *a = *state;
+	struct rig *b = other_replica(a);
+	Longwave__Ns__V1__DeviceProfile p = LONGWAVE__NS__V1__DEVICE_PROFILE__INIT;
+	Longwave__Ns__V1__Device d = LONGWAVE__NS__V1__DEVICE__INIT;
+	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
+	Longwave__Ns__V1__Change c[3] = {LONGWAVE__NS__V1__CHANGE__INIT, LONGWAVE__NS__V1__CHANGE__INIT,
+					 LONGWAVE__NS__V1__CHANGE__INIT};
+	char profile[] = "99999999-2222-3333-4444-555555555555", eui[] = "0000000000000009";
+	p.id = profile;
+	p.region = COMMON__REGION__US915;
+	c[0].change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE;
+	c[0].put_device_profile = &p;
+	g.gateway_id = eui;
+	c[1].change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY;
+	c[1].put_gateway = &g;
+	d.dev_eui = eui;
+	d.device_profile_id = profile;
+	c[2].change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE;
+	c[2].put_device = &d;
+	rig_apply_one(a, &c[0]);
+	rig_apply_one(a, &c[1]);
+	assert_null(ns_store_find_profile(b->store, profile));
+	rig_apply_one(b, &c[2]); /* the database knows the profile */
+	assert_int_equal(rig_activate(a, 9, 0x99, 1), 0);
+	/* A device with a profile that was never heard of, by its address and by its EUI. */
+	assert_int_equal(rig_count_addr(b, 0x99), 1);
+	assert_int_equal(rig_device(b, &arena, 9)->profile.region, LW_REGION_US915);
+
+	assert_null(b->gateways.find(b->gateways.self, (struct lw_gateway_id){{0, 0, 0, 0, 0, 0, 0, 9}}));
+	assert_int_equal(b->gateways.look != NULL, a->pg); /* a SQLite file has one process */
+	assert_int_equal(b->port.is_shared, a->pg);
+	struct rig_wait w = {0};
+	struct ns_gateway_look look[2] = {{.done = rig_looked, .owner = &w}, {.done = rig_looked, .owner = &w}};
+	struct ns_gateway_look *v[2] = {&look[0], &look[1]};
+	assert_int_equal(lw_gateway_id_parse(&look[0].id, eui), 0);
+	assert_int_equal(lw_gateway_id_parse(&look[1].id, "00000000000000aa"), 0);
+	ns_catalog_look(b->store, v, 2);
+	rig_wait(b, &w);
+	assert_int_equal(w.err, 0);
+	assert_non_null(b->gateways.find(b->gateways.self, look[0].id));
+	assert_null(b->gateways.find(b->gateways.self, look[1].id));
+	rig_free(b);
+}
+
+/* Said while the catalog is being read, or while it cannot be: it is read once more. */
+static void test_missed_while_loading(void **state)
+{
+	struct rig *a = *state;
+	struct rig *b = other_replica(a);
+	char id[] = "99999999-2222-3333-4444-555555555555";
+	Longwave__Ns__V1__DeviceProfile p = LONGWAVE__NS__V1__DEVICE_PROFILE__INIT;
+	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
+	p.id = id;
+	p.region = COMMON__REGION__EU868;
+	c.change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE;
+	c.put_device_profile = &p;
+	ns_store_resync(b->store); /* its answer is read only later */
+	rig_apply_one(a, &c);
+	ns_store_resync(b->store);
+	int64_t end = rt_loop_mono_ns(b->loop) + RIG_WAIT_MS * LW_NS_PER_MS;
+	while (!ns_store_find_profile(b->store, id)) {
+		rt_loop_turn(b->loop);
+		assert_true(rt_loop_mono_ns(b->loop) < end);
+	}
+	rig_free(b);
+}
+
+/* Another replica adds an item: this one believes the queue to be empty until its commit is refused. */
+static void test_queue_filled_elsewhere(void **state)
+{
+	struct rig *a = *state;
+	rig_put_device(a, 1);
+	assert_int_equal(rig_activate(a, 1, 0xAA, 1), 0);
+	struct rig *b = other_replica(a);
 	struct ns_device *d = rig_device(a, &arena, 1);
 	assert_false(d->may_have_queue);
 	assert_int_equal(rig_enqueue(b, 1, 1, false), 0);
@@ -707,6 +790,8 @@ int main(void)
 		BOTH(test_address_in_use),
 		BOTH(test_queue_known_to_be_empty),
 		BOTH(test_queue_filled_elsewhere),
+		BOTH(test_made_elsewhere),
+		BOTH(test_missed_while_loading),
 		BOTH(test_queue_operations),
 		BOTH(test_outbox),
 		BOTH(test_numbers_of_an_empty_database),
