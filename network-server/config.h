@@ -48,6 +48,12 @@ struct ns_conf {
 	char *geo_address;
 	uint64_t frame_log_device;
 	uint64_t frame_log_gateway;
+	bool link_metrics;
+	char *link_time_zone;
+	uint64_t link_write_ms;
+	uint64_t link_hours;
+	uint64_t link_days;
+	uint64_t link_months;
 	bool journal_sync;
 	uint64_t max_cached_devices;
 	uint64_t max_waiting;

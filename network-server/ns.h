@@ -16,6 +16,7 @@
 #include "network-server/link/gw_mqtt.h"
 #include "network-server/link/join_client.h"
 #include "network-server/replicas.h"
+#include "network-server/store/link_store.h"
 #include "network-server/store/store.h"
 
 struct ns_outcome_metrics;
@@ -32,6 +33,7 @@ struct ns {
 	struct redis *redis;
 	struct ns_store *store;
 	struct ns_frame_log *frame_log;
+	struct ns_link_store *links;
 	struct ns_join_client *join;
 	struct ns_geo_client *geo;
 	struct ns_event_stream *events;
@@ -51,5 +53,5 @@ struct ns {
 	struct rt_timer drain_timer;
 	struct rt_daemon_run *draining;
 	uint64_t drain_received;
-	unsigned drain_polls, drain_quiet;
+	unsigned drain_polls, drain_quiet, drain_writes;
 };

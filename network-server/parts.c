@@ -15,6 +15,7 @@
 
 #define DRAIN_POLL_MS 20
 #define DRAIN_QUIET 10    /* polls without a message: the broker has nothing more for us */
+#define DRAIN_WRITES 250  /* polls for the counts of links */
 #define DRAIN_ANSWERS 100 /* polls for gateways' answers, which nobody else could understand */
 
 /* ---- drops and outcomes, counted by reason ---- */
@@ -222,6 +223,7 @@ static void on_store_ready(void *arg, int err, const char *detail)
 		return;
 	}
 	ns_replicas_set_links(ns->replicas, ns->mqtt, ns->events);
+	ns_link_store_open(ns->links);
 	ns_api_open(ns->api);
 	RT_LOG_INFO(ns->env.log, "serving", rt_u64("regions", ns->n_regions));
 }
@@ -288,6 +290,10 @@ int ns_init_base(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 		lw_diag_set(diag, "state_dir %s: %s", ns->conf->state_dir, strerror(errno));
 		return LW_EIO;
 	}
+	if (ns_link_set_time_zone(ns->conf->link_time_zone) < 0) {
+		lw_diag_set(diag, "link_metrics.time_zone: there is no time zone \"%s\"", ns->conf->link_time_zone);
+		return LW_EINVAL;
+	}
 	return choose_regions(ns, diag);
 }
 
@@ -342,6 +348,15 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->store = ns_store_new(&o);
 	ns_replicas_set_store(ns->replicas, ns->store);
 	ns->frame_log = ns_frame_log_new(ns->redis, ns->conf->frame_log_device, ns->conf->frame_log_gateway);
+	struct ns_link_store_opts links = {.loop = env->loop,
+					   .log = env->log,
+					   .db = ns->db,
+					   .origin = ns->origin,
+					   .write_ms = (uint32_t)ns->conf->link_write_ms,
+					   .hours = (uint32_t)ns->conf->link_hours,
+					   .days = (uint32_t)ns->conf->link_days,
+					   .months = (uint32_t)ns->conf->link_months};
+	ns->links = ns_link_store_new(&links);
 	return 0;
 }
 
@@ -364,6 +379,7 @@ void ns_deinit_store(void *owner)
 	ns_replicas_free(ns->replicas);
 	ns->replicas = NULL;
 	ns_frame_log_free(ns->frame_log);
+	ns_link_store_free(ns->links);
 	ns_store_free(ns->store);
 	redis_free(ns->redis);
 }
@@ -414,6 +430,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->ports.log = (struct ns_log_port){ns, on_frame, on_outcome};
 	ns->ports.journal = (struct ns_journal_port){ns, journal_done, journal_retry};
 	ns_replicas_fill_port(ns->replicas, &ns->ports.share);
+	if (ns->conf->link_metrics)
+		ns_link_store_fill_port(ns->links, &ns->ports.link);
 	ns_flow_config_defaults(&ns->flow_config);
 	lw_netid_parse(&ns->flow_config.netid, ns->conf->net_id);
 	ns->flow_config.deduplication_window_ms = (uint32_t)ns->conf->deduplication_ms;
@@ -462,6 +480,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.store = ns->store,
 				.events = ns->events,
 				.frame_log = ns->frame_log,
+				.links = ns->links,
 				.regions = ns->regions,
 				.n_regions = ns->n_regions,
 				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
@@ -508,6 +527,9 @@ static void on_drain_timer(struct rt_timer *t, void *arg)
 	struct ns *ns = arg;
 	(void)t;
 	if (ns->drain_polls == UINT_MAX) { /* the word that we leave is out */
+		ns_link_store_write(ns->links);
+		if (!ns_link_store_is_idle(ns->links) && ns->drain_writes++ < DRAIN_WRITES)
+			return;
 		rt_timer_stop(&ns->drain_timer);
 		rt_daemon_drained(ns->draining);
 	} else if (is_drained(ns)) {

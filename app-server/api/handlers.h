@@ -74,6 +74,10 @@ AS_HANDLER(as_device_get_activation);
 AS_HANDLER(as_device_random_addr);
 AS_HANDLER(as_device_session_export);
 AS_HANDLER(as_device_session_import);
+AS_HANDLER(as_device_metrics);
+AS_HANDLER(as_device_link_metrics);
+AS_HANDLER(as_gateway_metrics);
+AS_HANDLER(as_gateway_duty_metrics);
 
 AS_HANDLER(as_queue_enqueue);
 AS_HANDLER(as_queue_flush);

@@ -96,6 +96,8 @@ const struct as_rpc as_rpcs[] = {
 	G("Update", gateway_update, AS_OBJ_GATEWAY, "gateway.gateway_id", NULL, NULL),
 	G("Delete", gateway_delete, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	G("List", gateway_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, "GatewaysAccess:List"),
+	G("GetMetrics", gateway_metrics, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
+	G("GetDutyCycleMetrics", gateway_duty_metrics, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	G("GenerateClientCertificate", certificate, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 
 	D("Create", device_create, AS_OBJ_APPLICATION, "device.application_id", NULL, NULL),
@@ -112,6 +114,8 @@ const struct as_rpc as_rpcs[] = {
 	D("Deactivate", device_deactivate, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetActivation", device_get_activation, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetRandomDevAddr", device_random_addr, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	D("GetMetrics", device_metrics, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	D("GetLinkMetrics", device_link_metrics, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("Enqueue", queue_enqueue, AS_OBJ_DEVICE, "queue_item.dev_eui", NULL, NULL),
 	D("FlushQueue", queue_flush, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	D("GetQueue", queue_list, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),

@@ -201,6 +201,7 @@ static void up_finish(struct ns_up *u, const char *flow)
 	struct ns_flows *f = u->c.f;
 	if (!f->closing && flow != NULL) {
 		ns_record_uplink(u);
+		ns_count_uplink(u);
 		f->ports->log.outcome(f->ports->log.self, flow, u->c.outcome, u->c.reason);
 		journal_all(u);
 		if (u->is_shared && u->c.reason != LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE)

@@ -579,6 +579,7 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 	const struct ns_down_out *out = d->out;
 	for (unsigned i = 0; i < d->n_gone; i++) {
 		ns_record_gone(d, &d->gone[i]);
+		ns_count_dropped(d->c.f, d->dev_eui, LONGWAVE__V1__OUTCOME__DROPPED, d->gone[i].reason);
 		d->c.f->ports->log.outcome(d->c.f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
 					   d->gone[i].reason);
 	}
@@ -655,6 +656,7 @@ void ns_down_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 		ns_drop(&d->c, (ns_reason)d->c.flow.drop_reason, NULL);
 	if (!f->closing && rc == RT_FLOW_DROP && !try_again(d)) {
 		ns_record_no_downlink(d);
+		ns_count_dropped(f, d->dev_eui, d->c.outcome, d->c.reason);
 		f->ports->log.outcome(f->ports->log.self, "downlink", d->c.outcome, d->c.reason);
 	}
 	ns_ctx_free(&d->c);

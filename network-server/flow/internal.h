@@ -99,6 +99,7 @@ struct ns_up {
 	struct ns_match match;
 	struct ns_device *dev;
 	bool retransmission;
+	int64_t lost;                /* counters that this one passed over; -1: it is one of those */
 	bool looked_again;           /* the sessions were read anew, since memory may have been old */
 	struct lw_span mac_commands; /* in the clear */
 	struct ns_mac_up mac;
@@ -380,6 +381,13 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 void ns_record_no_downlink(struct ns_down *d);
 /* An item of the queue that nobody will hear. */
 void ns_record_gone(struct ns_down *d, const struct ns_gone *g);
+
+/* --- count.c ------------------------------------------------------------------------------------------------------ */
+void ns_count_uplink(const struct ns_up *u);
+void ns_count_tx(const struct ns_tx *tx, ns_outcome outcome, ns_reason reason, int taken);
+/* A downlink that came to nothing before there was a frame. */
+void ns_count_dropped(const struct ns_flows *f, struct lw_dev_eui dev_eui, ns_outcome outcome, ns_reason reason);
+void ns_count_stats(const struct ns_stats *st);
 
 /* --- why.c: texts for a person. Only drops, downlinks and what is unusual have any. ----------------------------------
  */

@@ -9,6 +9,7 @@
 #include "common/base/bytes.h"
 #include "common/base/ids.h"
 #include "network-server/domain/device.h"
+#include "network-server/domain/link_counts.h"
 #include "network-server/domain/region_config.h"
 #include "proto/gw/gw.pb-c.h"
 #include "proto/longwave/ns/v1/ns.pb-c.h"
@@ -222,6 +223,14 @@ struct ns_log_port {
 	void (*outcome)(void *self, const char *flow, Longwave__V1__Outcome outcome, Longwave__V1__Reason reason);
 };
 
+/* Counts of links, added up for the API; may be lost with a crash. Borrowed during the call. */
+struct ns_link_port {
+	void *self;
+	/* NULL: nothing is counted. */
+	void (*device)(void *self, struct lw_dev_eui dev_eui, int64_t at_ns, const struct ns_tally *v, size_t n);
+	void (*gateway)(void *self, struct lw_gateway_id id, int64_t at_ns, const struct ns_link_counts *c);
+};
+
 /* The inbox journal: the reception at this position has had its effect, durably, and need not be replayed. */
 struct ns_journal_port {
 	void *self;
@@ -259,6 +268,7 @@ struct ns_ports {
 	struct ns_join_port join;
 	struct ns_geo_port geo;
 	struct ns_log_port log;
+	struct ns_link_port link;
 	struct ns_journal_port journal;
 	struct ns_share_port share;
 };

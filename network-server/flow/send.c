@@ -47,6 +47,7 @@ static void silent(struct rt_timer *t, void *arg)
 		 lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, id),
 		 (c.start_mono_ns - tx->sent_mono_ns) / LW_NS_PER_S);
 	ns_record_tx(tx, &c, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__GATEWAY_SILENT, -1, c.detail);
+	ns_count_tx(tx, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__GATEWAY_SILENT, -1);
 	f->ports->log.outcome(f->ports->log.self, "downlink", LONGWAVE__V1__OUTCOME__DROPPED,
 			      LONGWAVE__V1__REASON__GATEWAY_SILENT);
 	lw_arena_deinit(&c.arena);

@@ -9,7 +9,7 @@ static rt_flow_io_fn stats_commit;
 
 const struct rt_flow_step ns_stats_steps[] = {
 	{"decode", .pure = stats_decode},
-	{"seen", .pure = stats_seen}, /* last seen, position */
+	{"seen", .pure = stats_seen}, /* last seen, position, what it counted */
 	{"compose", .pure = stats_compose},
 	{"commit", .io = stats_commit},
 };
@@ -38,6 +38,7 @@ static enum rt_flow_rc stats_seen(struct rt_flow_ctx *flow)
 	if (loc != NULL && loc->latitude == 0 && loc->longitude == 0 && loc->altitude == 0)
 		loc = NULL;
 	p->seen(p->self, id, st->in.received_at_ns, loc);
+	ns_count_stats(st);
 	return RT_FLOW_NEXT;
 }
 

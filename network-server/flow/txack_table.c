@@ -307,6 +307,7 @@ void ns_ack_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 	if (tx != NULL && !f->closing) {
 		ns_record_tx(tx, &a->c, a->c.outcome, a->c.reason, a->taken,
 			     a->c.detail[0] != '\0' ? a->c.detail : NULL);
+		ns_count_tx(tx, a->c.outcome, a->c.reason, a->taken);
 		f->ports->log.outcome(f->ports->log.self, "downlink", a->c.outcome, a->c.reason);
 		/* Class B and C need not wait for an uplink. */
 		if (a->taken >= 0 && tx->enabled_class != LW_CLASS_A)

@@ -343,7 +343,9 @@ enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
 	if (u->match.kind == NS_MATCH_REPLAY)
 		return RT_FLOW_NEXT;
 	/* The device has gone on since: it is the application's, and nothing of it is answered or obeyed. */
+	u->lost = 0;
 	if (u->match.kind == NS_MATCH_LATE) {
+		u->lost = -1;
 		ns_uplink_count(s, u->up.f_cnt);
 		return RT_FLOW_NEXT;
 	}
@@ -351,10 +353,12 @@ enum rt_flow_rc up_adapt(struct rt_flow_ctx *flow)
 	if (u->retransmission)
 		return RT_FLOW_NEXT;
 	s->adr = d->fctrl.adr;
-	if (s->has_uplink && u->up.f_cnt > s->f_cnt_up)
+	if (s->has_uplink && u->up.f_cnt > s->f_cnt_up) {
+		u->lost = u->up.f_cnt - s->f_cnt_up;
 		ns_note(&u->c, "adapt", "%" PRIu32 " frame%s missing before this one (FCnt %" PRIu32 " to %" PRIu32 ")",
 			u->up.f_cnt - s->f_cnt_up, u->up.f_cnt - s->f_cnt_up == 1 ? "" : "s", s->f_cnt_up,
 			u->up.f_cnt - 1);
+	}
 	ns_uplink_count(s, u->up.f_cnt);
 	s->has_uplink = true;
 	s->last_uplink_confirmed = u->up.phy.mtype == LW_MTYPE_CONFIRMED_UP;

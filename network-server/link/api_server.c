@@ -43,6 +43,8 @@ static const struct grpc_method METHODS[] = {
 	 .output = &longwave__ns__v1__frame__descriptor,
 	 .server_streaming = true,
 	 .fn = ns_api_stream_frames},
+	ROW("GetLinkMetrics", longwave__ns__v1__link_metrics_request__descriptor,
+	    longwave__ns__v1__link_metrics_response__descriptor, ns_api_link_metrics),
 	ROW("ListRegions", EMPTY, longwave__ns__v1__list_regions_response__descriptor, ns_api_list_regions),
 	{.path = "/longwave.ns.v1.NetworkServer/Events",
 	 .input = &longwave__ns__v1__ack__descriptor,

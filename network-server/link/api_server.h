@@ -14,6 +14,7 @@ struct lw_rng;
 struct ns_api;
 struct ns_event_stream;
 struct ns_frame_log;
+struct ns_link_store;
 
 struct ns_api_opts {
 	struct rt_loop *loop;
@@ -24,6 +25,7 @@ struct ns_api_opts {
 	struct ns_store *store;
 	struct ns_event_stream *events;
 	struct ns_frame_log *frame_log;
+	struct ns_link_store *links;
 	const struct ns_region_config *const *regions;
 	size_t n_regions;
 	struct lw_devaddr_prefix devaddr_prefix;
