@@ -44,6 +44,8 @@ struct ns {
 	struct ns_outcome_metrics *outcomes;
 	struct ns_flow_config flow_config;
 	struct ns_flows *flows;
+	struct ns_wake *wake;
+	bool woken; /* once, when there is somebody to send by */
 	const struct ns_region_config **regions;
 	size_t n_regions;
 	const struct ns_region_config **enforce; /* of these */

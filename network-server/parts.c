@@ -179,6 +179,10 @@ static void on_mqtt_state(void *arg, bool up, const char *detail)
 {
 	struct ns *ns = arg;
 	rt_health_set(ns->health_mqtt, up, detail);
+	if (up && !ns->woken && ns->wake) {
+		ns->woken = true;
+		ns_wake_all(ns->wake, ns_replicas_any(ns->replicas));
+	}
 }
 
 /* The tables are there: from here frames are taken and calls are served. */
@@ -451,6 +455,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flows = ns_flows_new(env->loop, &ns->ports, &ns->flow_config, &ns->rng);
 	ns_flows_register_metrics(ns->flows, env->metrics);
 	ns_replicas_set_flows(ns->replicas, ns->flows);
+	ns->wake = ns_wake_new(env->loop, env->log, ns->store, ns->flows);
+	ns_replicas_set_wake(ns->replicas, ns->wake);
 	return 0;
 }
 
@@ -460,6 +466,9 @@ void ns_deinit_flows(void *owner)
 	close_database(ns);
 	ns_replicas_set_flows(ns->replicas, NULL);
 	ns_replicas_set_links(ns->replicas, NULL, NULL);
+	ns_replicas_set_wake(ns->replicas, NULL);
+	ns_wake_free(ns->wake);
+	ns->wake = NULL;
 	/* They answer what is under way, for which the flows must be there. */
 	ns_geo_client_free(ns->geo);
 	ns_join_client_free(ns->join);
@@ -547,6 +556,7 @@ void ns_drain(void *owner, struct rt_daemon_run *run)
 	struct ns *ns = owner;
 	ns->draining = run;
 	ns_replicas_stop(ns->replicas);
+	ns_wake_stop(ns->wake);
 	if (ns->mqtt && ns_replicas_any(ns->replicas))
 		ns_gw_mqtt_leave(ns->mqtt);
 	else if (ns->mqtt)

@@ -15,7 +15,6 @@
 #define LOOK_MS 1000
 #define LOOK_FIRST 10 /* looks after something changed: by then leases have ended */
 #define LOOK_AGAIN 30 /* looks between two questions for replicas, when nothing changed */
-#define QUEUED_MAX 20000
 #define KEY_MAX 384
 
 /* A replica that is gone. */
@@ -31,6 +30,7 @@ struct ns_replicas {
 	struct peers *peers;
 	struct ns_store *store;
 	struct ns_flows *flows;
+	struct ns_wake *wake;
 	struct ns_gw_mqtt *mqtt;
 	struct ns_event_stream *events;
 	uint64_t self_id; /* in what is said of receptions */
@@ -64,13 +64,6 @@ static void on_inherited(void *arg, const char *client_id)
 	struct gone *g = find(r, client_id);
 	if (g)
 		g->inherited = true;
-}
-
-static void on_queued(void *arg, const struct lw_dev_eui *v, size_t n)
-{
-	struct ns_replicas *r = arg;
-	for (size_t i = 0; i < n && r->flows && !r->stopped; i++)
-		ns_flows_enqueue_hint(r->flows, v[i]);
 }
 
 static void on_orphans(void *arg, int err, const struct ns_stored_event *v, size_t n)
@@ -137,8 +130,9 @@ static void on_origins(void *arg, const char *const *names, size_t n)
 			lw_list_push_back(&r->gone, &g->node);
 			RT_LOG_INFO(r->o.log, "a replica is gone, looking after what it left",
 				    rt_str("origin", g->origin));
-			/* Class C: what it was about to send. */
-			ns_store_queued_devices(r->store, QUEUED_MAX, on_queued, r);
+			/* Class B and C: what it was about to send. */
+			if (r->wake)
+				ns_wake_all(r->wake, peers_any(r->peers));
 		}
 		look_after(r, g);
 	}
@@ -319,6 +313,11 @@ void ns_replicas_set_flows(struct ns_replicas *r, struct ns_flows *flows)
 	r->flows = flows;
 	if (flows)
 		on_change(r);
+}
+
+void ns_replicas_set_wake(struct ns_replicas *r, struct ns_wake *wake)
+{
+	r->wake = wake;
 }
 
 void ns_replicas_set_links(struct ns_replicas *r, struct ns_gw_mqtt *mqtt, struct ns_event_stream *events)

@@ -6,6 +6,7 @@
 #include "network-server/flow/flows.h"
 #include "network-server/link/event_stream.h"
 #include "network-server/link/gw_mqtt.h"
+#include "network-server/wake.h"
 
 struct ns_replicas;
 
@@ -24,6 +25,7 @@ void ns_replicas_free(struct ns_replicas *r);
 void ns_replicas_set_store(struct ns_replicas *r, struct ns_store *store);
 void ns_replicas_set_flows(struct ns_replicas *r, struct ns_flows *flows);
 void ns_replicas_set_links(struct ns_replicas *r, struct ns_gw_mqtt *mqtt, struct ns_event_stream *events);
+void ns_replicas_set_wake(struct ns_replicas *r, struct ns_wake *wake);
 void ns_replicas_tell(struct ns_replicas *r, const char *kind, struct lw_span body);
 void ns_replicas_tell_encoding(struct ns_replicas *r, struct lw_gateway_id gateway, bool json);
 void ns_replicas_fill_port(struct ns_replicas *r, struct ns_share_port *out);

@@ -114,6 +114,7 @@ static void waited(struct rt_timer *t, void *arg)
 	struct ns_down *d = arg;
 	(void)t;
 	lw_list_remove(&d->waiting);
+	d->c.f->n_later -= d->by_hint;
 	rt_flow_resume(&d->c.flow, RT_FLOW_NEXT);
 }
 
@@ -129,6 +130,7 @@ static void down_wait(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 		}
 		rt_timer_init(&d->timer, f->loop, "downlink delay", waited, d);
 		lw_list_push_back(&f->waiting, &d->waiting);
+		f->n_later += d->by_hint;
 		rt_timer_start(&d->timer, d->delay_ms);
 	}
 }

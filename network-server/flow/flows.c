@@ -162,6 +162,14 @@ void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	ns_down_try(f, dev_eui);
 }
 
+void ns_flows_wake(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t delay_ms)
+{
+	if (delay_ms == 0)
+		ns_down_try(f, dev_eui);
+	else
+		ns_down_try_later(f, dev_eui, delay_ms, 0);
+}
+
 void ns_flows_set_replicated(struct ns_flows *f)
 {
 	f->replicated = true;
@@ -182,7 +190,7 @@ void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
 
 size_t ns_flows_in_flight(const struct ns_flows *f)
 {
-	return f->in_flight + rt_flow_in_flight(f->downlink) + rt_flow_in_flight(f->tx_ack) +
+	return f->in_flight + rt_flow_in_flight(f->downlink) - f->n_later + rt_flow_in_flight(f->tx_ack) +
 	       rt_flow_in_flight(f->stats);
 }
 

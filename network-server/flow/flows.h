@@ -62,6 +62,9 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
 
+/* A device that can be sent to at any time may have something waiting, from `delay_ms` on. */
+void ns_flows_wake(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t delay_ms);
+
 /* False while other replicas take their part of the receptions: nobody sees then whether all have reported, and every
  * window stays open for its whole time. True at first, where the configuration allows it. */
 void ns_flows_set_early_close(struct ns_flows *f, bool on);

@@ -272,6 +272,7 @@ struct ns_flows {
 	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
 	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
 	struct lw_list waiting;       /* struct ns_down in their delay */
+	size_t n_later;               /* of these: for nothing that came in, and to be found again after a restart */
 	struct lw_map timelines;      /* struct ns_timeline by gateway, of those that send */
 	size_t sweep_at;
 	struct lw_list free_up;

@@ -133,16 +133,8 @@ void ns_store_resync(struct ns_store *s)
 
 static const struct sql_stmt ORIGINS = {.name = "origins", .text = "SELECT name FROM origin", .cols = "t"};
 
-static const struct sql_stmt QUEUED = {
-	.name = "queued_devices",
-	.text = "SELECT DISTINCT dev_eui FROM queue_item LIMIT $1",
-	.params = "l",
-	.cols = "l",
-};
-
 struct asking {
 	ns_origins_fn *origins;
-	ns_queued_fn *queued;
 	void *arg;
 };
 
@@ -164,26 +156,4 @@ void ns_store_origins(struct ns_store *s, ns_origins_fn *done, void *arg)
 	struct asking *a = lw_xmalloc(sizeof(*a));
 	*a = (struct asking){.origins = done, .arg = arg};
 	sql_query_send(sql_query_new(s->db, &ORIGINS), on_origins, a);
-}
-
-static void on_queued(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
-{
-	struct asking *a = arg;
-	size_t n = outcome->err ? 0 : sql_rows(r);
-	struct lw_dev_eui *v = lw_xcalloc(n + 1, sizeof(*v));
-	for (size_t i = 0; i < n; i++)
-		v[i] = lw_dev_eui_from_u64((uint64_t)sql_i64(r, i, 0));
-	if (outcome->err != LW_ECANCELLED)
-		a->queued(a->arg, v, n);
-	free(v);
-	free(a);
-}
-
-void ns_store_queued_devices(struct ns_store *s, uint32_t limit, ns_queued_fn *done, void *arg)
-{
-	struct asking *a = lw_xmalloc(sizeof(*a));
-	struct sql_query *q = sql_query_new(s->db, &QUEUED);
-	*a = (struct asking){.queued = done, .arg = arg};
-	sql_put_i64(sql_query_params(q), limit);
-	sql_query_send(q, on_queued, a);
 }

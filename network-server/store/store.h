@@ -54,9 +54,18 @@ void ns_store_resync(struct ns_store *s);
 /* Names of all replicas that ever wrote to this database, this one included. */
 typedef void ns_origins_fn(void *arg, const char *const *names, size_t n);
 void ns_store_origins(struct ns_store *s, ns_origins_fn *done, void *arg);
-/* Devices with something in their queue, at most `limit`. */
-typedef void ns_queued_fn(void *arg, const struct lw_dev_eui *v, size_t n);
-void ns_store_queued_devices(struct ns_store *s, uint32_t limit, ns_queued_fn *done, void *arg);
+
+/* A device with a session and something in its queue. */
+struct ns_queued {
+	int64_t place; /* its EUI as the database counts: the next page is from the one behind the last place */
+	struct lw_dev_eui dev_eui;
+	bool at_any_time;         /* its profile is of class B or C */
+	bool half_sent;           /* something was given to a gateway, and nothing was heard of it yet */
+	int64_t timeout_after_ns; /* when waiting for an acknowledgement ends; 0: waits for none, or until an uplink */
+};
+typedef void ns_queued_fn(void *arg, int err, const struct ns_queued *v, size_t n);
+/* In the order of their places, `from` on, at most `limit`; fewer: these were the last. */
+void ns_store_queued_page(struct ns_store *s, int64_t from, uint32_t limit, ns_queued_fn *done, void *arg);
 
 struct ns_store_stats {
 	size_t cached_devices, gateways, profiles;

@@ -1,0 +1,55 @@
+/* Devices that have something in their queue, page by page. */
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/xmalloc.h"
+#include "network-server/store/store_impl.h"
+
+static const struct sql_stmt PAGE = {
+	.name = "queued_devices",
+	.text = "SELECT q.dev_eui, d.device_profile_id, max(CASE WHEN q.item_state = 1 THEN 1 ELSE 0 END),"
+		" max(CASE WHEN q.item_state = 2 THEN q.timeout_after ELSE 0 END)"
+		" FROM queue_item AS q JOIN device AS d ON d.dev_eui = q.dev_eui"
+		" WHERE q.dev_eui >= $1 AND d.dev_addr IS NOT NULL"
+		" GROUP BY q.dev_eui, d.device_profile_id ORDER BY q.dev_eui LIMIT $2",
+	.params = "ll",
+	.cols = "ltll",
+};
+
+struct asking {
+	struct ns_store *s;
+	ns_queued_fn *fn;
+	void *arg;
+};
+
+static void on_page(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct asking a = *(struct asking *)arg;
+	size_t n = outcome->err ? 0 : sql_rows(r);
+	free(arg);
+	if (outcome->err == LW_ECANCELLED)
+		return;
+	struct ns_queued *v = lw_xcalloc(n + 1, sizeof(*v));
+	for (size_t i = 0; i < n; i++) {
+		const struct ns_profile *p = ns_store_find_profile(a.s, sql_text(r, i, 1));
+		v[i] = (struct ns_queued){
+			.place = sql_i64(r, i, 0),
+			.dev_eui = lw_dev_eui_from_u64((uint64_t)sql_i64(r, i, 0)),
+			.at_any_time = p && (p->supports_class_b || p->supports_class_c),
+			.half_sent = sql_i64(r, i, 2) != 0,
+			.timeout_after_ns = sql_i64(r, i, 3) * LW_NS_PER_US,
+		};
+	}
+	a.fn(a.arg, outcome->err ? LW_EUNAVAILABLE : 0, v, n);
+	free(v);
+}
+
+void ns_store_queued_page(struct ns_store *s, int64_t from, uint32_t limit, ns_queued_fn *done, void *arg)
+{
+	struct asking *a = lw_xmalloc(sizeof(*a));
+	struct sql_query *q = sql_query_new(s->db, &PAGE);
+	*a = (struct asking){s, done, arg};
+	sql_put_i64(sql_query_params(q), from);
+	sql_put_i64(sql_query_params(q), limit);
+	sql_query_send(q, on_page, a);
+}
