@@ -29,6 +29,8 @@ struct ns_conf {
 	bool deduplication_adaptive;
 	uint64_t downlink_delay_ms;
 	uint64_t tx_ack_timeout_ms;
+	uint64_t multicast_class_c_margin_ms;
+	uint64_t multicast_class_b_margin_ms;
 	bool allow_unknown_gateways;
 	bool mac_commands_disabled;
 	struct conf_strs regions;

@@ -131,6 +131,19 @@ static void on_enqueued(void *arg, struct lw_dev_eui dev_eui)
 	ns_flows_enqueue_hint(ns->flows, dev_eui);
 }
 
+static void on_multicast(void *arg, struct lw_uuid group_id)
+{
+	struct ns *ns = arg;
+	ns_flows_multicast_hint(ns->flows, group_id);
+}
+
+static void on_waiting_multicast(void *arg, const struct lw_uuid *v, size_t n)
+{
+	struct ns *ns = arg;
+	for (size_t i = 0; ns->flows && i < n; i++)
+		ns_flows_multicast_hint(ns->flows, v[i]);
+}
+
 static void on_activated(void *arg, struct lw_devaddr addr)
 {
 	struct ns *ns = arg;
@@ -229,6 +242,7 @@ static void on_store_ready(void *arg, int err, const char *detail)
 	ns_replicas_set_links(ns->replicas, ns->mqtt, ns->events);
 	ns_link_store_open(ns->links);
 	ns_api_open(ns->api);
+	ns_store_waiting_multicast(ns->store, on_waiting_multicast, ns);
 	RT_LOG_INFO(ns->env.log, "serving", rt_u64("regions", ns->n_regions));
 }
 
@@ -428,6 +442,7 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->geo = ns->conf->geo_address[0] ? ns_geo_client_new(env->loop, ns->conf->geo_address) : NULL;
 	ns_store_fill_port(ns->store, &ns->ports.store);
 	ns_store_fill_gateway_port(ns->store, &ns->ports.gateways);
+	ns_store_fill_multicast_port(ns->store, &ns->ports.multicast);
 	ns_join_client_fill_port(ns->join, &ns->ports.join);
 	ns_geo_client_fill_port(ns->geo, &ns->ports.geo);
 	ns->ports.radio = (struct ns_radio_port){ns, send_downlink};
@@ -445,6 +460,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flow_config.tx_ack_timeout_ms = (uint32_t)ns->conf->tx_ack_timeout_ms;
 	ns->flow_config.mac_commands_disabled = ns->conf->mac_commands_disabled;
 	ns->flow_config.allow_unknown_gateways = ns->conf->allow_unknown_gateways;
+	ns->flow_config.multicast_class_c_margin_ms = (uint32_t)ns->conf->multicast_class_c_margin_ms;
+	ns->flow_config.multicast_class_b_margin_ms = (uint32_t)ns->conf->multicast_class_b_margin_ms;
 	ns->flow_config.regions = ns->regions;
 	ns->flow_config.n_regions = ns->n_regions;
 	ns->flow_config.enforce = ns->enforce;
@@ -494,6 +511,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.n_regions = ns->n_regions,
 				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
 				.on_enqueued = on_enqueued,
+				.on_multicast = on_multicast,
 				.on_activated = on_activated,
 				.arg = ns};
 	int err = ns_api_new(&ns->api, &o, diag);

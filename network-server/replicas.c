@@ -66,6 +66,13 @@ static void on_inherited(void *arg, const char *client_id)
 		g->inherited = true;
 }
 
+static void on_waiting_multicast(void *arg, const struct lw_uuid *v, size_t n)
+{
+	struct ns_replicas *r = arg;
+	for (size_t i = 0; i < n && r->flows && !r->stopped; i++)
+		ns_flows_multicast_hint(r->flows, v[i]);
+}
+
 static void on_orphans(void *arg, int err, const struct ns_stored_event *v, size_t n)
 {
 	struct gone_ask *a = arg;
@@ -130,9 +137,10 @@ static void on_origins(void *arg, const char *const *names, size_t n)
 			lw_list_push_back(&r->gone, &g->node);
 			RT_LOG_INFO(r->o.log, "a replica is gone, looking after what it left",
 				    rt_str("origin", g->origin));
-			/* Class B and C: what it was about to send. */
+			/* Class C and multicast: what it was about to send. */
 			if (r->wake)
 				ns_wake_all(r->wake, peers_any(r->peers));
+			ns_store_waiting_multicast(r->store, on_waiting_multicast, r);
 		}
 		look_after(r, g);
 	}

@@ -22,6 +22,8 @@ void ns_flow_config_defaults(struct ns_flow_config *c)
 	c->rx_timestamp_max_drift_ms = 30000;
 	c->max_in_flight = 8000;
 	c->max_devices = 300000;
+	c->multicast_class_c_margin_ms = 5000;
+	c->multicast_class_b_margin_ms = 5000;
 }
 
 static struct rt_flow *flow_new(struct ns_flows *f, const char *name, const struct rt_flow_step *steps, size_t n,
@@ -56,6 +58,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	f->kc = lw_keycache_new(KEY_CACHE_SLOTS);
 	ns_windows_init(f);
 	ns_plans_init(f);
+	ns_multicast_init(f);
 	lw_map_init(&f->held);
 	lw_map_init(&f->tx);
 	lw_map_init(&f->tx_by_device);
@@ -72,6 +75,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	f->tx_ack = flow_new(f, "tx_ack", ns_tx_ack_steps, ns_tx_ack_n_steps, ns_ack_ended);
 	f->downlink = flow_new(f, "downlink", ns_downlink_steps, ns_downlink_n_steps, ns_down_ended);
 	f->stats = flow_new(f, "stats", ns_stats_steps, ns_stats_n_steps, ns_stats_ended);
+	f->multicast = flow_new(f, "multicast", ns_multicast_steps, ns_multicast_n_steps, ns_multicast_ended);
 	return f;
 }
 
@@ -112,6 +116,8 @@ void ns_flows_free(struct ns_flows *f)
 	rt_flow_free(f->tx_ack);
 	rt_flow_free(f->downlink);
 	rt_flow_free(f->stats);
+	rt_flow_free(f->multicast);
+	ns_multicast_free(f);
 	free_tx(f);
 	ns_pools_free(f);
 	lw_keycache_free(f->kc);
@@ -162,6 +168,11 @@ void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	ns_down_try(f, dev_eui);
 }
 
+void ns_flows_multicast_hint(struct ns_flows *f, struct lw_uuid group_id)
+{
+	ns_multicast_try(f, group_id);
+}
+
 void ns_flows_wake(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t delay_ms)
 {
 	if (delay_ms == 0)
@@ -186,12 +197,13 @@ void ns_flows_register_metrics(struct ns_flows *f, struct rt_metrics *m)
 	rt_flow_register_metrics(f->tx_ack, m);
 	rt_flow_register_metrics(f->downlink, m);
 	rt_flow_register_metrics(f->stats, m);
+	rt_flow_register_metrics(f->multicast, m);
 }
 
 size_t ns_flows_in_flight(const struct ns_flows *f)
 {
 	return f->in_flight + rt_flow_in_flight(f->downlink) - f->n_later + rt_flow_in_flight(f->tx_ack) +
-	       rt_flow_in_flight(f->stats);
+	       rt_flow_in_flight(f->stats) + rt_flow_in_flight(f->multicast);
 }
 
 size_t ns_flows_unanswered(const struct ns_flows *f)

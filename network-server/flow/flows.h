@@ -19,9 +19,11 @@ struct ns_flow_config {
 	uint8_t max_mac_command_error_count; /* 1 */
 	bool mac_commands_disabled;
 	bool allow_unknown_gateways;
-	int64_t rx_timestamp_max_drift_ms; /* 30000: a gateway's own time counts when it is nearer than this */
-	size_t max_in_flight;              /* receptions; 0: 20000. Join-requests: twice as many */
-	size_t max_devices;                /* whose usual gateways are remembered, about */
+	int64_t rx_timestamp_max_drift_ms;    /* 30000: a gateway's own time counts when it is nearer than this */
+	size_t max_in_flight;                 /* receptions; 0: 20000. Join-requests: twice as many */
+	size_t max_devices;                   /* whose usual gateways are remembered, about */
+	uint32_t multicast_class_c_margin_ms; /* 5000: between transmissions to a group, and before one by GPS time */
+	uint32_t multicast_class_b_margin_ms; /* 5000: so long before a ping slot gateways get its frame */
 	const struct ns_region_config *const *regions; /* the enabled ones */
 	size_t n_regions;
 	/* Of these: where duty cycles, dwell times and planned transmissions forbid a downlink instead of being
@@ -61,6 +63,9 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
 /* Items were enqueued or encrypted anew, durably: sends at once when a receive window of the last uplink can still be
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
+
+/* Something waits for the multicast group. */
+void ns_flows_multicast_hint(struct ns_flows *f, struct lw_uuid group_id);
 
 /* A device that can be sent to at any time may have something waiting, from `delay_ms` on. */
 void ns_flows_wake(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t delay_ms);

@@ -25,7 +25,8 @@ typedef Longwave__V1__Reason ns_reason;
 #define NS_QUEUE_LOOK 4                 /* items of the queue read at once */
 #define NS_TX_GATEWAYS NS_PLAN_GATEWAYS /* gateways that a downlink may be offered to */
 #define NS_ADDR_DRAWS 8
-#define NS_BATCH 256 /* contexts per call of an I/O step */
+#define NS_BATCH 256                /* contexts per call of an I/O step */
+#define NS_MARGIN_UNKNOWN INT16_MIN /* of a gateway that has heard nobody for this downlink */
 
 /* What every context begins with. */
 struct ns_ctx {
@@ -225,6 +226,17 @@ struct ns_tx {
 	uint8_t mac_queue[NS_MAC_QUEUE_MAX]; /* what came from outside, to be put back when nobody sends it */
 	uint8_t mac_queue_len;
 	bool ack;
+	/* To a multicast group: no device, one gateway, an item of the group's queue. */
+	bool is_multicast;
+	struct lw_uuid group_id;
+};
+
+/* What an answer means for a copy in a group's queue. */
+struct ns_mc_answer {
+	struct ns_mc_change change; /* points to the others */
+	struct ns_mc_copy copy;
+	struct lw_gateway_id gateway_id;
+	bool given_up;
 };
 
 /* An answer of a gateway. */
@@ -241,6 +253,7 @@ struct ns_ack {
 	size_t n_events;
 	struct ns_queue_op queue_op;
 	struct ns_change change;
+	struct ns_mc_answer multicast;
 };
 
 struct ns_stats {
@@ -258,7 +271,7 @@ struct ns_flows {
 	struct ns_flow_config cfg;
 	struct lw_rng *rng;
 	struct lw_keycache *kc;
-	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats;
+	struct rt_flow *receive, *uplink, *join, *proprietary, *locate, *downlink, *tx_ack, *stats, *multicast;
 	struct lw_bmap windows;     /* struct ns_window by what makes receptions copies of one transmission */
 	struct lw_map open_windows; /* how many by DevAddr */
 	struct ns_usual *usual;     /* who hears a device */
@@ -267,13 +280,15 @@ struct ns_flows {
 	int64_t uncounted_since_ns;
 	bool early_close;
 	struct rt_metric *windows_closed, *late_copies;
-	struct lw_map held;           /* by DevAddr: frames that wait for the database, see hold.c */
-	struct lw_map tx;             /* struct ns_tx by downlink_id */
-	struct lw_map tx_by_device;   /* the latest struct ns_tx by DevEUI */
-	struct lw_map down_by_device; /* struct ns_down before its decision, by DevEUI */
-	struct lw_list waiting;       /* struct ns_down in their delay */
-	size_t n_later;               /* of these: for nothing that came in, and to be found again after a restart */
-	struct lw_map timelines;      /* struct ns_timeline by gateway, of those that send */
+	struct lw_map held;              /* by DevAddr: frames that wait for the database, see hold.c */
+	struct lw_map tx;                /* struct ns_tx by downlink_id */
+	struct lw_map tx_by_device;      /* the latest struct ns_tx by DevEUI */
+	struct lw_map down_by_device;    /* struct ns_down before its decision, by DevEUI */
+	struct lw_list waiting;          /* struct ns_down in their delay */
+	size_t n_later;                  /* of these: for nothing that came in, and found again after a restart */
+	struct lw_bmap multicast_groups; /* struct ns_mc_state by id, of groups with something to send */
+	struct lw_map gateway_regions;   /* struct ns_region_config by gateway, of those that have reported */
+	struct lw_map timelines;         /* struct ns_timeline by gateway, of those that send */
 	size_t sweep_at;
 	struct lw_list free_up;
 	size_t n_free_up;
@@ -289,9 +304,9 @@ struct ns_flows {
 
 /* The tables, each in its file. */
 extern const struct rt_flow_step ns_receive_steps[], ns_uplink_steps[], ns_locate_steps[], ns_join_steps[],
-	ns_proprietary_steps[], ns_downlink_steps[], ns_tx_ack_steps[], ns_stats_steps[];
+	ns_proprietary_steps[], ns_downlink_steps[], ns_tx_ack_steps[], ns_stats_steps[], ns_multicast_steps[];
 extern const size_t ns_receive_n_steps, ns_uplink_n_steps, ns_locate_n_steps, ns_join_n_steps, ns_proprietary_n_steps,
-	ns_downlink_n_steps, ns_tx_ack_n_steps, ns_stats_n_steps;
+	ns_downlink_n_steps, ns_tx_ack_n_steps, ns_stats_n_steps, ns_multicast_n_steps;
 
 /* --- context.c: life of contexts -------------------------------------------------------------------------------------
  */
@@ -309,7 +324,7 @@ void ns_ctx_free(struct ns_ctx *c);
 /* Sets outcome and reason; returns RT_FLOW_DROP for `return ns_drop(...)`. The detail may be NULL. */
 enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail);
 int64_t ns_now(const struct ns_flows *f);
-rt_flow_end_fn ns_up_ended, ns_down_ended, ns_ack_ended, ns_stats_ended;
+rt_flow_end_fn ns_up_ended, ns_down_ended, ns_ack_ended, ns_stats_ended, ns_multicast_ended;
 rt_flow_trace_fn ns_ctx_traced;
 
 /* --- decode.c ----------------------------------------------------------------------------------------------------- */
@@ -480,4 +495,16 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui);
 void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms, uint8_t attempt);
 /* Class B and C have no uplink to wait for: once more, later and later. */
 void ns_down_failed(const struct ns_tx *tx);
+/* --- multicast_table.c -------------------------------------------------------------------------------------------- */
+void ns_multicast_init(struct ns_flows *f);
+void ns_multicast_free(struct ns_flows *f);
+/* Looks what is to be sent to the group, now or after what is under way. */
+void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id);
+/* The gateway reports in this region. */
+void ns_multicast_gateway_region(struct ns_flows *f, struct lw_gateway_id id, const struct ns_region_config *rc);
+/* A gateway has taken a frame to a group, or has not. */
+void ns_multicast_settle(const struct ns_tx *tx, bool taken, struct ns_mc_answer *out);
+/* That is written. */
+void ns_multicast_answered(const struct ns_tx *tx);
+
 bool ns_gateway_may_send(const struct ns_flows *f, struct lw_gateway_id id, struct lw_uuid tenant, uint32_t *priority);

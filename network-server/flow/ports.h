@@ -11,6 +11,7 @@
 #include "network-server/domain/device.h"
 #include "network-server/domain/link_counts.h"
 #include "network-server/domain/region_config.h"
+#include "network-server/flow/multicast_port.h"
 #include "proto/gw/gw.pb-c.h"
 #include "proto/longwave/ns/v1/ns.pb-c.h"
 #include "proto/longwave/v1/reason.pb-c.h"
@@ -271,4 +272,5 @@ struct ns_ports {
 	struct ns_link_port link;
 	struct ns_journal_port journal;
 	struct ns_share_port share;
+	struct ns_multicast_port multicast;
 };

@@ -181,9 +181,13 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	char eui[LW_EUI_TEXT];
 	char addr[LW_DEVADDR_TEXT];
 	char gw[LW_EUI_TEXT];
+	char group[LW_UUID_TEXT];
 	const struct ns_down_frame *f = &tx->frame[taken >= 0 ? taken : 0];
 	fr.time = ns_timestamp(&c->arena, ns_now(tx->f));
-	fr.dev_eui = lw_dev_eui_print(tx->dev_eui, eui);
+	if (tx->is_multicast)
+		fr.multicast_group_id = lw_uuid_print(tx->group_id, group);
+	else
+		fr.dev_eui = lw_dev_eui_print(tx->dev_eui, eui);
 	fr.dev_addr = lw_devaddr_print(tx->devaddr, addr);
 	fr.f_type = tx->is_join    ? COMMON__FTYPE__JOIN_ACCEPT
 		    : f->confirmed ? COMMON__FTYPE__CONFIRMED_DATA_DOWN
@@ -204,7 +208,7 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.dr = f->window.dr;
 	fr.confirmed = f->confirmed;
 	fr.ack = tx->ack;
-	fr.adr = !tx->is_join && !tx->rc->adr_disabled;
+	fr.adr = !tx->is_join && !tx->is_multicast && !tx->rc->adr_disabled;
 	fr.outcome = outcome;
 	fr.reason = reason;
 	if (detail != NULL)

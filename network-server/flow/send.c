@@ -40,8 +40,15 @@ static void silent(struct rt_timer *t, void *arg)
 	char id[LW_EUI_TEXT];
 	(void)t;
 	ns_tx_take(tx);
-	lw_arena_init(&c.arena, NULL, 0, NS_ARENA_MAX);
 	tx->gw[tx->cur].is_silent = true;
+	if (tx->is_multicast) { /* goes again like a refused one */
+		struct ns_ack *a = ns_ack_new(f);
+		a->tx = tx;
+		tx->last_error = LONGWAVE__V1__REASON__GATEWAY_SILENT;
+		rt_flow_enter(f->tx_ack, &a->c.flow);
+		return;
+	}
+	lw_arena_init(&c.arena, NULL, 0, NS_ARENA_MAX);
 	snprintf(c.detail, sizeof(c.detail),
 		 "gateway %s did not answer within %" PRId64 " s: is it off, or its connection?",
 		 lw_gateway_id_print(tx->gw[tx->cur].rx.gateway_id, id),
@@ -223,7 +230,8 @@ static void wait_for_answer(struct ns_tx *tx)
 	struct ns_flows *f = tx->f;
 	int64_t give_up_ns = ns_plan_give_up_at_ns(tx);
 	lw_map_put(&f->tx, tx->downlink_id, tx);
-	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+	if (!tx->is_multicast)
+		lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
 	if (give_up_ns > rt_loop_mono_ns(f->loop)) {
 		rt_timer_init(&tx->timer, f->loop, "tx-ack is late", late, tx);
 		rt_timer_start_at(&tx->timer, give_up_ns);

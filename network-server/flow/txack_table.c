@@ -124,7 +124,8 @@ static enum rt_flow_rc ack_elsewhere(struct rt_flow_ctx *flow)
 
 static bool ack_key(const struct rt_flow_ctx *flow, uint64_t *key)
 {
-	*key = lw_dev_eui_u64(((const struct ns_ack *)(const void *)flow)->tx->dev_eui);
+	const struct ns_tx *tx = ((const struct ns_ack *)(const void *)flow)->tx;
+	*key = tx->is_multicast ? lw_uuid_hash(tx->group_id) : lw_dev_eui_u64(tx->dev_eui);
 	return true;
 }
 
@@ -151,7 +152,7 @@ static void ack_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 		a->dev = NULL;
 		a->fetch =
 			(struct ns_fetch){.dev_eui = a->tx->dev_eui, .arena = &a->c.arena, .done = fetched, .owner = a};
-		if (a->taken < 0 && !a->tx->is_join)
+		if (a->taken < 0 && !a->tx->is_join && !a->tx->is_multicast)
 			req[n_req++] = &a->fetch;
 		else
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
@@ -252,6 +253,13 @@ static enum rt_flow_rc ack_settle(struct rt_flow_ctx *flow)
 {
 	struct ns_ack *a = ack_of(flow);
 	a->n_events = 0;
+	if (a->tx->is_multicast) {
+		a->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+		if (a->taken < 0)
+			ns_drop_refused(&a->c, a->tx);
+		ns_multicast_settle(a->tx, a->taken >= 0, &a->multicast);
+		return RT_FLOW_NEXT;
+	}
 	if (a->taken >= 0) {
 		a->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
 		settle_taken(a);
@@ -277,6 +285,22 @@ static void committed(struct ns_change *req)
 	rt_flow_resume(&a->c.flow, RT_FLOW_DONE);
 }
 
+/* When it cannot be written, the copy stays, and goes again. */
+static void multicast_committed(struct ns_mc_change *req)
+{
+	struct ns_ack *a = req->owner;
+	rt_flow_resume(&a->c.flow, RT_FLOW_DONE);
+}
+
+static void commit_multicast(struct ns_ack *a)
+{
+	const struct ns_multicast_port *p = &a->c.f->ports->multicast;
+	struct ns_mc_change *req[1] = {&a->multicast.change};
+	req[0]->done = multicast_committed;
+	req[0]->owner = a;
+	p->commit(p->self, req, 1);
+}
+
 static void ack_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	struct ns_flows *f = owner;
@@ -289,7 +313,9 @@ static void ack_commit(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v
 		a->change.n_events = a->n_events;
 		a->change.done = committed;
 		a->change.owner = a;
-		if (a->n_events > 0 || a->change.n_queue_ops > 0 || a->change.op != NS_SESSION_KEEP)
+		if (a->tx->is_multicast)
+			commit_multicast(a);
+		else if (a->n_events > 0 || a->change.n_queue_ops > 0 || a->change.op != NS_SESSION_KEEP)
 			req[n_req++] = &a->change;
 		else
 			rt_flow_resume(v[i], RT_FLOW_DONE);
@@ -314,7 +340,9 @@ void ns_ack_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 			ns_down_try(f, tx->dev_eui);
 		if (a->taken >= 0 && tx->item_confirmed && tx->item_timeout_ns != 0)
 			ns_down_try_later(f, tx->dev_eui, (uint32_t)(tx->item_timeout_ns / LW_NS_PER_MS) + 1, 0);
-		if (a->taken < 0)
+		if (tx->is_multicast)
+			ns_multicast_answered(tx);
+		else if (a->taken < 0)
 			ns_down_failed(tx);
 	}
 	if (!f->closing)

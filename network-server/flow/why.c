@@ -297,7 +297,9 @@ static void say_gateway(struct line *l, const struct ns_looked_at *q, unsigned g
 	bool all_free = g->offer == 0;
 	for (unsigned w = 0; w < q->n_frames; w++)
 		all_free = all_free && q->plan->why[gw][w] == NS_PLAN_FREE;
-	say(l, "%s%s (%.1f dB)", l->n > 0 ? "; " : "", lw_gateway_id_print(g->rx.gateway_id, id), g->margin_ddb / 10.0);
+	say(l, "%s%s", l->n > 0 ? "; " : "", lw_gateway_id_print(g->rx.gateway_id, id));
+	if (g->margin_ddb != NS_MARGIN_UNKNOWN)
+		say(l, " (%.1f dB)", g->margin_ddb / 10.0);
 	if (all_free) {
 		say(l, g->margin_ddb < q->rc->gateway_prefer_min_margin_db * 10 ? " has less margin" : " is free, too");
 		return;
@@ -324,7 +326,7 @@ static Longwave__Ns__V1__Considered *considered(struct lw_arena *a, const struct
 		return NULL;
 	longwave__ns__v1__considered__init(out);
 	out->gateway_id = lw_arena_strdup(a, lw_gateway_id_print(g->rx.gateway_id, id));
-	out->margin_ddb = g->margin_ddb;
+	out->margin_ddb = g->margin_ddb != NS_MARGIN_UNKNOWN ? g->margin_ddb : 0;
 	out->chosen = q->cur == (int)gw;
 	out->offer = g->offer;
 	out->verdicts = LW_ARENA_ARRAY(a, Longwave__Ns__V1__Considered__Verdict *, q->n_frames);

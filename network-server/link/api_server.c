@@ -14,6 +14,7 @@ static const char CLOSED[] = "the network-server is starting or stopping";
 	}
 #define EMPTY google__protobuf__empty__descriptor
 #define DEVICE longwave__ns__v1__device_request__descriptor
+#define GROUP longwave__ns__v1__multicast_group_request__descriptor
 
 static const struct grpc_method METHODS[] = {
 	ROW("Apply", longwave__ns__v1__apply_request__descriptor, longwave__ns__v1__apply_response__descriptor,
@@ -36,6 +37,13 @@ static const struct grpc_method METHODS[] = {
 	ROW("PrepareDownlinks", longwave__ns__v1__prepare_downlinks_request__descriptor,
 	    longwave__ns__v1__prepare_downlinks_response__descriptor, ns_api_prepare_downlinks),
 	ROW("Reencrypt", longwave__ns__v1__reencrypt_request__descriptor, EMPTY, ns_api_reencrypt),
+	ROW("EnqueueMulticast", longwave__ns__v1__enqueue_multicast_request__descriptor,
+	    longwave__ns__v1__enqueue_multicast_response__descriptor, ns_api_enqueue_multicast),
+	ROW("ListMulticastQueue", GROUP, longwave__ns__v1__list_multicast_queue_response__descriptor,
+	    ns_api_list_multicast),
+	ROW("FlushMulticastQueue", GROUP, EMPTY, ns_api_flush_multicast),
+	ROW("GetMulticastGroup", GROUP, longwave__ns__v1__get_multicast_group_response__descriptor,
+	    ns_api_get_multicast),
 	ROW("ListFrames", longwave__ns__v1__stream_frames_request__descriptor,
 	    longwave__ns__v1__list_frames_response__descriptor, ns_api_list_frames),
 	{.path = "/longwave.ns.v1.NetworkServer/StreamFrames",

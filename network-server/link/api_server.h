@@ -31,6 +31,8 @@ struct ns_api_opts {
 	struct lw_devaddr_prefix devaddr_prefix;
 	/* Items were enqueued or encrypted anew. */
 	void (*on_enqueued)(void *arg, struct lw_dev_eui dev_eui);
+	/* An item was enqueued for the multicast group. */
+	void (*on_multicast)(void *arg, struct lw_uuid group_id);
 	/* A device is about to get this address by Activate; may be NULL. */
 	void (*on_activated)(void *arg, struct lw_devaddr addr);
 	void *arg;

@@ -69,6 +69,7 @@ struct applying {
 	const char **errors;
 	struct lw_map put_devices;
 	struct lw_bmap deleted_profiles;
+	struct lw_bmap groups_there; /* multicast groups that members were put into */
 };
 
 /* Only the usual form: ids are compared as text. */
@@ -109,6 +110,11 @@ static const char *check(const Longwave__Ns__V1__Change *c)
 		return lw_dev_eui_parse(&eui, c->put_device->dev_eui) ? "dev_eui is not an EUI of 16 hex digits" : "";
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
 		return lw_dev_eui_parse(&eui, c->delete_device) ? "dev_eui is not an EUI of 16 hex digits" : "";
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_MEMBER:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_MEMBER:
+		return ns_multicast_check(c);
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
 		return "change is empty";
@@ -193,10 +199,10 @@ static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 		put_message(r->p, &c->put_gateway->base);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY:
+		continues(r, -1, "");
 		eui = gateway_id(c->delete_gateway);
-		if (!continues(r, kind, key_of(eui, key)))
-			r->p = sql_tx_add(r->tx, &DELETE_GATEWAY, NULL, NULL);
-		sql_put_i64(r->p, ns_i64(eui));
+		ns_multicast_forget(r->tx, true, eui);
+		sql_put_i64(sql_tx_add(r->tx, &DELETE_GATEWAY, NULL, NULL), ns_i64(eui));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
 		if (!continues(r, kind, c->put_device_profile->id))
@@ -223,7 +229,15 @@ static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 		continues(r, -1, "");
 		eui = dev_eui(c->delete_device);
 		sql_put_i64(sql_tx_add(r->tx, &DELETE_ITEMS, NULL, NULL), ns_i64(eui));
+		ns_multicast_forget(r->tx, false, eui);
 		sql_put_i64(sql_tx_add(r->tx, &DELETE_DEVICE, NULL, NULL), ns_i64(eui));
+		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_MEMBER:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_MEMBER:
+		continues(r, -1, "");
+		ns_multicast_add(r->tx, c, &r->a->groups_there);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
@@ -268,6 +282,11 @@ static const char *refresh(struct applying *a, const Longwave__Ns__V1__Change *c
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
 		drop(s, c->delete_device);
 		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_MEMBER:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_MEMBER:
+		return ns_multicast_applied(c, &a->groups_there);
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
 		break;
@@ -288,6 +307,7 @@ static void on_applied(void *arg, const struct sql_outcome *outcome)
 	a->done(a->arg, outcome->err, a->errors, a->req->n_changes);
 	lw_map_deinit(&a->put_devices);
 	lw_bmap_deinit(&a->deleted_profiles);
+	lw_bmap_deinit(&a->groups_there);
 	free(a->errors);
 	free(a);
 }
@@ -300,6 +320,7 @@ void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *re
 	a->errors = lw_xcalloc(req->n_changes ? req->n_changes : 1, sizeof(*a->errors));
 	lw_map_init(&a->put_devices);
 	lw_bmap_init(&a->deleted_profiles);
+	lw_bmap_init(&a->groups_there);
 	lw_bmap_init(&run.keys);
 	for (size_t i = 0; i < req->n_changes; i++) {
 		a->errors[i] = check(req->changes[i]);

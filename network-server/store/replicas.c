@@ -75,6 +75,11 @@ void ns_tell_change(struct ns_store *s, const Longwave__Ns__V1__Change *c)
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE:
 		tell_device_text(s, c->delete_device);
 		break;
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP: /* nobody has them in memory */
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_GROUP:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_MEMBER:
+	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_MEMBER:
+		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE__NOT_SET:
 	default:
 		break;

@@ -43,6 +43,7 @@ void ns_store_flush(struct ns_store *s);
 void ns_store_free(struct ns_store *s);
 void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out);
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out);
+void ns_store_fill_multicast_port(struct ns_store *s, struct ns_multicast_port *out);
 const char *ns_store_origin(const struct ns_store *s);
 
 /* ---- replicas ---- */
@@ -105,6 +106,25 @@ void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, struct l
 /* New ciphertexts for items that still wait. */
 void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptRequest *req, ns_store_done_fn *done,
 			void *arg);
+
+/* ---- multicast ---- */
+
+/* err: 0; LW_ENOTFOUND no such group; LW_ECONFLICT none of the payloads is for the group's counter. */
+typedef void ns_multicast_enqueued_fn(void *arg, int err, uint32_t f_cnt);
+/* `item` (with valid ids and payloads) may go at once. */
+void ns_store_enqueue_multicast(struct ns_store *s, const Longwave__Ns__V1__MulticastItem *item,
+				ns_multicast_enqueued_fn *done, void *arg);
+/* With the counter of the next item. */
+typedef void ns_multicast_got_fn(void *arg, int err, const Longwave__Ns__V1__MulticastGroup *group);
+void ns_store_get_multicast(struct ns_store *s, struct lw_uuid group, struct lw_arena *arena, ns_multicast_got_fn *got,
+			    void *arg);
+typedef void ns_multicast_list_fn(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n);
+void ns_store_list_multicast(struct ns_store *s, struct lw_uuid group, struct lw_arena *arena,
+			     ns_multicast_list_fn *list, void *arg);
+void ns_store_flush_multicast(struct ns_store *s, struct lw_uuid group, ns_store_done_fn *done, void *arg);
+/* Groups with something in their queue. */
+typedef void ns_multicast_waiting_fn(void *arg, const struct lw_uuid *v, size_t n);
+void ns_store_waiting_multicast(struct ns_store *s, ns_multicast_waiting_fn *waiting, void *arg);
 
 /* ---- outbox ---- */
 

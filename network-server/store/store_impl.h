@@ -154,6 +154,15 @@ void ns_cache_touch(struct ns_store *s, struct ns_cached *c);
 void ns_cache_forget_addr(struct ns_store *s, struct lw_devaddr devaddr);
 struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *arena);
 
+/* multicast_objects.c: changes of multicast groups; the others are not asked */
+const char *ns_multicast_check(const Longwave__Ns__V1__Change *c);
+/* there: gets the groups that members were put into. */
+void ns_multicast_add(struct sql_tx *tx, const Longwave__Ns__V1__Change *c, struct lw_bmap *there);
+/* "" or why the change had no effect. */
+const char *ns_multicast_applied(const Longwave__Ns__V1__Change *c, const struct lw_bmap *there);
+/* A device or gateway that is deleted belongs to no group any more. */
+void ns_multicast_forget(struct sql_tx *tx, bool gateway, uint64_t eui);
+
 /* fetch.c */
 void ns_store_fetch(void *self, struct ns_fetch **v, size_t n);
 void ns_store_addr_check(void *self, struct ns_addr_check **v, size_t n);

@@ -668,10 +668,10 @@ void world_up(struct world *w, struct world_device *d, const struct up *up)
 	world_pass(w, 400);
 }
 
-void world_ack(struct world *w, const char *const *statuses)
+void world_ack_at(struct world *w, size_t i, const char *const *statuses)
 {
-	assert_true(w->n_downs > 0);
-	const struct world_down *down = &w->down[w->n_downs - 1];
+	assert_true(i < w->n_downs);
+	const struct world_down *down = &w->down[i];
 	Gw__DownlinkTxAck m = GW__DOWNLINK_TX_ACK__INIT;
 	Gw__DownlinkTxAckItem item[2];
 	Gw__DownlinkTxAckItem *items[2];
@@ -692,6 +692,12 @@ void world_ack(struct world *w, const char *const *statuses)
 	assert_int_equal(ns_flows_tx_ack(w->flows, &in, lw_span(buf, n)), 0);
 	world_pass(w, 0);
 	world_pass(w, w->store_ms * 4);
+}
+
+void world_ack(struct world *w, const char *const *statuses)
+{
+	assert_true(w->n_downs > 0);
+	world_ack_at(w, w->n_downs - 1, statuses);
 }
 
 void world_ack_ok(struct world *w)

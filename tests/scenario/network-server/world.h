@@ -128,6 +128,8 @@ void world_up(struct world *w, struct world_device *d, const struct up *up);
 void world_pass(struct world *w, uint32_t ms);
 /* The last downlink's gateway answers with these statuses ("OK", "TOO_LATE" …), NULL-terminated. */
 void world_ack(struct world *w, const char *const *statuses);
+/* The same for the i-th of all. */
+void world_ack_at(struct world *w, size_t i, const char *const *statuses);
 void world_ack_ok(struct world *w);
 
 /* An item with the payload encrypted for the next counters, as the application server does. Hints the flows. */
