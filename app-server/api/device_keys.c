@@ -41,6 +41,12 @@ static const struct sql_stmt flush = {
 	.params = "t",
 };
 
+static const struct sql_stmt flush_rejoin = {
+	.name = "as_device_rejoin_flush",
+	.text = "UPDATE device_keys SET rj_count1 = 0 WHERE dev_eui = $1",
+	.params = "t",
+};
+
 static void changed(struct as_call *c, const struct sql_result *r)
 {
 	(void)r;
@@ -103,6 +109,7 @@ static void flush_nonces(struct as_call *c, const struct sql_result *r)
 	}
 	struct sql_tx *tx = sql_tx_new(c->as->db);
 	sql_put_text(sql_tx_add(tx, &flush, NULL, NULL), c->object_id);
+	sql_put_text(sql_tx_add(tx, &flush_rejoin, NULL, NULL), c->object_id);
 	as_commit(c, tx, changed);
 }
 

@@ -15,13 +15,18 @@
 
 static const struct sql_stmt get_join_nonce = {
 	.name = "as_device_join_nonce",
-	.text = "SELECT join_nonce FROM device_keys WHERE dev_eui = $1",
+	.text = "SELECT join_nonce, rj_count1 FROM device_keys WHERE dev_eui = $1",
 	.params = "t",
-	.cols = "l",
+	.cols = "ll",
 };
 static const struct sql_stmt raise_join_nonce = {
 	.name = "as_device_raise_join_nonce",
 	.text = "UPDATE device_keys SET join_nonce = $2 WHERE dev_eui = $1 AND join_nonce < $2",
+	.params = "tl",
+};
+static const struct sql_stmt raise_rj_count1 = {
+	.name = "as_device_raise_rj_count1",
+	.text = "UPDATE device_keys SET rj_count1 = $2 WHERE dev_eui = $1 AND rj_count1 < $2",
 	.params = "tl",
 };
 static const struct sql_stmt use_dev_nonce = {
@@ -45,7 +50,7 @@ static const struct sql_stmt set_addr = {
 
 struct exporting {
 	Longwave__App__V1__ExportSessionResponse *resp;
-	uint32_t join_nonce;
+	uint32_t join_nonce, rj_count1;
 };
 
 static bool got_key(struct as_call *c, int err, const struct lw_key *key, char **out)
@@ -103,6 +108,7 @@ static void on_exported(struct as_call *c, const ProtobufCMessage *msg)
 	struct exporting *x = c->state;
 	x->resp = as_msg_new(c->arena, &longwave__app__v1__export_session_response__descriptor);
 	x->resp->join_nonce = x->join_nonce;
+	x->resp->rj_count1 = x->rj_count1;
 	if (!in->session) {
 		as_fail(c, GRPC_INTERNAL, "the network-server gave no session");
 		return;
@@ -120,6 +126,7 @@ static void on_join_nonce(struct as_call *c, const struct sql_result *r)
 	Longwave__Ns__V1__DeviceRequest out = LONGWAVE__NS__V1__DEVICE_REQUEST__INIT;
 	struct exporting *x = LW_ARENA_NEW(c->arena, struct exporting);
 	x->join_nonce = sql_rows(r) > 0 ? (uint32_t)sql_i64(r, 0, 0) : 0;
+	x->rj_count1 = sql_rows(r) > 0 ? (uint32_t)sql_i64(r, 0, 1) : 0;
 	c->state = x;
 	out.dev_eui = (char *)(uintptr_t)c->object_id;
 	as_ns(c, "ExportSession", &out.base, &longwave__ns__v1__export_session_response__descriptor, on_exported);
@@ -203,6 +210,11 @@ static void put_nonces(struct as_call *c, struct sql_tx *tx, const struct import
 		sql_put_text(p, c->object_id);
 		sql_put_i64(p, req->join_nonce);
 	}
+	if (req->rj_count1 > 0) {
+		p = sql_tx_add(tx, &raise_rj_count1, NULL, NULL);
+		sql_put_text(p, c->object_id);
+		sql_put_i64(p, req->rj_count1);
+	}
 	/* Of ABP: nothing was joined. */
 	if (m->session.dev_nonce == 0 && strspn(m->join_eui, "0") == strlen(m->join_eui))
 		return;
@@ -266,6 +278,10 @@ static bool check(struct as_call *c, const Longwave__App__V1__ImportSessionReque
 	}
 	if (req->join_nonce > JOIN_NONCE_MAX || req->session->dev_nonce > UINT16_MAX) {
 		as_fail(c, GRPC_INVALID_ARGUMENT, "join_nonce or session.dev_nonce is too large");
+		return false;
+	}
+	if (req->rj_count1 > UINT16_MAX + 1) {
+		as_fail(c, GRPC_INVALID_ARGUMENT, "rj_count1 is too large");
 		return false;
 	}
 	lw_devaddr_print(addr, m->addr);

@@ -162,12 +162,38 @@ static enum as_join_result check_accept(struct as_join_req *req, struct lw_diag 
 	return AS_JOIN_SUCCESS;
 }
 
+/* The frame, of the kind that the message has. */
+static bool read_frame(struct as_join_req *req, bool rejoin, struct lw_phy *phy)
+{
+	static const size_t lengths[] = {AS_JOIN_PHY, 19, AS_JOIN_PHY_MAX};
+	for (size_t i = 0; i < 3 && req->phy_len == 0; i++)
+		if (hex(req->phy_text, req->phy, lengths[i]))
+			req->phy_len = lengths[i];
+	if (req->phy_len == 0 || lw_phy_parse(lw_span(req->phy, req->phy_len), phy) < 0)
+		return false;
+	if (!rejoin) {
+		req->type = LW_JOIN_REQ_JOIN;
+		req->dev_eui = phy->u.join_request.dev_eui;
+		req->join_eui = phy->u.join_request.join_eui;
+		req->dev_nonce = phy->u.join_request.dev_nonce;
+		return phy->mtype == LW_MTYPE_JOIN_REQUEST;
+	}
+	if (phy->mtype != LW_MTYPE_REJOIN_REQUEST)
+		return false;
+	req->type = (enum lw_join_req_type)phy->u.rejoin.type;
+	req->dev_eui = phy->u.rejoin.dev_eui;
+	req->join_eui = phy->u.rejoin.join_eui;
+	req->dev_nonce = phy->u.rejoin.rj_count;
+	return true;
+}
+
 enum as_join_result as_join_check(struct as_join_req *req, struct lw_diag *diag)
 {
 	struct lw_phy phy;
 	uint8_t netid[3], receiver[8], eui[8];
+	bool rejoin = strcmp(req->message_type, "RejoinReq") == 0;
 
-	if (strcmp(req->message_type, "JoinReq") != 0) {
+	if (!rejoin && strcmp(req->message_type, "JoinReq") != 0) {
 		lw_diag_set(diag, "%s is not supported", req->message_type);
 		return AS_JOIN_OTHER;
 	}
@@ -176,29 +202,67 @@ enum as_join_result as_join_check(struct as_join_req *req, struct lw_diag *diag)
 	req->netid.v = lw_get_be24(netid);
 	if (lw_mac_version_parse(req->mac_version_text, &req->mac_version) < 0)
 		return malformed(diag, "MACVersion is not known");
-	if (!hex(req->phy_text, req->phy, sizeof(req->phy)) ||
-	    lw_phy_parse(lw_span(req->phy, sizeof(req->phy)), &phy) < 0 || phy.mtype != LW_MTYPE_JOIN_REQUEST)
-		return malformed(diag, "PHYPayload is not a join-request");
+	if (!read_frame(req, rejoin, &phy))
+		return malformed(diag,
+				 rejoin ? "PHYPayload is not a rejoin-request" : "PHYPayload is not a join-request");
 	if (!hex(req->dev_eui_text, eui, sizeof(eui)))
 		return malformed(diag, "DevEUI is not an EUI");
-	req->dev_eui = phy.u.join_request.dev_eui;
-	req->join_eui = phy.u.join_request.join_eui;
-	req->dev_nonce = phy.u.join_request.dev_nonce;
 	if (!lw_dev_eui_eq(lw_dev_eui_from_be(eui), req->dev_eui))
 		return malformed(diag, "DevEUI differs from the join-request's");
-	if (!hex(req->receiver_id, receiver, sizeof(receiver)) ||
-	    !lw_join_eui_eq(lw_join_eui_from_be(receiver), req->join_eui)) {
+	bool says_join_eui = req->type == LW_JOIN_REQ_JOIN || req->type == LW_JOIN_REQ_REJOIN_1;
+	bool is_eui = hex(req->receiver_id, receiver, sizeof(receiver));
+	if (is_eui && !says_join_eui)
+		req->join_eui = lw_join_eui_from_be(receiver);
+	if (!is_eui || !lw_join_eui_eq(lw_join_eui_from_be(receiver), req->join_eui)) {
 		lw_diag_set(diag, "ReceiverID is not the join-request's JoinEUI");
 		return AS_JOIN_UNKNOWN_RECEIVER;
 	}
-	return check_accept(req, diag);
+	enum as_join_result result = check_accept(req, diag);
+	if (result == AS_JOIN_SUCCESS && rejoin && !req->accept.dl_settings.opt_neg)
+		return malformed(diag, "DLSettings of a rejoin are of LoRaWAN 1.1: OptNeg is missing");
+	return result;
+}
+
+static enum as_join_result has_join_nonce(const struct as_join_device *dev, struct lw_diag *diag)
+{
+	if (dev->join_nonce <= AS_JOIN_MAX_NONCE)
+		return AS_JOIN_SUCCESS;
+	lw_diag_set(diag, "the device has no JoinNonce left");
+	return AS_JOIN_REQ_FAILED;
+}
+
+static enum as_join_result verify_rejoin(struct lw_keycache *kc, const struct as_join_req *req,
+					 const struct as_join_device *dev, struct lw_diag *diag)
+{
+	struct lw_phy phy;
+	struct lw_key js_int, js_enc;
+	int rc = lw_phy_parse(lw_span(req->phy, req->phy_len), &phy);
+	BUG_ON(rc < 0);
+	if (req->type == LW_JOIN_REQ_REJOIN_1) {
+		lw_keys_js(kc, &dev->nwk_key, req->dev_eui, &js_int, &js_enc);
+		bool ok = lw_mic_eq(lw_mic_plain(kc, &js_int, phy.msg), phy.mic);
+		lw_wipe(&js_int, sizeof(js_int));
+		lw_wipe(&js_enc, sizeof(js_enc));
+		if (!ok) {
+			lw_diag_set(diag, "the MIC does not fit the device's key");
+			return AS_JOIN_MIC_FAILED;
+		}
+		if (req->dev_nonce < dev->rj_count1) {
+			lw_diag_set(diag, "RJcount1 %u has been used before: %u is the next", (unsigned)req->dev_nonce,
+				    (unsigned)dev->rj_count1);
+			return AS_JOIN_REQ_FAILED;
+		}
+	}
+	return has_join_nonce(dev, diag);
 }
 
 enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req,
 				   const struct as_join_device *dev, struct lw_diag *diag)
 {
 	struct lw_phy phy;
-	int rc = lw_phy_parse(lw_span(req->phy, sizeof(req->phy)), &phy);
+	if (as_join_is_rejoin(req))
+		return verify_rejoin(kc, req, dev, diag);
+	int rc = lw_phy_parse(lw_span(req->phy, req->phy_len), &phy);
 	BUG_ON(rc < 0);
 	/* The MIC first: nobody learns from outside which nonces a device has used. */
 	if (!lw_mic_eq(lw_mic_plain(kc, &dev->nwk_key, phy.msg), phy.mic)) {
@@ -214,11 +278,7 @@ enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_
 			    (unsigned)req->dev_nonce, (int)dev->last_nonce);
 		return AS_JOIN_REQ_FAILED;
 	}
-	if (dev->join_nonce > AS_JOIN_MAX_NONCE) {
-		lw_diag_set(diag, "the device has no JoinNonce left");
-		return AS_JOIN_REQ_FAILED;
-	}
-	return AS_JOIN_SUCCESS;
+	return has_join_nonce(dev, diag);
 }
 
 /* ---- answer ---- */
@@ -228,7 +288,7 @@ void as_join_accept(struct lw_keycache *kc, const struct as_join_req *req, const
 {
 	struct lw_join_accept a = req->accept;
 	uint8_t frame[LW_JOIN_ACCEPT_MAX] = {LW_MTYPE_JOIN_ACCEPT << 5};
-	struct lw_key js_int, js_enc;
+	struct lw_key js_int, js_enc, enc = dev->nwk_key;
 	struct lw_mic mic;
 
 	a.join_nonce = dev->join_nonce;
@@ -238,10 +298,12 @@ void as_join_accept(struct lw_keycache *kc, const struct as_join_req *req, const
 	out->is_11 = a.dl_settings.opt_neg;
 	if (out->is_11) {
 		lw_keys_js(kc, &dev->nwk_key, req->dev_eui, &js_int, &js_enc);
-		mic = lw_mic_join_accept_11(kc, &js_int, LW_JOIN_REQ_JOIN, req->join_eui, req->dev_nonce, msg);
+		mic = lw_mic_join_accept_11(kc, &js_int, req->type, req->join_eui, req->dev_nonce, msg);
 		lw_keys_session_11(kc, &dev->nwk_key, &dev->app_key, a.join_nonce, req->join_eui, req->dev_nonce,
 				   &out->keys);
 		lw_wipe(&js_int, sizeof(js_int));
+		if (as_join_is_rejoin(req))
+			enc = js_enc;
 		lw_wipe(&js_enc, sizeof(js_enc));
 	} else {
 		mic = lw_mic_plain(kc, &dev->nwk_key, msg);
@@ -250,7 +312,8 @@ void as_join_accept(struct lw_keycache *kc, const struct as_join_req *req, const
 	memcpy(frame + 1 + n, mic.b, LW_MIC_LEN);
 	out->accept[0] = frame[0];
 	out->accept_len = 1 + (size_t)n + LW_MIC_LEN;
-	int rc = lw_cipher_join_accept_encrypt(kc, &dev->nwk_key, frame + 1, out->accept_len - 1, out->accept + 1);
+	int rc = lw_cipher_join_accept_encrypt(kc, &enc, frame + 1, out->accept_len - 1, out->accept + 1);
+	lw_wipe(&enc, sizeof(enc));
 	BUG_ON(rc < 0);
 }
 

@@ -40,7 +40,7 @@ struct join {
 	struct as_join_req req;
 	struct as_join_device dev;
 	bool is_known;
-	bool is_fresh;   /* the DevNonce was not there when it was written */
+	bool is_fresh;   /* the DevNonce was not there when it was written; of rejoins: always */
 	bool is_counted; /* the JoinNonce went on by one from the value that the answer uses */
 	struct as_join_session session;
 };
@@ -65,13 +65,13 @@ struct as_join {
 
 static const struct sql_stmt select_keys = {
 	.name = "as_join_keys",
-	.text = "SELECT b.n, k.nwk_key, k.app_key, k.join_nonce, (SELECT count(*) FROM dev_nonce AS u"
+	.text = "SELECT b.n, k.nwk_key, k.app_key, k.join_nonce, k.rj_count1, (SELECT count(*) FROM dev_nonce AS u"
 		" WHERE u.dev_eui = b.dev_eui AND u.join_eui = b.join_eui AND u.dev_nonce = b.dev_nonce),"
 		" (SELECT coalesce(max(u.dev_nonce), -1) FROM dev_nonce AS u"
 		" WHERE u.dev_eui = b.dev_eui AND u.join_eui = b.join_eui)"
 		" FROM {batch} JOIN device_keys AS k ON k.dev_eui = b.dev_eui",
 	.batch = "dev_eui:t join_eui:t dev_nonce:l",
-	.cols = "lttlll",
+	.cols = "lttllll",
 };
 static const struct sql_stmt insert_nonces = {
 	.name = "as_join_nonces",
@@ -82,9 +82,11 @@ static const struct sql_stmt insert_nonces = {
 };
 static const struct sql_stmt count_on = {
 	.name = "as_join_count_on",
-	.text = "UPDATE device_keys SET join_nonce = device_keys.join_nonce + 1 FROM {batch}"
+	.text = "UPDATE device_keys SET join_nonce = device_keys.join_nonce + 1,"
+		" rj_count1 = CASE WHEN b.rj_count1 > device_keys.rj_count1 THEN b.rj_count1"
+		" ELSE device_keys.rj_count1 END FROM {batch}"
 		" WHERE device_keys.dev_eui = b.dev_eui AND device_keys.join_nonce = b.join_nonce RETURNING {b.n}",
-	.batch = "dev_eui:t join_nonce:l",
+	.batch = "dev_eui:t join_nonce:l rj_count1:l",
 	.cols = "l",
 };
 static const struct sql_stmt insert_sessions = {
@@ -178,7 +180,8 @@ static void on_nonces(void *arg, const struct sql_result *r)
 			lw_map_put(&fresh, lw_dev_eui_u64(eui), b);
 	}
 	for (size_t i = 0; i < b->n; i++)
-		b->v[i]->is_fresh = lw_map_find(&fresh, lw_dev_eui_u64(b->v[i]->req.dev_eui)) != NULL;
+		b->v[i]->is_fresh =
+			b->v[i]->is_fresh || lw_map_find(&fresh, lw_dev_eui_u64(b->v[i]->req.dev_eui)) != NULL;
 	lw_map_deinit(&fresh);
 }
 
@@ -231,8 +234,13 @@ static void commit(struct batch *b)
 	int64_t now_us = rt_loop_now_ns(as->loop) / LW_NS_PER_US;
 	struct sql_tx *tx = sql_tx_new(as->db);
 	char eui[LW_EUI_TEXT], join_eui[LW_EUI_TEXT];
-	struct sql_params *p = sql_tx_add(tx, &insert_nonces, on_nonces, b);
+	struct sql_params *p = NULL;
 	for (size_t i = 0; i < b->n; i++) {
+		b->v[i]->is_fresh = as_join_is_rejoin(&b->v[i]->req);
+		if (b->v[i]->is_fresh)
+			continue;
+		if (!p)
+			p = sql_tx_add(tx, &insert_nonces, on_nonces, b);
 		sql_put_text(p, lw_dev_eui_print(b->v[i]->req.dev_eui, eui));
 		sql_put_text(p, lw_join_eui_print(b->v[i]->req.join_eui, join_eui));
 		sql_put_i64(p, b->v[i]->req.dev_nonce);
@@ -241,6 +249,8 @@ static void commit(struct batch *b)
 	for (size_t i = 0; i < b->n; i++) {
 		sql_put_text(p, lw_dev_eui_print(b->v[i]->req.dev_eui, eui));
 		sql_put_i64(p, b->v[i]->dev.join_nonce);
+		/* The next one; 0 leaves it. */
+		sql_put_i64(p, b->v[i]->req.type == LW_JOIN_REQ_REJOIN_1 ? b->v[i]->req.dev_nonce + 1 : 0);
 	}
 	p = sql_tx_add(tx, &insert_sessions, NULL, NULL);
 	for (size_t i = 0; i < b->n; i++)
@@ -262,8 +272,9 @@ static void verify(struct join *q, const struct sql_result *r, size_t row)
 	q->is_known = lw_key_parse(&d->nwk_key, sql_text(r, row, 1)) == 0 &&
 		      lw_key_parse(&d->app_key, sql_text(r, row, 2)) == 0;
 	d->join_nonce = nonce < 0 || nonce > AS_JOIN_MAX_NONCE ? AS_JOIN_MAX_NONCE + 1 : (uint32_t)nonce;
-	d->nonce_used = sql_i64(r, row, 4) > 0;
-	d->last_nonce = (int32_t)sql_i64(r, row, 5);
+	d->rj_count1 = (uint32_t)sql_i64(r, row, 4);
+	d->nonce_used = sql_i64(r, row, 5) > 0;
+	d->last_nonce = (int32_t)sql_i64(r, row, 6);
 }
 
 static void on_keys(void *arg, const struct sql_outcome *o, const struct sql_result *r)

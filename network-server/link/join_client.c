@@ -133,7 +133,8 @@ static enum ns_join_result result_of(const char *code, const char *description)
 	if (strcmp(code, "UnknownDevEUI") == 0)
 		return NS_JOIN_UNKNOWN_DEV;
 	if (strcmp(code, "FrameReplayed") == 0 ||
-	    (strcmp(code, "JoinReqFailed") == 0 && strcasestr(description, "nonce")))
+	    (strcmp(code, "JoinReqFailed") == 0 &&
+	     (strcasestr(description, "nonce") || strcasestr(description, "RJcount"))))
 		return NS_JOIN_NONCE_REUSED;
 	if (strcmp(code, "UnknownReceiver") == 0 || strcmp(code, "UnkownReceiver") == 0)
 		return NS_JOIN_UNKNOWN_EUI;

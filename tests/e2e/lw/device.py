@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
-JOIN_REQUEST, JOIN_ACCEPT, UNCONF_UP, UNCONF_DOWN, CONF_UP, CONF_DOWN = range(6)
+JOIN_REQUEST, JOIN_ACCEPT, UNCONF_UP, UNCONF_DOWN, CONF_UP, CONF_DOWN, REJOIN_REQUEST = range(7)
 UP, DOWN = 0, 1
 RESET_IND, LINK_CHECK, REKEY, DEVICE_TIME, DEVICE_MODE, DEV_STATUS = 0x01, 0x02, 0x0B, 0x0D, 0x20, 0x06
 
@@ -102,6 +102,8 @@ class Device:
         self.dev_nonce = 0
         self.join_nonce = -1
         self.joins = 0
+        self.rj_count = [0, 0]  # RJcount0 (types 0 and 2), RJcount1
+        self.rejoined = None    # type and counter of the last rejoin-request
         self.active = False
         self.dr = self.plan.dr
         self.tx_channel = min(self.plan.channels)
@@ -130,18 +132,31 @@ class Device:
         m = bytes([JOIN_REQUEST << 5]) + self._le_eui(self.join_eui) + self._le_eui(self.dev_eui) + struct.pack("<H", nonce)
         return m + cmac(self.nwk_key, m)[:4]
 
-    def accept(self, phy):
-        """Takes a join-accept; raises BadDownlink when it is not for this device's last request."""
+    def rejoin_request(self, kind, count=None):
+        """LoRaWAN 1.1 §6.2.4. Types 0 and 2 are signed by the session, type 1 by the root key; each has its counter."""
+        if count is None:
+            count = self.rj_count[kind & 1]
+        self.rejoined = kind, count
+        self.rj_count[kind & 1] = count + 1
+        who = self._le_eui(self.join_eui) if kind == 1 else bytes.fromhex(self.net_id)[::-1]
+        m = bytes([REJOIN_REQUEST << 5, kind]) + who + self._le_eui(self.dev_eui) + struct.pack("<H", count)
+        return m + cmac(aes(self.nwk_key, _pad(b"\x06" + self._le_eui(self.dev_eui))) if kind == 1 else self.s_nwk_s_int, m)[:4]
+
+    def accept(self, phy, rejoin=False):
+        """Takes a join-accept; raises BadDownlink when it is not for this device's last request (`rejoin`: rejoin-request)."""
         if len(phy) not in (17, 33) or phy[0] != JOIN_ACCEPT << 5:
             raise BadDownlink(f"no join-accept: {phy.hex()}")
-        plain = b"".join(aes(self.nwk_key, phy[1 + i:17 + i]) for i in range(0, len(phy) - 1, 16))
+        kind, count = self.rejoined if rejoin else (0xFF, self.dev_nonce)
+        enc = aes(self.nwk_key, _pad(b"\x05" + self._le_eui(self.dev_eui))) if rejoin else self.nwk_key
+        plain = b"".join(aes(enc, phy[1 + i:17 + i]) for i in range(0, len(phy) - 1, 16))
         body, mic = plain[:-4], plain[-4:]
-        nonce = struct.pack("<H", self.dev_nonce)
+        nonce = struct.pack("<H", count)
         opt_neg = body[10] & 0x80
+        assert opt_neg or not rejoin
         if opt_neg:
             assert self.is_11, "OptNeg for a 1.0 device"
             js_int = aes(self.nwk_key, _pad(b"\x06" + self._le_eui(self.dev_eui)))
-            want = cmac(js_int, b"\xff" + self._le_eui(self.join_eui) + nonce + phy[:1] + body)[:4]
+            want = cmac(js_int, bytes([kind]) + self._le_eui(self.join_eui) + nonce + phy[:1] + body)[:4]
         else:
             want = cmac(self.nwk_key, phy[:1] + body)[:4]
         if mic != want:
@@ -158,11 +173,15 @@ class Device:
             def key(kind):
                 return aes(self.nwk_key, _pad(bytes([kind]) + body[0:6] + nonce))
             keys = (key(1),) * 3 + (key(2),)
+        kept = {k: getattr(self, k, None) for k in ("channels", "rx1_offset", "rx2_dr", "rx_delay", "cflist", "dr")}
         self.activate(int.from_bytes(body[6:10], "little"), *keys)
         self.net_id = body[5:2:-1].hex()
         self.rx1_offset, self.rx2_dr = (body[10] >> 4) & 7, body[10] & 15
         self.rx_delay = (body[11] & 15) or 1
         self._cflist(body[12:])
+        if kind == 2:  # keys and counters only
+            self.__dict__.update(kept)
+        self.rj_count[0] = 0
         self.rekey = bool(opt_neg)
         self.joins += 1
 

@@ -133,7 +133,7 @@ static inline void world_add_devices(struct world *w, uint64_t first, size_t n)
 					       .batch = "eui:t tenant:t app:t profile:t"};
 	static const struct sql_stmt keys = {
 		.name = "w_keys",
-		.text = "INSERT INTO device_keys SELECT eui, nwk, app, '', 1, 0, 0 FROM {batch}",
+		.text = "INSERT INTO device_keys SELECT eui, nwk, app, '', 1, 0, 0, 0 FROM {batch}",
 		.batch = "eui:t nwk:t app:t"};
 	char eui[LW_EUI_TEXT], nwk[40], app[40];
 	struct sql_tx *tx = sql_tx_new(w->as.db);

@@ -102,7 +102,8 @@ static void test_malformed(void **state)
 		enum as_join_result result;
 	} table[] = {
 		{"000042\"", "0042\"", AS_JOIN_MALFORMED},
-		{"\"JoinReq\"", "\"RejoinReq\"", AS_JOIN_OTHER},
+		{"\"JoinReq\"", "\"RejoinReq\"", AS_JOIN_MALFORMED}, /* a join-request */
+		{"\"JoinReq\"", "\"PRStartReq\"", AS_JOIN_OTHER},
 		{"\"1.0.3\"", "\"1.7\"", AS_JOIN_MALFORMED},
 		{PHY, "00", AS_JOIN_MALFORMED},
 		{PHY, "40010000d07ed5b3702b1a00d07ed5b370010211223344", AS_JOIN_MALFORMED},
@@ -228,6 +229,88 @@ static void test_accept_11(void **state)
 	assert_true(lw_key_eq(s.keys.s_nwk_s_int, want));
 }
 
+/* ---- rejoin ---- */
+
+/* A rejoin-request of DevEUI 70b3d57ed0001a2b with RJcount 0x0201, signed with `sign`. */
+static struct as_join_req rejoin(unsigned type, const struct lw_key *sign, const char *settings)
+{
+	static const char *const HEAD[] = {"c000420000",
+					   "c0010100"
+					   "00d07ed5b370",
+					   "c002420000"};
+	char json[600];
+	struct lw_diag diag = {0};
+	snprintf(json, sizeof(json),
+		 "{" BASE ",\"MessageType\":\"RejoinReq\",\"MACVersion\":\"1.1.0\",\"PHYPayload\":\"%s%s\","
+		 "\"DevEUI\":\"70b3d57ed0001a2b\",\"DevAddr\":\"0101f3a4\",\"DLSettings\":\"%s\",\"RxDelay\":1,"
+		 "\"CFList\":\"184f84e85684b85e84886684586e8400\"}",
+		 HEAD[type], "2b1a00d07ed5b370010200000000", settings);
+	struct as_join_req r = parsed(json);
+	if (as_join_check(&r, &diag) != AS_JOIN_SUCCESS)
+		fail_msg("%s", diag.text);
+	struct lw_mic mic = lw_mic_plain(kc, sign, lw_span(r.phy, r.phy_len - 4));
+	memcpy(r.phy + r.phy_len - 4, mic.b, 4);
+	return r;
+}
+
+static void test_rejoin(void **state)
+{
+	struct as_join_device d = {.nwk_key = key("00112233445566778899aabbccddeeff"),
+				   .app_key = key("ffeeddccbbaa99887766554433221100"),
+				   .join_nonce = 7};
+	struct lw_key js_int, js_enc, want, other = key("01010101010101010101010101010101");
+	(void)state;
+	lw_keys_js(kc, &d.nwk_key, lw_dev_eui_from_u64(0x70b3d57ed0001a2b), &js_int, &js_enc);
+	for (unsigned type = 0; type < 3; type++) {
+		struct lw_diag diag = {0};
+		struct as_join_session s = {0};
+		uint8_t plain[32], msg[29] = {0x20};
+		/* Types 0 and 2 are signed with a key that the join server need not have. */
+		struct as_join_req r = rejoin(type, type == 1 ? &js_int : &other, "80");
+		assert_int_equal(r.type, type);
+		assert_int_equal(r.dev_nonce, 0x0201);
+		assert_int_equal(lw_join_eui_u64(r.join_eui), 0x70b3d57ed0000001);
+		assert_int_equal(lw_dev_eui_u64(r.dev_eui), 0x70b3d57ed0001a2b);
+		assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
+		as_join_accept(kc, &r, &d, &s);
+		assert_true(s.is_11);
+		assert_int_equal(lw_cipher_join_accept_decrypt(kc, &js_enc, s.accept + 1, 32, plain), 0);
+		memcpy(msg + 1, plain, 28);
+		struct lw_mic mic = lw_mic_join_accept_11(kc, &js_int, (enum lw_join_req_type)type, r.join_eui, 0x0201,
+							  lw_span(msg, sizeof(msg)));
+		assert_memory_equal(mic.b, plain + 28, 4);
+		/* RJcount takes the place of DevNonce. */
+		uint8_t block[16] = {0x02, 7, 0, 0, 0x01, 0x00, 0x00, 0xd0, 0x7e, 0xd5, 0xb3, 0x70, 0x01, 0x02};
+		lw_aes_encrypt(lw_keycache_get(kc, &d.app_key), block, want.b, 1);
+		assert_true(lw_key_eq(s.keys.app_s, want));
+	}
+}
+
+static void test_rejoin_refused(void **state)
+{
+	struct as_join_device d = {.nwk_key = key("00112233445566778899aabbccddeeff"), .join_nonce = 7};
+	struct lw_key js_int, js_enc;
+	struct lw_diag diag = {0};
+	(void)state;
+	lw_keys_js(kc, &d.nwk_key, lw_dev_eui_from_u64(0x70b3d57ed0001a2b), &js_int, &js_enc);
+	struct as_join_req r = rejoin(1, &d.nwk_key, "80");
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_MIC_FAILED);
+	r = rejoin(1, &js_int, "80");
+	d.rj_count1 = 0x0201;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
+	d.rj_count1 = 0x0202;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_REQ_FAILED);
+	assert_string_equal(diag.text, "RJcount1 513 has been used before: 514 is the next");
+	r = rejoin(0, &js_int, "80");
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_SUCCESS);
+	d.join_nonce = AS_JOIN_MAX_NONCE + 1;
+	assert_int_equal(as_join_verify(kc, &r, &d, &diag), AS_JOIN_REQ_FAILED);
+	/* Without OptNeg there is no rejoin. */
+	snprintf(r.dl_settings_text, sizeof(r.dl_settings_text), "00");
+	r.phy_len = 0;
+	assert_int_equal(as_join_check(&r, &diag), AS_JOIN_MALFORMED);
+}
+
 static void expect_answer(const struct as_join_req *r, enum as_join_result result, const char *words,
 			  const struct as_join_session *s, const char *json)
 {
@@ -290,7 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_example), cmocka_unit_test(test_not_answerable), cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_verify),  cmocka_unit_test(test_accept_10),      cmocka_unit_test(test_accept_11),
-		cmocka_unit_test(test_answer),
+		cmocka_unit_test(test_rejoin),  cmocka_unit_test(test_rejoin_refused), cmocka_unit_test(test_answer),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -132,14 +132,14 @@ static void test_refused(void **state)
 	join(1, 1, "00", true, &mic);
 	join(4000, 1, "00", false, &unknown);
 	post("{\"SenderID\":\"000000\",\"ReceiverID\":\"" JOIN_EUI
-	     "\",\"TransactionID\":7,\"MessageType\":\"RejoinReq\"}",
+	     "\",\"TransactionID\":7,\"MessageType\":\"PRStartReq\"}",
 	     &other);
 	post("hello", &text);
 	post("[]", &get);
 	wait_all();
 	assert_true(has(&mic, "\"ResultCode\":\"MICFailed\""));
 	assert_true(has(&unknown, "\"ResultCode\":\"UnknownDevEUI\""));
-	assert_true(has(&other, "\"MessageType\":\"RejoinAns\""));
+	assert_true(has(&other, "\"MessageType\":\"PRStartAns\""));
 	assert_true(has(&other, "\"ResultCode\":\"Other\""));
 	assert_int_equal(text.status, 400);
 	assert_int_equal(get.status, 400);
