@@ -14,6 +14,7 @@
 void ns_link_counts_deinit(struct ns_link_counts *c)
 {
 	free(c->v);
+	free(c->band);
 	*c = (struct ns_link_counts){0};
 }
 
@@ -46,8 +47,10 @@ void ns_link_add_band(struct ns_link_counts *c, const struct ns_duty_band *b)
 		k->used_ms = used_ms;
 		return;
 	}
-	if (c->n_bands < NS_LINK_BANDS_MAX)
-		c->band[c->n_bands++] = *b;
+	if (c->n_bands == NS_LINK_BANDS_MAX)
+		return;
+	c->band = lw_xreallocarray(c->band, c->n_bands + 1, sizeof(*c->band));
+	c->band[c->n_bands++] = *b;
 }
 
 int64_t ns_link_get(const struct ns_link_counts *c, ns_tally_kind kind, uint32_t key)

@@ -33,7 +33,7 @@ struct ns_duty_band {
 struct ns_link_counts {
 	struct ns_tally *v;
 	size_t n, cap;
-	struct ns_duty_band band[NS_LINK_BANDS_MAX];
+	struct ns_duty_band *band; /* gateways only */
 	size_t n_bands;
 };
 

@@ -6,13 +6,15 @@
 #include "common/base/xmalloc.h"
 #include "network-server/flow/internal.h"
 
-/* Contexts and pieces of work memory that wait to be used again. */
-#define POOL_MAX 1024
+/* Pieces of work memory that wait to be used again. */
 #define WORK_POOL_MAX 256
 /* A reception: its message, as bytes and decoded. Many wait for their window to close. */
 #define UP_MEM 1536
 /* What is done with it once the window has closed: the device, the events. */
 #define WORK_MEM 5120
+/* Empty blocks of contexts that wait for the next burst: 2 MiB, some 400 contexts. */
+#define BLOCKS_KEPT 8
+#define UP_SIZE ((sizeof(struct ns_up) + 15) & ~(size_t)15)
 
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
 {
@@ -60,11 +62,14 @@ static void end_work(struct ns_flows *f, void *work)
 	f->n_free_work++;
 }
 
+void ns_pools_init(struct ns_flows *f)
+{
+	lw_slab_init(&f->ups, UP_SIZE + UP_MEM, BLOCKS_KEPT);
+}
+
 void ns_pools_free(struct ns_flows *f)
 {
-	struct lw_list *n;
-	while ((n = lw_list_pop_front(&f->free_up)) != NULL)
-		ns_ctx_free(LW_CONTAINER_OF(n, struct ns_ctx, pool));
+	lw_slab_deinit(&f->ups);
 	while (f->free_work != NULL) {
 		void *work = f->free_work;
 		memcpy(&f->free_work, work, sizeof(void *));
@@ -81,15 +86,10 @@ void ns_ctx_free(struct ns_ctx *c)
 struct ns_up *ns_up_new(struct ns_flows *f)
 {
 	f->in_flight++;
-	struct lw_list *n = lw_list_pop_front(&f->free_up);
-	if (n == NULL)
-		return ctx_new(f, sizeof(struct ns_up), UP_MEM);
-	f->n_free_up--;
-	struct ns_ctx *c = LW_CONTAINER_OF(n, struct ns_ctx, pool);
-	uint8_t *mem = c->arena.first;
-	memset(c, 0, sizeof(struct ns_up));
-	ns_ctx_init(c, f, mem, UP_MEM);
-	return (struct ns_up *)(void *)c;
+	uint8_t *p = lw_slab_alloc(&f->ups);
+	memset(p, 0, UP_SIZE);
+	ns_ctx_init((struct ns_ctx *)(void *)p, f, p + UP_SIZE, UP_MEM);
+	return (struct ns_up *)(void *)p;
 }
 
 void ns_up_free(struct ns_up *u)
@@ -98,12 +98,7 @@ void ns_up_free(struct ns_up *u)
 	f->in_flight--;
 	lw_arena_reset(&u->c.arena);
 	end_work(f, u->work);
-	if (f->n_free_up >= POOL_MAX || f->closing) {
-		ns_ctx_free(&u->c);
-		return;
-	}
-	lw_list_push_front(&f->free_up, &u->c.pool);
-	f->n_free_up++;
+	lw_slab_free(&f->ups, u);
 }
 
 struct ns_down *ns_down_new(struct ns_flows *f)

@@ -65,7 +65,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	lw_map_init(&f->down_by_device);
 	lw_list_init(&f->waiting);
 	lw_list_init(&f->sharing);
-	lw_list_init(&f->free_up);
+	ns_pools_init(f);
 	/* In the order in which they hand contexts on, so that one pass of the loop takes a frame through. */
 	f->receive = flow_new(f, "receive", ns_receive_steps, ns_receive_n_steps, ns_up_ended);
 	f->uplink = flow_new(f, "uplink", ns_uplink_steps, ns_uplink_n_steps, ns_up_ended);

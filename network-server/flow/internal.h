@@ -4,6 +4,7 @@
 
 #include "common/base/list.h"
 #include "common/base/map.h"
+#include "common/base/slab.h"
 #include "common/base/time.h"
 #include "common/crypto/aes.h"
 #include "common/runtime/flow.h"
@@ -32,7 +33,6 @@ typedef Longwave__V1__Reason ns_reason;
 struct ns_ctx {
 	struct rt_flow_ctx flow;
 	struct ns_flows *f;
-	struct lw_list pool;
 	struct lw_arena arena;
 	int64_t start_mono_ns;
 	ns_outcome outcome;
@@ -290,9 +290,8 @@ struct ns_flows {
 	struct lw_map gateway_regions;   /* struct ns_region_config by gateway, of those that have reported */
 	struct lw_map timelines;         /* struct ns_timeline by gateway, of those that send */
 	size_t sweep_at;
-	struct lw_list free_up;
-	size_t n_free_up;
-	void *free_work; /* the first of n_free_work */
+	struct lw_slab ups; /* struct ns_up */
+	void *free_work;    /* the first of n_free_work */
 	size_t n_free_work;
 	size_t in_flight;
 	bool was_full;
@@ -315,6 +314,7 @@ struct ns_up *ns_up_new(struct ns_flows *f);
 void ns_up_free(struct ns_up *u);
 /* Its window has closed: from here it needs more memory than while it waited. */
 void ns_up_begin_work(struct ns_up *u);
+void ns_pools_init(struct ns_flows *f);
 void ns_pools_free(struct ns_flows *f);
 struct ns_down *ns_down_new(struct ns_flows *f);
 struct ns_ack *ns_ack_new(struct ns_flows *f);
