@@ -201,8 +201,10 @@ static void note_unheard(struct lane *l)
  * done, and must not hold up the events behind it. */
 static int unheard_error(const struct outgoing *o, int err)
 {
+	if (err != LW_ENOTFOUND)
+		return err;
 	const char *name = strrchr(o->topic, '/');
-	return err == LW_ENOTFOUND && name != NULL && strcmp(name + 1, event_names[EV_EXEC]) == 0 ? 0 : err;
+	return name != NULL && strcmp(name + 1, event_names[EV_EXEC]) == 0 ? 0 : err;
 }
 
 static void acknowledged(const struct outgoing *o)
@@ -462,11 +464,30 @@ static void on_report(struct rt_timer *t, void *arg)
 	rt_timer_start(t, REPORT_MS);
 }
 
+static char *put_text(char *to, const char *end, const char *text)
+{
+	size_t n = strlen(text);
+	BUG_ON(n >= (size_t)(end - to)); /* prefixes are checked with the settings */
+	memcpy(to, text, n + 1);
+	return to + n;
+}
+
+/* "<prefix>gateway/<id>/event/<name>"; one for each frame, so not by printf. */
+static void event_topic(char out[TOPIC_MAX], const char *prefix, const char *gateway_id, const char *event)
+{
+	const char *end = out + TOPIC_MAX;
+	char *p = put_text(out, end, prefix);
+	p = put_text(p, end, "gateway/");
+	p = put_text(p, end, gateway_id);
+	p = put_text(p, end, "/event/");
+	put_text(p, end, event);
+}
+
 void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gateway_id, const char *event,
 		     struct lw_span payload, bool in_order)
 {
 	struct outgoing *o = outgoing_take(b);
-	snprintf(o->topic, sizeof(o->topic), "%sgateway/%s/event/%s", prefix, gateway_id, event);
+	event_topic(o->topic, prefix, gateway_id, event);
 	lw_buf_append_span(&o->payload, payload);
 	struct lane *l = o->lane = lane_of(b, prefix);
 	enum event_index kind = event_index(event);
@@ -748,7 +769,7 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 		.key_file = o->key_file,
 		.max_queued = MAX_PENDING + MAX_URGENT + DRAIN_BATCH + 10000,
 		.report_unheard = true,
-		.gather = true,
+		.gather_from = 1000,
 		.on_message = on_message,
 		.on_connect = on_connect,
 		.on_disconnect = on_disconnect,

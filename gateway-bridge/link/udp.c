@@ -13,8 +13,12 @@
 #include "common/runtime/gather.h"
 
 #define BATCH 64
+#define GATHER_FROM 1000 /* wakes a second */
 /* A datagram can be this long; the pages of the room are used only as far as datagrams reach. */
 #define DATAGRAM_MAX 65536
+/* From one datagram to the next: an odd number of cache lines more than whole pages, so that the first lines of a batch
+ * do not all compete for the same few sets of the cache. */
+#define ROOM_STEP (DATAGRAM_MAX + 17 * 64)
 #define OUT_MAX 1000
 /* Waiting for room in the socket's send buffer. */
 #define OUT_BATCHES 16
@@ -25,7 +29,7 @@
 struct out_datagram {
 	struct gb_peer peer;
 	uint16_t n;
-	uint8_t bytes[OUT_MAX];
+	uint32_t at; /* in gb_udp.out_bytes */
 };
 
 struct gb_udp {
@@ -51,6 +55,7 @@ struct gb_udp {
 
 	struct out_datagram *out; /* OUT_QUEUE */
 	size_t n_out;
+	struct lw_buf out_bytes;
 };
 
 static_assert(sizeof(struct sockaddr_in6) <= GB_PEER_MAX, "a peer holds any address");
@@ -102,11 +107,10 @@ static void note_overflow(struct gb_udp *u, const struct msghdr *h)
 	}
 }
 
-/* Returns how many were read. */
-static int read_batch(struct gb_udp *u)
+static void prepare_in(struct gb_udp *u)
 {
 	for (size_t i = 0; i < BATCH; i++) {
-		u->in_iov[i] = (struct iovec){.iov_base = u->room + i * DATAGRAM_MAX, .iov_len = DATAGRAM_MAX};
+		u->in_iov[i] = (struct iovec){.iov_base = u->room + i * ROOM_STEP, .iov_len = DATAGRAM_MAX};
 		u->in[i].msg_hdr = (struct msghdr){.msg_name = &u->in_addr[i],
 						   .msg_namelen = sizeof(u->in_addr[i]),
 						   .msg_iov = &u->in_iov[i],
@@ -114,14 +118,22 @@ static int read_batch(struct gb_udp *u)
 						   .msg_control = u->in_control[i],
 						   .msg_controllen = sizeof(u->in_control[i])};
 	}
+}
+
+/* Returns how many were read. */
+static int read_batch(struct gb_udp *u)
+{
 	int n = recvmmsg(u->fd, u->in, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++) {
-		const struct msghdr *h = &u->in[i].msg_hdr;
+		struct msghdr *h = &u->in[i].msg_hdr;
 		struct gb_udp_datagram *d = &u->datagrams[i];
 		note_overflow(u, h);
-		d->bytes = lw_span(u->room + (size_t)i * DATAGRAM_MAX, u->in[i].msg_len);
+		d->bytes = lw_span(u->in_iov[i].iov_base, u->in[i].msg_len);
 		d->peer.n = (uint8_t)(h->msg_namelen <= GB_PEER_MAX ? h->msg_namelen : 0);
 		memcpy(d->peer.addr, &u->in_addr[i], d->peer.n);
+		/* What the kernel has written is said anew for the next time. */
+		h->msg_namelen = sizeof(u->in_addr[i]);
+		h->msg_controllen = sizeof(u->in_control[i]);
 	}
 	if (n <= 0)
 		return 0;
@@ -182,10 +194,12 @@ int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, c
 		free(u);
 		return err;
 	}
-	u->room = lw_xmalloc((size_t)BATCH * DATAGRAM_MAX);
+	u->room = lw_xmalloc((size_t)BATCH * ROOM_STEP);
+	prepare_in(u);
 	u->out = lw_xmalloc(OUT_QUEUE * sizeof(u->out[0]));
+	lw_buf_init(&u->out_bytes, OUT_QUEUE * OUT_MAX);
 	u->reading = true;
-	rt_gather_init(&u->gather, loop, "udp", look, u);
+	rt_gather_init(&u->gather, loop, "udp", GATHER_FROM, look, u);
 	u->watch = rt_watch_new(loop, u->fd, RT_READ, "udp", on_ready, u);
 	BUG_ON(!u->watch);
 	u->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "udp", on_tick, u);
@@ -204,6 +218,7 @@ void gb_udp_close(struct gb_udp *u)
 	close(u->fd);
 	free(u->room);
 	free(u->out);
+	lw_buf_deinit(&u->out_bytes);
 	free(u);
 }
 
@@ -226,7 +241,8 @@ void gb_udp_send(struct gb_udp *u, const struct gb_peer *peer, struct lw_span by
 	struct out_datagram *d = &u->out[u->n_out++];
 	d->peer = *peer;
 	d->n = (uint16_t)bytes.n;
-	memcpy(d->bytes, bytes.p, bytes.n);
+	d->at = (uint32_t)u->out_bytes.n;
+	lw_buf_append_span(&u->out_bytes, bytes);
 }
 
 /* Sends up to BATCH from `at`; returns how many are done with, 0 when the socket has no room. */
@@ -237,7 +253,7 @@ static size_t send_batch(struct gb_udp *u, size_t at)
 	size_t n = u->n_out - at < BATCH ? u->n_out - at : BATCH;
 	for (size_t i = 0; i < n; i++) {
 		struct out_datagram *d = &u->out[at + i];
-		iov[i] = (struct iovec){.iov_base = d->bytes, .iov_len = d->n};
+		iov[i] = (struct iovec){.iov_base = u->out_bytes.p + d->at, .iov_len = d->n};
 		v[i].msg_hdr = (struct msghdr){
 			.msg_name = d->peer.addr, .msg_namelen = d->peer.n, .msg_iov = &iov[i], .msg_iovlen = 1};
 	}
@@ -254,6 +270,16 @@ static size_t send_batch(struct gb_udp *u, size_t at)
 	return 1;
 }
 
+static void forget_sent(struct gb_udp *u, size_t n)
+{
+	uint32_t bytes = n < u->n_out ? u->out[n].at : (uint32_t)u->out_bytes.n;
+	u->n_out -= n;
+	memmove(u->out, u->out + n, u->n_out * sizeof(u->out[0]));
+	lw_buf_consume(&u->out_bytes, bytes);
+	for (size_t i = 0; i < u->n_out; i++)
+		u->out[i].at -= bytes;
+}
+
 void gb_udp_flush(struct gb_udp *u)
 {
 	size_t at = 0, n;
@@ -261,8 +287,7 @@ void gb_udp_flush(struct gb_udp *u)
 		return;
 	while (at < u->n_out && (n = send_batch(u, at)) > 0)
 		at += n;
-	memmove(u->out, u->out + at, (u->n_out - at) * sizeof(u->out[0]));
-	u->n_out -= at;
+	forget_sent(u, at);
 	update_watch(u);
 }
 

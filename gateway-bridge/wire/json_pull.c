@@ -44,14 +44,21 @@ static bool is_hex(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+/* Where the walk through a string has something to decide: control characters, the quote, the backslash. */
+#define EIGHT 1, 1, 1, 1, 1, 1, 1, 1
+static const uint8_t stops[256] = {EIGHT, EIGHT, EIGHT, EIGHT, ['"'] = 1, ['\\'] = 1};
+#undef EIGHT
+
 static bool skip_string(struct gb_json *j)
 {
 	const char *p = j->p + 1;
-	while (p < j->end && *p != '"') {
-		if ((unsigned char)*p < 0x20)
-			return fail(j);
+	for (;;) {
+		while (p < j->end && !stops[(unsigned char)*p])
+			p++;
+		if (p == j->end || *p == '"')
+			break;
 		if (*p++ != '\\')
-			continue;
+			return fail(j);
 		if (p == j->end)
 			return fail(j);
 		switch (*p++) {
@@ -141,11 +148,13 @@ static bool skip_scalar(struct gb_json *j, enum gb_json_kind kind)
 	}
 }
 
-static bool skip_key(struct gb_json *j)
+/* `stop` is set to the key's closing quote. */
+static bool skip_key(struct gb_json *j, const char **stop)
 {
 	skip_space(j);
 	if (j->p == j->end || *j->p != '"' || !skip_string(j))
 		return fail(j);
+	*stop = j->p - 1;
 	skip_space(j);
 	if (j->p == j->end || *j->p != ':')
 		return fail(j);
@@ -163,7 +172,8 @@ static bool enter_container(struct gb_json *j, bool object, bool *empty)
 		j->p++;
 		return true;
 	}
-	return !object || skip_key(j);
+	const char *stop;
+	return !object || skip_key(j, &stop);
 }
 
 bool gb_json_skip(struct gb_json *j)
@@ -191,7 +201,8 @@ bool gb_json_skip(struct gb_json *j)
 				return fail(j);
 			if (*j->p == ',') {
 				j->p++;
-				if (object[depth - 1] && !skip_key(j))
+				const char *stop;
+				if (object[depth - 1] && !skip_key(j, &stop))
 					return false;
 				break;
 			}
@@ -206,10 +217,10 @@ bool gb_json_skip(struct gb_json *j)
 
 bool gb_json_value(struct gb_json *j, struct lw_span *out)
 {
-	if (gb_json_peek(j) == GB_JSON_BROKEN)
-		return fail(j);
+	enum gb_json_kind kind = gb_json_peek(j);
 	const char *start = j->p;
-	if (!gb_json_skip(j))
+	bool scalar = kind != GB_JSON_OBJECT && kind != GB_JSON_ARRAY;
+	if (!(scalar ? skip_scalar(j, kind) : gb_json_skip(j)))
 		return false;
 	*out = lw_span(start, (size_t)(j->p - start));
 	return true;
@@ -259,12 +270,9 @@ bool gb_json_member(struct gb_json *j, bool *first, struct lw_span *key)
 {
 	if (!more(j, first, '}'))
 		return false;
-	const char *start = j->p + 1;
-	if (!skip_key(j))
+	const char *start = j->p + 1, *stop;
+	if (!skip_key(j, &stop))
 		return false;
-	const char *stop = start;
-	while (*stop != '"')
-		stop += *stop == '\\' ? 2 : 1;
 	*key = lw_span(start, (size_t)(stop - start));
 	return true;
 }

@@ -220,23 +220,40 @@ static unsigned parse_meta(struct lw_span value, struct semtech_meta *m)
 	return lost;
 }
 
+/* Members are told apart by one comparison: all but two of their names have four characters. */
+#define KEY(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+
+/* 0 for a name of another length. */
+static uint32_t key4(struct lw_span key)
+{
+	return key.n == 4 ? lw_get_le32(key.p) : 0;
+}
+
 /* --- PUSH_DATA -------------------------------------------------------------------------------------------------- */
 
 /* At the value of "rxpk": notes where it is. True: at least one element of it is whole. */
 static bool open_rxpk(struct semtech_push *out, struct gb_json *j)
 {
-	struct gb_json inside = *j;
-	bool first = true, any = false;
+	struct lw_span element;
 	out->in_rxpk = false;
-	if (!gb_json_open(&inside, '[')) {
+	out->n_elements = 0;
+	out->rxpk = *j;
+	if (!gb_json_open(&out->rxpk, '[')) {
 		gb_json_skip(j);
 		return false;
 	}
-	out->rxpk = inside;
+	struct gb_json inside = out->rxpk;
+	bool first = true, any = false;
 	out->in_rxpk = true;
 	out->first = true;
-	while (gb_json_element(&inside, &first) && gb_json_skip(&inside))
+	while (gb_json_element(&inside, &first) && gb_json_value(&inside, &element)) {
 		any = true;
+		if (out->n_elements == SEMTECH_KNOWN_ELEMENTS)
+			continue;
+		out->element[out->n_elements++] = element;
+		out->rxpk = inside;
+		out->first = false;
+	}
 	*j = inside;
 	return any;
 }
@@ -246,19 +263,25 @@ int semtech_push_open(struct lw_span json, struct semtech_push *out)
 	struct gb_json j = gb_json_init(json);
 	bool first = true, any = false;
 	struct lw_span key;
-	*out = (struct semtech_push){0};
+	out->has_stat = out->broken = out->in_rxpk = out->first = false;
+	out->stat = lw_span(NULL, 0);
+	out->n_elements = out->next_element = 0;
 	if (!gb_json_open(&j, '{'))
 		return LW_EINVAL;
 	while (gb_json_member(&j, &first, &key)) {
-		if (lw_span_eq_str(key, "rxpk")) {
+		switch (key4(key)) {
+		case KEY('r', 'x', 'p', 'k'):
 			any |= open_rxpk(out, &j);
-		} else if (lw_span_eq_str(key, "stat")) {
+			break;
+		case KEY('s', 't', 'a', 't'): {
 			struct lw_span stat;
 			if (gb_json_value(&j, &stat)) {
 				out->stat = stat;
 				out->has_stat = any = true;
 			}
-		} else {
+			break;
+		}
+		default:
 			gb_json_skip(&j);
 		}
 	}
@@ -275,51 +298,89 @@ struct rxpk_raw {
 	uint32_t hpw;
 };
 
+/* Names of other lengths. */
+static void rxpk_other(struct lw_span key, struct lw_span v, struct semtech_rxpk *out, struct rxpk_raw *raw)
+{
+	int64_t n;
+	if (lw_span_eq_str(key, "ftime") && gb_json_fixed(v, 0, 0, 999999999, &n)) {
+		raw->antenna.has_ftime = true;
+		raw->antenna.ftime_ns = (uint32_t)n;
+	} else if (lw_span_eq_str(key, "brd")) {
+		read_u32(v, &out->board);
+	} else if (lw_span_eq_str(key, "hpw")) {
+		read_u32(v, &raw->hpw);
+	}
+}
+
 /* Members that are simply left out when they are wrong. */
 static void rxpk_optional(struct lw_span key, struct lw_span v, struct semtech_rxpk *out, struct rxpk_raw *raw)
 {
 	int64_t n;
-	if (lw_span_eq_str(key, "time"))
+	switch (key4(key)) {
+	case KEY('t', 'i', 'm', 'e'):
 		out->has_time = parse_time(v, &out->time_ns);
-	else if (lw_span_eq_str(key, "tmms") && gb_json_fixed(v, 0, 0, INT64_MAX / 1000000, &n)) {
-		out->has_tmms = true;
-		out->tmms = (uint64_t)n;
-	} else if (lw_span_eq_str(key, "ftime") && gb_json_fixed(v, 0, 0, 999999999, &n)) {
-		raw->antenna.has_ftime = true;
-		raw->antenna.ftime_ns = (uint32_t)n;
-	} else if (lw_span_eq_str(key, "chan"))
+		break;
+	case KEY('t', 'm', 'm', 's'):
+		if (gb_json_fixed(v, 0, 0, INT64_MAX / 1000000, &n)) {
+			out->has_tmms = true;
+			out->tmms = (uint64_t)n;
+		}
+		break;
+	case KEY('c', 'h', 'a', 'n'):
 		read_u32(v, &raw->antenna.channel);
-	else if (lw_span_eq_str(key, "rfch"))
+		break;
+	case KEY('r', 'f', 'c', 'h'):
 		read_u32(v, &out->rf_chain);
-	else if (lw_span_eq_str(key, "brd"))
-		read_u32(v, &out->board);
-	else if (lw_span_eq_str(key, "rssi"))
+		break;
+	case KEY('r', 's', 's', 'i'):
 		read_i32(v, &raw->antenna.rssi_dbm);
-	else if (lw_span_eq_str(key, "lsnr"))
+		break;
+	case KEY('l', 's', 'n', 'r'):
 		read_float(v, &raw->antenna.snr_db);
-	else if (lw_span_eq_str(key, "hpw"))
-		read_u32(v, &raw->hpw);
+		break;
+	default:
+		rxpk_other(key, v, out, raw);
+	}
+}
+
+/* Where the text of a member is kept until all are there; NULL: it is read at once. */
+static struct lw_span *rxpk_kept(struct lw_span key, struct rxpk_raw *raw)
+{
+	switch (key4(key)) {
+	case KEY('d', 'a', 't', 'a'):
+		return &raw->data;
+	case KEY('d', 'a', 't', 'r'):
+		return &raw->datr;
+	case KEY('c', 'o', 'd', 'r'):
+		return &raw->codr;
+	case KEY('m', 'o', 'd', 'u'):
+		return &raw->modu;
+	case KEY('f', 'r', 'e', 'q'):
+		return &raw->freq;
+	case KEY('t', 'm', 's', 't'):
+		return &raw->tmst;
+	case KEY('s', 't', 'a', 't'):
+		return &raw->stat;
+	case KEY('r', 's', 'i', 'g'):
+		return &raw->rsig;
+	case KEY('m', 'e', 't', 'a'):
+		return &raw->meta;
+	default:
+		return NULL;
+	}
 }
 
 static bool rxpk_members(struct lw_span element, struct semtech_rxpk *out, struct rxpk_raw *raw)
 {
-	const struct {
-		const char *key;
-		struct lw_span *to;
-	} kept[] = {{"data", &raw->data}, {"datr", &raw->datr}, {"codr", &raw->codr},
-		    {"modu", &raw->modu}, {"freq", &raw->freq}, {"tmst", &raw->tmst},
-		    {"stat", &raw->stat}, {"rsig", &raw->rsig}, {"meta", &raw->meta}};
 	struct gb_json j = gb_json_init(element);
 	bool first = true;
 	struct lw_span key, v;
 	if (!gb_json_open(&j, '{'))
 		return false;
 	while (gb_json_member(&j, &first, &key) && gb_json_value(&j, &v)) {
-		size_t i = 0;
-		while (i < sizeof(kept) / sizeof(kept[0]) && !lw_span_eq_str(key, kept[i].key))
-			i++;
-		if (i < sizeof(kept) / sizeof(kept[0]))
-			*kept[i].to = v;
+		struct lw_span *kept = rxpk_kept(key, raw);
+		if (kept)
+			*kept = v;
 		else
 			rxpk_optional(key, v, out, raw);
 	}
@@ -460,6 +521,10 @@ int semtech_rxpk_parse(struct lw_span element, struct semtech_rxpk *out)
 
 bool semtech_push_element(struct semtech_push *p, struct lw_span *element)
 {
+	if (p->in_rxpk && p->next_element < p->n_elements) {
+		*element = p->element[p->next_element++];
+		return true;
+	}
 	if (p->in_rxpk && gb_json_element(&p->rxpk, &p->first) && gb_json_value(&p->rxpk, element))
 		return true;
 	p->in_rxpk = false;

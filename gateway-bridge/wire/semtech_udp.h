@@ -140,12 +140,17 @@ struct semtech_stat {
 	unsigned lost; /* members that could not be read */
 };
 
+/* A concentrator hands over up to sixteen frames at a time. */
+#define SEMTECH_KNOWN_ELEMENTS 16
+
 /* The JSON of a PUSH_DATA, opened. */
 struct semtech_push {
 	bool has_stat;
 	struct lw_span stat;
-	bool broken; /* the text ends in an error; what came before it can be read */
-	struct gb_json rxpk;
+	bool broken;                                    /* the text ends in an error; what came before it can be read */
+	struct lw_span element[SEMTECH_KNOWN_ELEMENTS]; /* the first ones of rxpk, found when the text was checked */
+	size_t n_elements, next_element;
+	struct gb_json rxpk; /* behind them */
 	bool in_rxpk;
 	bool first;
 };

@@ -362,6 +362,35 @@ static void test_push(void **state)
 	struct semtech_push p;
 	assert_int_equal(semtech_push_open(lw_span("{}\0", 3), &p), 0);
 	assert_false(p.broken);
+	/* The last "rxpk" counts, and a value that is none hides those before it. */
+	assert_int_equal(elements("{\"rxpk\":[1,2,3],\"rxpk\":[4]}", &broken), 1);
+	assert_int_equal(elements("{\"rxpk\":[1,2,3],\"rxpk\":null}", &broken), 0);
+}
+
+/* More than are remembered: the others are found by reading on, in order, and also before a cut. */
+static void test_many_elements(void **state)
+{
+	(void)state;
+	static const char *const ends[] = {"]}", "", ",", ",{\"a\":"};
+	for (size_t many = 0; many <= 3 * SEMTECH_KNOWN_ELEMENTS; many++) {
+		for (size_t end = many ? 0 : 3; end < 4; end++) {
+			char json[1024] = "{\"rxpk\":[";
+			struct semtech_push p;
+			struct lw_span e;
+			size_t n = strlen(json), found = 0;
+			for (size_t i = 0; i < many; i++)
+				n += (size_t)sprintf(json + n, "%s %zu ", i ? "," : "", i);
+			strcpy(json + n, many ? ends[end] : "]}");
+			assert_int_equal(semtech_push_open(lw_span_str(json), &p), 0);
+			assert_int_equal(p.broken, many > 0 && end > 0);
+			while (semtech_push_element(&p, &e)) {
+				char text[8];
+				sprintf(text, "%zu", found++);
+				assert_true(lw_span_eq_str(e, text));
+			}
+			assert_int_equal(found, many);
+		}
+	}
 }
 
 static int parse_stat(const char *json, struct semtech_stat *out)
@@ -538,21 +567,14 @@ static void test_tx_ack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_datagrams),
-		cmocka_unit_test(test_lora),
-		cmocka_unit_test(test_times),
-		cmocka_unit_test(test_code_rates),
-		cmocka_unit_test(test_data_rates),
-		cmocka_unit_test(test_fsk_and_lr_fhss),
-		cmocka_unit_test(test_antennas),
-		cmocka_unit_test(test_many_antennas),
-		cmocka_unit_test(test_meta),
-		cmocka_unit_test(test_payload),
-		cmocka_unit_test(test_wrong_members),
-		cmocka_unit_test(test_push),
-		cmocka_unit_test(test_stat),
-		cmocka_unit_test(test_pull_resp),
-		cmocka_unit_test(test_pull_resp_limits),
+		cmocka_unit_test(test_datagrams),     cmocka_unit_test(test_lora),
+		cmocka_unit_test(test_times),         cmocka_unit_test(test_code_rates),
+		cmocka_unit_test(test_data_rates),    cmocka_unit_test(test_fsk_and_lr_fhss),
+		cmocka_unit_test(test_antennas),      cmocka_unit_test(test_many_antennas),
+		cmocka_unit_test(test_meta),          cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_wrong_members), cmocka_unit_test(test_push),
+		cmocka_unit_test(test_many_elements), cmocka_unit_test(test_stat),
+		cmocka_unit_test(test_pull_resp),     cmocka_unit_test(test_pull_resp_limits),
 		cmocka_unit_test(test_tx_ack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
