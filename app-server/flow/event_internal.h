@@ -68,7 +68,7 @@ struct as_events {
 	 * positions of all are looked up. */
 	bool looking, looked_up;
 	uint64_t passed_no;
-	struct rt_timer leave_timer;
+	struct rt_timer leave_timer, ack_timer;
 	unsigned leave_polls;
 	bool leaving;
 	void (*left)(struct as *as);

@@ -16,6 +16,7 @@
 #define POOL_MAX 256
 #define START_POLL_MS 50
 #define PUBLISH_RETRY_MS 50
+#define ACK_MS 20 /* the network-server only deletes what is acknowledged, and wakes for it */
 #define LEAVE_POLL_MS 20
 #define LEAVE_POLLS 150
 
@@ -322,12 +323,18 @@ static void on_tick(void *arg)
 	if (e->advance_due)
 		as_events_advance(e);
 	say_position(e);
-	if (e->ack_due) {
-		e->ack_due = false;
-		for (size_t i = 0; i < e->n_streams; i++)
-			as_event_stream_ack(e->stream[i]);
-	}
+	if (e->ack_due && !rt_timer_armed(&e->ack_timer))
+		rt_timer_start(&e->ack_timer, ACK_MS);
 	hold_or_go(e);
+}
+
+static void on_ack_timer(struct rt_timer *t, void *arg)
+{
+	struct as_events *e = arg;
+	(void)t;
+	e->ack_due = false;
+	for (size_t i = 0; i < e->n_streams; i++)
+		as_event_stream_ack(e->stream[i]);
 }
 
 static void on_publish_timer(struct rt_timer *t, void *arg)
@@ -440,6 +447,7 @@ int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag 
 	rt_timer_init(&e->start_timer, as->loop, "events start", on_start_timer, e);
 	rt_timer_init(&e->fetch_timer, as->loop, "events devices", as_events_fetch_again, e);
 	rt_timer_init(&e->again_timer, as->loop, "events reencrypt", as_events_try_again, e);
+	rt_timer_init(&e->ack_timer, as->loop, "events acknowledge", on_ack_timer, e);
 	rt_timer_init(&e->leave_timer, as->loop, "events leave", on_leave_timer, e);
 	rt_timer_init(&e->publish_timer, as->loop, "events publish", on_publish_timer, e);
 	e->taken_total = rt_counter(as->metrics, "events_total", "Events of the network-server taken in");
@@ -502,6 +510,7 @@ void as_events_deinit(void *owner)
 	rt_timer_stop(&e->again_timer);
 	rt_timer_stop(&e->publish_timer);
 	rt_timer_stop(&e->leave_timer);
+	rt_timer_stop(&e->ack_timer);
 	rt_tick_remove(e->tick);
 	for (size_t i = 0; i < e->n_streams; i++)
 		as_event_stream_free(e->stream[i]);

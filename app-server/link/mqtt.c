@@ -12,6 +12,7 @@
 
 #define MAX_EVENT (1u << 20)
 #define POLL_MS 20
+#define GATHER_FROM 250 /* most of what comes are acknowledgements, for which nobody waits */
 #define FENCE_TIMEOUT_MS 5000
 #define FENCE_LEN 16
 
@@ -229,6 +230,7 @@ static struct mqtt_opts broker_opts(struct as_integration *m, const char *client
 				  .cert_file = c->mqtt_cert,
 				  .key_file = c->mqtt_key,
 				  .before_ack = on_before_ack,
+				  .gather_from = GATHER_FROM,
 				  .arg = m};
 }
 

@@ -20,9 +20,11 @@
 #define PING_LOOKS_MIN 3
 /* A broker that answers pings but acknowledges nothing for so long is not of use. */
 #define ACKNOWLEDGE_MS 60000
-/* Acknowledgements alone wait for company: so many, or so long. Fewer than the 20 messages that a broker with narrow
- * limits sends before it wants one back. */
-#define ACK_BATCH 16
+/* Acknowledgements alone wait for company: so many, or so long. A broker with narrow limits sends 20 messages and then
+ * wants one back; with that one the groups are smaller. Which kind it is shows once, when the first group is full. */
+#define ACK_BATCH 256
+#define ACK_BATCH_NARROW 16
+#define NARROW_WINDOW 20
 #define ACK_MS 5
 /* Topic, properties and headers come on top of the payload. */
 #define AROUND_PAYLOAD ((size_t)128 * 1024)
@@ -55,6 +57,8 @@ static void acknowledge_later(struct mqtt *m, const struct mqtt_wire_publish *p)
 		return;
 	mqtt_wire_put_puback(&m->acks, p->mid);
 	m->unacked++;
+	if (m->unacked + m->n_held > NARROW_WINDOW)
+		m->wide = true;
 }
 
 static int on_publish(struct mqtt *m, struct lw_span body, uint8_t flags)
@@ -267,12 +271,11 @@ static bool ack_due(const struct mqtt *m)
 
 static void ask_for_acks(struct mqtt *m)
 {
-	if (ack_due(m)) {
-		m->holds = !settle(m);
-		lw_buf_append_span(m->holds ? &m->held : &m->out, lw_buf_span(&m->acks));
-		lw_buf_reset(&m->acks);
-		m->unacked = 0;
-	}
+	m->holds = !settle(m);
+	m->n_held = m->holds ? m->unacked : 0;
+	lw_buf_append_span(m->holds ? &m->held : &m->out, lw_buf_span(&m->acks));
+	lw_buf_reset(&m->acks);
+	m->unacked = 0;
 	m->ack_now = false;
 	rt_timer_stop(&m->ack);
 }
@@ -289,13 +292,16 @@ static void write_all(struct mqtt *m)
 	update_watch(m);
 }
 
-/* Nothing to write but a few young acknowledgements. */
-static bool may_wait(struct mqtt *m)
+/* A few young acknowledgements wait for company, and go along with other output; those that are worth a longer wait do
+ * not even do that, for before_ack may be dear. */
+static bool acks_wait(struct mqtt *m)
 {
-	if (m->n_urgent || mqtt_net_to_send(m) || !ack_due(m) || m->unacked >= ACK_BATCH || m->ack_now)
+	size_t enough = m->narrow && !m->wide ? ACK_BATCH_NARROW : ACK_BATCH;
+	bool go_along = (m->n_urgent || mqtt_net_to_send(m)) && m->o.ack_wait_ms <= ACK_MS;
+	if (go_along || m->unacked >= enough || m->ack_now)
 		return false;
 	if (!rt_timer_armed(&m->ack))
-		rt_timer_start(&m->ack, ACK_MS);
+		rt_timer_start(&m->ack, m->o.ack_wait_ms);
 	return true;
 }
 
@@ -307,11 +313,10 @@ static void flush(struct mqtt *m)
 	if (m->handed && !m->unacked && settle(m))
 		mqtt_acks_go(m);
 	mqtt_give_waiting(m);
-	if (!m->blocked && (mqtt_net_to_send(m) || ack_due(m)) && !may_wait(m)) {
+	if (!m->blocked && ack_due(m) && !acks_wait(m))
 		ask_for_acks(m);
-		if (mqtt_net_to_send(m))
-			write_all(m);
-	}
+	if (!m->blocked && mqtt_net_to_send(m))
+		write_all(m);
 	if (m->lost)
 		teardown(m);
 }
@@ -336,6 +341,7 @@ static void on_ack_timer(struct rt_timer *t, void *arg)
 	(void)t;
 	struct mqtt *m = arg;
 	m->ack_now = true;
+	m->narrow = m->narrow || m->unacked >= ACK_BATCH_NARROW;
 	flush(m);
 }
 
@@ -346,7 +352,7 @@ static void look(void *arg)
 		m->n_packets = 0;
 		read_all(m);
 		/* Not while the next acknowledgement lets something go. */
-		if (m->o.gather && m->state == UP && !m->lost && lw_list_empty(&m->waiting))
+		if (m->o.gather_from && m->state == UP && !m->lost && lw_list_empty(&m->waiting))
 			rt_gather_note(&m->gather, m->n_packets);
 	}
 	if (m->lost)
@@ -376,7 +382,8 @@ static void forget_stream(struct mqtt *m)
 	lw_buf_reset(&m->out);
 	lw_buf_reset(&m->acks);
 	lw_buf_reset(&m->held);
-	m->holds = false;
+	m->holds = m->wide = m->narrow = false;
+	m->n_held = 0;
 	m->in_at = m->out_at = m->skip = 0;
 	m->n_out = 0;
 	m->unacked = 0;
@@ -552,6 +559,8 @@ static void take_opts(struct mqtt *m, const struct mqtt_opts *o)
 		m->o.receive_maximum = UINT16_MAX;
 	if (!m->o.max_message)
 		m->o.max_message = 1024u * 1024u;
+	if (!m->o.ack_wait_ms)
+		m->o.ack_wait_ms = ACK_MS;
 	if (!m->o.max_queued)
 		m->o.max_queued = 100000;
 }
@@ -628,7 +637,7 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 	rt_timer_init(&m->timer, loop, "mqtt.timer", on_timer, m);
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
 	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
-	rt_gather_init(&m->gather, loop, "mqtt", look, m);
+	rt_gather_init(&m->gather, loop, "mqtt", opts->gather_from ? opts->gather_from : 1, look, m);
 	m->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "mqtt.flush", on_tick, m);
 	rt_timer_start(&m->timer, 0);
 	return m;
@@ -670,6 +679,7 @@ void mqtt_acks_go(struct mqtt *m)
 	if (!m->holds)
 		return;
 	m->holds = false;
+	m->n_held = 0;
 	lw_buf_append_span(&m->out, lw_buf_span(&m->held));
 	lw_buf_reset(&m->held);
 	rt_loop_again(m->loop);

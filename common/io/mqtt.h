@@ -5,7 +5,7 @@
  * and only then the acknowledgements of QoS 1 messages are written. What before_ack has made durable is therefore never
  * lost: if the process dies earlier, the broker delivers again (clean_session false). A receiver that does not want to
  * wait for its disk says false from before_ack, and mqtt_acks_go() later; meanwhile messages go on being handed over.
- * Acknowledgements without other output wait up to 5 ms for more of their kind, so before_ack runs once for many
+ * Acknowledgements without other output wait up to ack_wait_ms for more of their kind, so before_ack runs once for many
  * messages. */
 #pragma once
 
@@ -70,7 +70,8 @@ struct mqtt_opts {
 	size_t max_message;      /* larger incoming payloads are dropped and counted; 0: 1 MiB */
 	size_t max_queued;       /* publishes not yet done; 0: 100000 */
 	bool report_unheard;     /* V5: a QoS 1 message that no subscriber matched is done with LW_ENOTFOUND */
-	bool gather;             /* at more than a thousand reads a second, look only every 2 ms (rt_gather) */
+	uint32_t ack_wait_ms;    /* 0: 5; longer ones do not go along with other output either */
+	uint32_t gather_from;    /* at more reads a second look only every 2 ms (rt_gather); 0: never */
 	mqtt_message_fn *on_message;
 	mqtt_before_ack_fn *before_ack;
 	mqtt_connect_fn *on_connect;

@@ -96,7 +96,10 @@ struct mqtt {
 	size_t unacked;     /* how many */
 	bool ack_now;
 	struct lw_buf held; /* acknowledgements that before_ack keeps back */
+	size_t n_held;
 	bool holds;
+	bool wide;   /* the broker has had more under way than a narrow one sends */
+	bool narrow; /* it has once let us wait in vain for that, unless wide */
 	bool handed; /* messages of any QoS were handed over since before_ack ran last */
 
 	struct lw_buf out; /* out.p + out_at: not yet written */

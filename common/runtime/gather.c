@@ -1,14 +1,24 @@
 #include "common/runtime/gather.h"
 
-/* So many wakes in less than so many ms begin it, when they find little. */
+#include "common/base/bug.h"
+
+/* It begins when so many wakes come faster than `from`, and find little. */
 #define BEGIN_WAKES 32
-#define BEGIN_NS (BEGIN_WAKES * LW_NS_PER_MS)
 #define BEGIN_PIECES (BEGIN_WAKES * 8u)
-/* So few pieces in so many looks end it: less than a thousand a second. So many, too: whoever sends may wait for our
- * answers, and what comes while we are busy is gathering enough. */
+/* It ends when so many looks find less than `from` a second. Or so much that whoever sends may wait for our answers,
+ * and that what comes while we are busy is gathering enough. */
 #define END_LOOKS 16
-#define END_FEW (END_LOOKS * RT_GATHER_MS)
 #define END_MANY (END_LOOKS * 64u)
+
+static int64_t begin_ns(const struct rt_gather *g)
+{
+	return BEGIN_WAKES * LW_NS_PER_S / g->from;
+}
+
+static uint32_t end_few(const struct rt_gather *g)
+{
+	return END_LOOKS * RT_GATHER_MS * g->from / 1000;
+}
 
 static void on_timer(struct rt_timer *t, void *arg)
 {
@@ -17,9 +27,11 @@ static void on_timer(struct rt_timer *t, void *arg)
 	g->fn(g->arg);
 }
 
-void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, rt_gather_fn *fn, void *arg)
+void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, rt_gather_fn *fn,
+		    void *arg)
 {
-	*g = (struct rt_gather){.fn = fn, .arg = arg};
+	BUG_ON(from == 0 || from > 10000);
+	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from};
 	rt_timer_init(&g->timer, loop, name, on_timer, g);
 }
 
@@ -41,10 +53,10 @@ bool rt_gather_note(struct rt_gather *g, size_t pieces)
 	g->looks++;
 	g->pieces += (uint32_t)(pieces < END_MANY ? pieces : END_MANY);
 	if (!g->on && g->looks >= BEGIN_WAKES) {
-		g->on = now - g->since_ns < BEGIN_NS && g->pieces < BEGIN_PIECES;
+		g->on = now - g->since_ns < begin_ns(g) && g->pieces < BEGIN_PIECES;
 		count_from(g, now);
 	} else if (g->on && g->looks >= END_LOOKS) {
-		g->on = g->pieces >= END_FEW && g->pieces < END_MANY;
+		g->on = g->pieces >= end_few(g) && g->pieces < END_MANY;
 		count_from(g, now);
 	}
 	if (g->on)

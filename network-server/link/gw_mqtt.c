@@ -16,6 +16,8 @@
 #include "network-server/link/waiting.h"
 
 #define MAX_PAYLOAD (256u * 1024u)
+/* An acknowledgement costs a write of the journal that is waited for, and nobody waits for it. */
+#define ACK_WAIT_MS 20
 #define DONE_MS 50                /* how late a done mark may be in the journal */
 #define JSON_GATEWAYS_MAX 100000u /* remembered; the others get protobuf */
 #define HEAD 10                   /* of a journal record: kind, length of the region's id, time of reception */
@@ -528,6 +530,7 @@ static int connect_broker(struct ns_gw_mqtt *g, struct lw_diag *diag)
 {
 	struct mqtt_opts opts = g->o.mqtt;
 	opts.clean_session = false;
+	opts.ack_wait_ms = ACK_WAIT_MS;
 	opts.on_message = on_message;
 	opts.before_ack = before_ack;
 	opts.on_connect = on_connect;

@@ -88,7 +88,7 @@ def write_configs(state, p, bind, listeners, ui_dir):
     files = {
         "mosquitto.conf": f"listener {p['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence true\n"
                           f"persistence_location {state}/mosquitto/\nautosave_interval 60\nmax_queued_messages 0\n"
-                          "max_inflight_messages 0\nlog_dest stderr\nlog_type error\nlog_type warning\n",
+                          "max_inflight_messages 0\nset_tcp_nodelay true\nlog_dest stderr\nlog_type error\nlog_type warning\n",
         "redis.conf": f"bind 127.0.0.1\nport {p['redis']}\ndir {state}/redis\nsave \"\"\nappendonly no\n"
                       "maxmemory 128mb\nmaxmemory-policy allkeys-lru\nloglevel warning\n",
         "gateway-bridge.yaml": metrics("gateway-bridge") + mqtt + f"state_dir: {state}/gateway-bridge\nlisteners:\n" + lines,

@@ -365,6 +365,59 @@ static void acknowledgements_wait_for_acks_go(void **state)
 	mqtt_free(pub);
 }
 
+/* A long wait holds although other output goes, until a whole group is there. */
+static void acknowledgements_wait_for_company(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "patient"), po = options(r, "patient-pub");
+	o.ack_wait_ms = 60000;
+	po.before_ack = NULL;
+	struct mqtt *m = client(r, &o), *pub = client(r, &po);
+	mqtt_subscribe(m, "w", 1);
+	await_up(r, m);
+	await_up(r, pub);
+	r->want_done = 101;
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(mqtt_publish(pub, "w", "x", 1, 1, false, on_done, r), 0);
+	for (int i = 0; i < 5000 && r->received < 100; i++)
+		run_ms(r, 2);
+	assert_int_equal(mqtt_publish(m, "other", "x", 1, 1, false, on_done, r), 0);
+	await(r);
+	assert_int_equal(r->done, 101);
+	assert_int_equal(r->received, 100);
+	assert_int_equal(r->before_acks, 0);
+	for (int i = 0; i < 200; i++)
+		assert_int_equal(mqtt_publish(pub, "w", "x", 1, 1, false, NULL, NULL), 0);
+	for (int i = 0; i < 5000 && r->before_acks < 1; i++)
+		run_ms(r, 2);
+	assert_in_range(r->at_before_ack, 256, 300);
+	mqtt_free(m);
+	mqtt_free(pub);
+}
+
+/* A broker that sends 20 and then waits lets us wait in vain for a large group: once, not each time. */
+static void a_narrow_broker_gets_small_groups(void **state)
+{
+	enum { N = 2000, WAIT_MS = 500 };
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "narrow"), po = options(r, "narrow-pub");
+	o.receive_maximum = 20;
+	o.ack_wait_ms = WAIT_MS;
+	po.before_ack = NULL;
+	struct mqtt *m = client(r, &o), *pub = client(r, &po);
+	mqtt_subscribe(m, "n", 1);
+	await_up(r, m);
+	await_up(r, pub);
+	r->want = N;
+	for (int i = 0; i < N; i++)
+		assert_int_equal(mqtt_publish(pub, "n", "x", 1, 1, false, NULL, NULL), 0);
+	/* A hundred waits would take 50 s. */
+	while (r->received < N)
+		await(r);
+	mqtt_free(m);
+	mqtt_free(pub);
+}
+
 static void publishing_inside_a_callback(void **state)
 {
 	struct rig *r = *state;
@@ -959,6 +1012,8 @@ int main(void)
 		T(a_burst_beyond_the_window_is_all_done),
 		T(qos_0_alone_is_settled),
 		T(acknowledgements_wait_for_acks_go),
+		T(acknowledgements_wait_for_company),
+		T(a_narrow_broker_gets_small_groups),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),
 		T(lost_connection_fails_what_was_pending),

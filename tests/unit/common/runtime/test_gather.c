@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #define LONG_MS 20000
+#define FROM 1000
 
 struct rig {
 	struct rt_loop *loop;
@@ -28,7 +29,7 @@ static void look(void *arg)
 static void begin(struct rig *r, struct rt_loop *loop)
 {
 	*r = (struct rig){.loop = loop};
-	rt_gather_init(&r->gather, loop, "test", look, r);
+	rt_gather_init(&r->gather, loop, "test", FROM, look, r);
 }
 
 static void many_wakes_begin_it_and_few_pieces_end_it(void **state)
@@ -73,6 +74,25 @@ static void many_pieces_a_look_are_left_alone(void **state)
 	rt_loop_free(r.loop);
 }
 
+/* What begins it at a lower rate is also enough to keep it. */
+static void the_rate_is_the_owners(void **state)
+{
+	(void)state;
+	struct rig r = {.loop = rt_loop_new()};
+	rt_gather_init(&r.gather, r.loop, "test", FROM / 4, look, &r);
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	assert_true(r.gather.on);
+	bool never = false;
+	r.pieces = 1; /* 16 in 16 looks: more than 8, less than 32 */
+	while (r.looks < 40)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_false(r.off);
+	r.pieces = 0;
+	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	rt_loop_free(r.loop);
+}
+
 static void a_stop_ends_it_at_once(void **state)
 {
 	(void)state;
@@ -102,6 +122,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_wakes_begin_it_and_few_pieces_end_it),
 		cmocka_unit_test(many_pieces_a_look_are_left_alone),
+		cmocka_unit_test(the_rate_is_the_owners),
 		cmocka_unit_test(a_stop_ends_it_at_once),
 		cmocka_unit_test(never_in_virtual_time),
 	};
