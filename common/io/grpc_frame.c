@@ -30,29 +30,28 @@ int grpc_frame_next(struct lw_span in, size_t max, struct lw_span *msg, size_t *
 
 int grpc_pack(struct lw_buf *out, const ProtobufCMessage *msg, size_t max)
 {
-	size_t n = protobuf_c_message_get_packed_size(msg);
-	if (n > max)
+	size_t before = out->n;
+	if (lw_pb_pack(msg, out) < 0)
 		return LW_EBIG;
-	if (n == 0)
+	if (out->n - before <= max)
 		return 0;
-	uint8_t *p = lw_buf_reserve(out, n);
-	if (!p)
-		return LW_EBIG;
-	lw_buf_commit(out, protobuf_c_message_pack(msg, p));
-	return 0;
+	out->n = before;
+	return LW_EBIG;
 }
 
 int grpc_frame_append(struct lw_buf *out, const ProtobufCMessage *msg, size_t max)
 {
-	size_t n = protobuf_c_message_get_packed_size(msg);
-	if (n > max || n > UINT32_MAX)
+	static const uint8_t PREFIX[GRPC_PREFIX_LEN];
+	size_t before = out->n;
+	int rc = lw_buf_append(out, PREFIX, sizeof(PREFIX));
+	if (rc == 0)
+		rc = lw_pb_pack(msg, out);
+	size_t n = rc == 0 ? out->n - before - GRPC_PREFIX_LEN : 0;
+	if (rc < 0 || n > max || n > UINT32_MAX) {
+		out->n = before;
 		return LW_EBIG;
-	uint8_t *p = lw_buf_reserve(out, GRPC_PREFIX_LEN + n);
-	if (!p)
-		return LW_EBIG;
-	p[0] = 0;
-	lw_put_be32(p + 1, (uint32_t)n);
-	lw_buf_commit(out, GRPC_PREFIX_LEN + protobuf_c_message_pack(msg, p + GRPC_PREFIX_LEN));
+	}
+	lw_put_be32(out->p + before + 1, (uint32_t)n);
 	return 0;
 }
 

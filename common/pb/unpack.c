@@ -30,50 +30,72 @@ static int take_bytes(struct lw_span *s, uint64_t n, struct lw_span *out)
 	return 0;
 }
 
+struct member {
+	uint32_t tag;
+	enum wire_type type;
+	struct lw_span body; /* of WIRE_BYTES */
+};
+
+static int take_member(struct lw_span *s, struct member *m)
+{
+	uint64_t tag, v;
+	int rc = take_varint(s, &tag);
+	if (rc < 0)
+		return rc;
+	if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
+		return LW_EINVAL;
+	m->tag = (uint32_t)(tag >> 3);
+	m->type = (enum wire_type)(tag & 7);
+	m->body = (struct lw_span){0};
+	switch (tag & 7) {
+	case WIRE_VARINT:
+		return take_varint(s, &v);
+	case WIRE_64:
+		return take_bytes(s, 8, &m->body);
+	case WIRE_32:
+		return take_bytes(s, 4, &m->body);
+	case WIRE_BYTES:
+		rc = take_varint(s, &v);
+		return rc == 0 ? take_bytes(s, v, &m->body) : rc;
+	default:
+		return LW_EINVAL;
+	}
+}
+
 static int check(const ProtobufCMessageDescriptor *type, struct lw_span s, unsigned depth)
 {
 	if (depth > LW_PB_MAX_DEPTH)
 		return LW_ELIMIT;
 	while (s.n) {
-		uint64_t tag, v;
-		struct lw_span body = {0};
-		int rc = take_varint(&s, &tag);
-		if (rc < 0)
-			return rc;
-		if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
-			return LW_EINVAL;
-		switch (tag & 7) {
-		case WIRE_VARINT:
-			rc = take_varint(&s, &v);
-			break;
-		case WIRE_64:
-			rc = take_bytes(&s, 8, &body);
-			break;
-		case WIRE_32:
-			rc = take_bytes(&s, 4, &body);
-			break;
-		case WIRE_BYTES:
-			rc = take_varint(&s, &v);
-			if (rc == 0)
-				rc = take_bytes(&s, v, &body);
-			break;
-		default:
-			rc = LW_EINVAL;
-		}
+		struct member m;
+		int rc = take_member(&s, &m);
 		if (rc < 0)
 			return rc;
 		const ProtobufCFieldDescriptor *f =
-			(tag & 7) == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3))
-						: NULL;
+			m.type == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, m.tag) : NULL;
 		if (!f)
 			continue;
-		if (f->type == PROTOBUF_C_TYPE_STRING && !lw_utf8_valid(body.p, body.n))
+		if (f->type == PROTOBUF_C_TYPE_STRING && !lw_utf8_valid(m.body.p, m.body.n))
 			return LW_EINVAL;
 		if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
-			rc = check(f->descriptor, body, depth + 1);
+			rc = check(f->descriptor, m.body, depth + 1);
 			if (rc < 0)
 				return rc;
 		}
+	}
+	return 0;
+}
+
+int lw_pb_find_bytes(struct lw_span wire, uint32_t tag, struct lw_span *out)
+{
+	*out = (struct lw_span){0};
+	while (wire.n) {
+		struct member m;
+		int rc = take_member(&wire, &m);
+		if (rc < 0)
+			return rc;
+		if (m.tag == tag && m.type == WIRE_BYTES)
+			*out = m.body;
 	}
 	return 0;
 }
@@ -115,17 +137,5 @@ int lw_pb_unpack(const ProtobufCMessageDescriptor *type, struct lw_span wire, st
 	*out = protobuf_c_message_unpack(type, &allocator, wire.n, wire.p);
 	if (!*out)
 		return limited.full ? LW_ENOMEM : LW_EINVAL;
-	return 0;
-}
-
-int lw_pb_pack(const ProtobufCMessage *m, struct lw_buf *out)
-{
-	size_t n = protobuf_c_message_get_packed_size(m);
-	if (n == 0)
-		return out->err;
-	uint8_t *room = lw_buf_reserve(out, n);
-	if (!room)
-		return out->err ? out->err : LW_EBIG;
-	lw_buf_commit(out, protobuf_c_message_pack(m, room));
 	return 0;
 }

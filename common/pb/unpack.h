@@ -19,5 +19,15 @@ int lw_pb_check(const ProtobufCMessageDescriptor *type, struct lw_span wire);
 int lw_pb_unpack(const ProtobufCMessageDescriptor *type, struct lw_span wire, struct lw_arena *arena,
 		 ProtobufCMessage **out);
 
+/* The last occurrence of a text, bytes or message field at the top level of a serialized message, without unpacking it;
+ * empty when there is none. 0, LW_ETRUNC or LW_EINVAL. */
+int lw_pb_find_bytes(struct lw_span wire, uint32_t tag, struct lw_span *out);
+
+/* Writes v as protobuf does, one to ten bytes. Returns how many. */
+size_t lw_pb_put_varint(uint8_t out[10], uint64_t v);
+
 /* Appends the serialized message. 0 or LW_EBIG. */
 int lw_pb_pack(const ProtobufCMessage *m, struct lw_buf *out);
+
+/* The serialized message in the arena; p is NULL when that is full. */
+struct lw_span lw_pb_pack_arena(const ProtobufCMessage *m, struct lw_arena *arena);

@@ -6,6 +6,7 @@
 #include "common/base/time.h"
 #include "common/pb/build.h"
 #include "common/pb/pbjson.h"
+#include "common/pb/unpack.h"
 
 static_assert((int)SEMTECH_CR_4_5 == (int)GW__CODE_RATE__CR_4_5 && (int)SEMTECH_CR_5_6 == (int)GW__CODE_RATE__CR_5_6 &&
 		      (int)SEMTECH_CR_LI_4_8 == (int)GW__CODE_RATE__CR_LI_4_8,
@@ -15,12 +16,7 @@ int gb_marshal(const struct gb_marshaler *m, const ProtobufCMessage *msg, struct
 {
 	if (m->json)
 		return lw_pbjson_encode(m->schema, msg, LW_PBJSON_GW, out);
-	size_t n = protobuf_c_message_get_packed_size(msg);
-	uint8_t *p = lw_buf_reserve(out, n);
-	if (!p)
-		return out->err;
-	lw_buf_commit(out, protobuf_c_message_pack(msg, p));
-	return 0;
+	return lw_pb_pack(msg, out);
 }
 
 ProtobufCMessage *gb_unmarshal(const struct gb_marshaler *m, const ProtobufCMessageDescriptor *type,

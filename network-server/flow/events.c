@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/pb/unpack.h"
 #include "network-server/flow/internal.h"
 
 struct ns_subject ns_subject_of(const struct ns_device *dev, const struct ns_region_config *rc, const char *dedup_id,
@@ -45,10 +46,7 @@ struct ns_event ns_event_pack(struct lw_arena *a, const struct ns_subject *s, Lo
 	if (s->rc != NULL)
 		e->region_config_id = (char *)(uintptr_t)s->rc->id;
 	e->enabled_class = (Common__DeviceClass)s->enabled_class;
-	size_t n = longwave__ns__v1__event__get_packed_size(e);
-	uint8_t *p = lw_arena_alloc(a, n);
-	if (p != NULL)
-		out.packed = lw_span(p, longwave__ns__v1__event__pack(e, p));
+	out.packed = lw_pb_pack_arena(&e->base, a);
 	return out;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "common/pb/unpack.h"
 #include "common/runtime/log.h"
@@ -15,6 +16,8 @@
 #define BATCH 256
 #define BATCH_BYTES (256u << 10)
 #define CONSUMER_MAX 64
+#define EVENTS_TAG 1  /* of an EventBatch */
+#define DEV_EUI_TAG 4 /* of an Event */
 #define ARENA_MAX (64u << 20)
 #define RETRY_MS 500
 #define POLL_ORPHANS 10  /* retries between two looks at what a replica that is gone may still have written */
@@ -69,10 +72,12 @@ static bool ready(const struct ns_event_stream *s, const struct ns_source *src)
 	return true;
 }
 
+/* Events go out in the bytes in which they are stored. To protobuf-c they are fields that it does not know, which it
+ * writes as they are. */
 struct parcel {
 	struct stream *to;
-	Longwave__Ns__V1__EventBatch batch;
-	Longwave__Ns__V1__Event *events[BATCH];
+	size_t n;
+	ProtobufCMessageUnknownField events[BATCH];
 };
 
 static struct parcel *parcel_for(struct parcel *v, size_t *n, struct stream *to)
@@ -82,35 +87,58 @@ static struct parcel *parcel_for(struct parcel *v, size_t *n, struct stream *to)
 			return &v[i];
 	struct parcel *p = &v[(*n)++];
 	p->to = to;
-	longwave__ns__v1__event_batch__init(&p->batch);
-	p->batch.events = p->events;
+	p->n = 0;
 	return p;
+}
+
+/* Length and bytes, as they stand behind the field's tag. */
+static void enclose(struct ns_event_stream *s, struct parcel *p, struct lw_span packed)
+{
+	uint8_t head[10];
+	size_t n = lw_pb_put_varint(head, packed.n);
+	uint8_t *at = lw_arena_alloc(&s->arena, n + packed.n);
+	BUG_ON(!at); /* a batch is far smaller than the arena may be */
+	memcpy(at, head, n);
+	memcpy(at + n, packed.p, packed.n);
+	p->events[p->n++] = (ProtobufCMessageUnknownField){
+		.tag = EVENTS_TAG, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = n + packed.n, .data = at};
+}
+
+/* What was read back from a database is looked through: one that is damaged must not stand in the way of the others. */
+static int lane_of(struct lw_span packed, bool is_read, unsigned *lane)
+{
+	char dev_eui[LW_EUI_TEXT] = "";
+	struct lw_span text;
+	int err = is_read ? lw_pb_check(&longwave__ns__v1__event__descriptor, packed) : 0;
+	if (!err)
+		err = lw_pb_find_bytes(packed, DEV_EUI_TAG, &text);
+	if (!err && text.n && text.n < sizeof(dev_eui))
+		memcpy(dev_eui, text.p, text.n);
+	*lane = ns_event_lane(dev_eui);
+	return err;
 }
 
 /* Puts v into parcels, one for each stream that gets something; events that were sent before or are safe are passed
  * over. Returns how many of v. */
-static size_t collect(struct ns_source *src, const struct ns_stored_event *v, size_t n, struct parcel *parcels,
-		      size_t *n_parcels)
+static size_t collect(struct ns_source *src, const struct ns_stored_event *v, size_t n, bool is_read,
+		      struct parcel *parcels, size_t *n_parcels)
 {
 	struct ns_event_stream *s = src->owner;
 	size_t i = 0, bytes = 0, taken = 0;
 	for (; i < n && taken < BATCH && bytes < BATCH_BYTES; i++) {
 		if (v[i].seq <= src->sent)
 			continue;
-		ProtobufCMessage *m = NULL;
-		int err = lw_pb_unpack(&longwave__ns__v1__event__descriptor, v[i].packed, &s->arena, &m);
+		unsigned lane;
+		int err = lane_of(v[i].packed, is_read, &lane);
 		src->sent = v[i].seq;
 		if (err) {
 			RT_LOG_ERROR(s->log, "an event of the outbox cannot be read", rt_u64("seq", v[i].seq),
 				     rt_err(err));
 			continue;
 		}
-		Longwave__Ns__V1__Event *e = (Longwave__Ns__V1__Event *)m;
-		unsigned lane = ns_event_lane(e->dev_eui);
 		if (ns_source_is_safe(src, v[i].seq, lane))
 			continue;
-		struct parcel *p = parcel_for(parcels, n_parcels, s->owner_of[lane]);
-		p->batch.events[p->batch.n_events++] = e;
+		enclose(s, parcel_for(parcels, n_parcels, s->owner_of[lane]), v[i].packed);
 		ns_source_hand(src, v[i].seq, lane);
 		taken++;
 		bytes += v[i].packed.n;
@@ -131,8 +159,19 @@ static void tell_store(struct ns_event_stream *s, struct ns_source *src)
 	rt_metric_inc(s->n_acked);
 }
 
-/* Sends a run of packed events. Returns how many of v were dealt with. */
-static size_t send_run(struct ns_source *src, const struct ns_stored_event *v, size_t n)
+static void send_parcel(struct ns_event_stream *s, struct parcel *p)
+{
+	Longwave__Ns__V1__EventBatch batch = LONGWAVE__NS__V1__EVENT_BATCH__INIT;
+	batch.split = s->n_laid > 1;
+	batch.base.n_unknown_fields = (unsigned)p->n;
+	batch.base.unknown_fields = p->events;
+	/* Not sent: the stream is at its end, which will be heard in a moment, and all goes again. */
+	if (grpc_call_send(p->to->call, &batch.base) == 0)
+		rt_metric_add(s->n_sent, p->n);
+}
+
+/* Sends a run of packed events; `is_read` from a database. Returns how many of v were dealt with. */
+static size_t send_run(struct ns_source *src, const struct ns_stored_event *v, size_t n, bool is_read)
 {
 	struct ns_event_stream *s = src->owner;
 	struct parcel *parcels = NULL;
@@ -141,14 +180,9 @@ static size_t send_run(struct ns_source *src, const struct ns_stored_event *v, s
 		size_t n_parcels = 0;
 		if (!parcels)
 			parcels = lw_xmalloc(s->n_laid * sizeof(*parcels));
-		i += collect(src, v + i, n - i, parcels, &n_parcels);
-		for (size_t k = 0; k < n_parcels; k++) {
-			struct parcel *p = &parcels[k];
-			p->batch.split = s->n_laid > 1;
-			/* Not sent: the stream is at its end, which will be heard in a moment, and all goes again. */
-			if (grpc_call_send(p->to->call, &p->batch.base) == 0)
-				rt_metric_add(s->n_sent, p->batch.n_events);
-		}
+		i += collect(src, v + i, n - i, is_read, parcels, &n_parcels);
+		for (size_t k = 0; k < n_parcels; k++)
+			send_parcel(s, &parcels[k]);
 		lw_arena_reset(&s->arena);
 	}
 	free(parcels);
@@ -173,7 +207,7 @@ static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t 
 		return;
 	}
 	rt_metric_add(s->n_read, n);
-	size_t done = err ? 0 : send_run(src, v, n);
+	size_t done = err ? 0 : send_run(src, v, n, true);
 	if (err || done < n || n == READ_LIMIT || src->overflow) {
 		src->mode = NS_SOURCE_BEHIND;
 		if (!err)
@@ -214,7 +248,7 @@ static void pump_source(struct ns_source *src)
 		size_t n = 0;
 		for (struct ns_source_event *p = src->first; p && n < BATCH; p = p->next)
 			v[n++] = (struct ns_stored_event){p->seq, lw_span(p->bytes, p->n)};
-		size_t done = send_run(src, v, n);
+		size_t done = send_run(src, v, n, false);
 		for (size_t i = 0; i < done; i++)
 			free(ns_source_pop(src));
 		if (done < n)
@@ -234,7 +268,7 @@ void ns_event_stream_push(struct ns_event_stream *s, const struct ns_stored_even
 	if (src->mode == NS_SOURCE_IDLE || src->mode == NS_SOURCE_BEHIND)
 		return;
 	if (src->mode == NS_SOURCE_LIVE && !src->first) {
-		size_t done = send_run(src, v, n);
+		size_t done = send_run(src, v, n, false);
 		v += done;
 		n -= done;
 	}

@@ -6,6 +6,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/xmalloc.h"
+#include "common/pb/unpack.h"
 #include "common/runtime/loop.h"
 
 /* Frames wait for company: many leave with one write, and those of a gateway as one entry. */
@@ -117,18 +118,16 @@ static void add_heard(struct ns_frame_log *l, const char *gateway_id)
 
 static bool keep(struct ns_frame_log *l, const Longwave__Ns__V1__Frame *frame)
 {
-	size_t n = longwave__ns__v1__frame__get_packed_size(frame), at = l->buf.n;
-	uint8_t *p = lw_buf_reserve(&l->buf, n ? n : 1);
-	if (!p)
+	size_t at = l->buf.n;
+	if (lw_pb_pack(&frame->base, &l->buf) < 0)
 		return false;
-	lw_buf_commit(&l->buf, longwave__ns__v1__frame__pack(frame, p));
 	if (l->n_kept == l->cap_kept) {
 		l->cap_kept = l->cap_kept ? 2 * l->cap_kept : 64;
 		l->kept = lw_xreallocarray(l->kept, l->cap_kept, sizeof(*l->kept));
 	}
 	struct lw_dev_eui eui;
 	bool has_eui = l->per_device && frame->dev_eui[0] && lw_dev_eui_parse(&eui, frame->dev_eui) == 0;
-	l->kept[l->n_kept++] = (struct kept){at, n, has_eui ? lw_dev_eui_u64(eui) : 0};
+	l->kept[l->n_kept++] = (struct kept){at, l->buf.n - at, has_eui ? lw_dev_eui_u64(eui) : 0};
 	return true;
 }
 
