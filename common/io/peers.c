@@ -16,12 +16,13 @@
 #define MAX_OTHERS 64   /* more are not seen */
 #define BUS_LEN 20000   /* messages kept for who was away for a moment */
 #define RESYNC_EVERY 10 /* renewals that fail between two resyncs */
-#define SETTLE 2        /* renewals after which a new replica's first words can no longer have been missed */
+#define GRACE 3  /* renewals that a lease must stay away: a clock that was set forward ends all of them at once */
+#define SETTLE 2 /* renewals after which a new replica's first words can no longer have been missed */
 
 struct peers {
 	struct peers_opts o;
 	char id[PEERS_ID_MAX];
-	char nonce[17];
+	char nonce[32]; /* and, behind a colon, the length of our lease */
 	char set[48], nonces[48], bus[48];
 	struct redis *redis;
 	struct redis_streams *streams;
@@ -34,6 +35,11 @@ struct peers {
 	char gone_name[MAX_OTHERS][PEERS_ID_MAX];
 	const char *gone[MAX_OTHERS];
 	size_t n_gone;
+	/* Who was there and is not: gone when that lasts. */
+	struct {
+		char name[PEERS_ID_MAX];
+		unsigned rest; /* renewals; 0: none here */
+	} missed[MAX_OTHERS];
 	unsigned good;   /* renewals in a row that were answered */
 	unsigned failed; /* that were not */
 	unsigned settle; /* renewals until the resync that a newcomer makes necessary; 0: none */
@@ -43,18 +49,28 @@ struct peers {
 	bool left;
 };
 
-/* Everyone whose lease has not ended, by Redis' own clock. What ended long ago is removed. */
+/* Everyone whose lease has not ended, by Redis' own clock; then whose has, then who gave it back. A lease that ends
+ * later than its length from now was taken before the clock was set back. */
 static const struct redis_script RENEW = {
 	.name = "peers_renew",
 	.text = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 		"local was = redis.call('HGET', KEYS[2], ARGV[1])\n"
 		"redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])\n"
 		"redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])\n"
-		"local all = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')\n"
-		"table.insert(all, 1, was or '') table.insert(all, '')\n"
-		"for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - 1)) do table.insert(all, id) "
+		"local all = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'WITHSCORES')\n"
+		"local out = {was or ''}\n"
+		"for i = 1, #all, 2 do\n"
+		"  local most = now + tonumber(string.match(redis.call('HGET', KEYS[2], all[i]) or '', ':(%d+)$') or "
+		"ARGV[3])\n"
+		"  if tonumber(all[i + 1]) > most then redis.call('ZADD', KEYS[1], most, all[i]) end\n"
+		"  table.insert(out, all[i])\n"
 		"end\n"
-		"return all",
+		"table.insert(out, '')\n"
+		"for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(1', now - 1)) do table.insert(out, id) "
+		"end\n"
+		"table.insert(out, '')\n"
+		"for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', 1)) do table.insert(out, id) end\n"
+		"return out",
 };
 
 static const struct redis_script LEAVE = {
@@ -106,33 +122,74 @@ static bool listed(const struct peers *p, const char *id)
 	return false;
 }
 
+static bool is_missed(const struct peers *p, const char *id)
+{
+	for (size_t i = 0; i < MAX_OTHERS; i++)
+		if (p->missed[i].rest && strcmp(p->missed[i].name, id) == 0)
+			return true;
+	return false;
+}
+
+static void set_missed(struct peers *p, const char *id, unsigned rest)
+{
+	size_t at = MAX_OTHERS;
+	for (size_t i = 0; i < MAX_OTHERS; i++) {
+		if (p->missed[i].rest && strcmp(p->missed[i].name, id) == 0) {
+			p->missed[i].rest = rest;
+			return;
+		}
+		if (!p->missed[i].rest)
+			at = i;
+	}
+	if (!rest || at == MAX_OTHERS)
+		return;
+	snprintf(p->missed[at].name, PEERS_ID_MAX, "%s", id);
+	p->missed[at].rest = rest;
+}
+
+static bool is_in(char (*v)[PEERS_ID_MAX], size_t n, const char *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(v[i], id) == 0)
+			return true;
+	return false;
+}
+
 /* Takes the names of the others; true when they are not the same as before. */
 static bool take(struct peers *p, const struct redis_reply *reply, bool *came)
 {
 	char name[MAX_OTHERS][PEERS_ID_MAX];
-	size_t n = 0, known = 0, before = p->n;
-	bool live = true;
+	size_t n = 0, known = 0, before = p->n, n_over = 0;
+	enum { LIVE, OVER, LEFT } part = LIVE;
 	*came = false;
 	p->n_gone = 0;
 	for (size_t i = 1; i < redis_reply_len(reply) && n < MAX_OTHERS && p->n_gone < MAX_OTHERS; i++) {
 		const char *t = redis_reply_text(redis_reply_at(reply, i));
-		if (!t[0]) { /* behind it: whose lease ended */
-			live = false;
+		if (!t[0]) {
+			part = part == LIVE ? OVER : LEFT;
 			continue;
 		}
-		if (!live && strlen(t) < PEERS_ID_MAX) {
+		if (strlen(t) >= PEERS_ID_MAX || strcmp(t, p->id) == 0)
+			continue;
+		if (part != LIVE) {
 			snprintf(p->gone_name[p->n_gone], PEERS_ID_MAX, "%s", t);
 			p->gone[p->n_gone] = p->gone_name[p->n_gone];
 			p->n_gone++;
-		}
-		if (!live || strlen(t) >= PEERS_ID_MAX || strcmp(t, p->id) == 0)
+			n_over += part == OVER;
 			continue;
+		}
 		snprintf(name[n++], PEERS_ID_MAX, "%s", t);
 		if (listed(p, t))
 			known++;
 		else
 			*came = true;
 	}
+	for (size_t i = 0; i < MAX_OTHERS; i++)
+		p->missed[i].rest -= p->missed[i].rest > 0;
+	for (size_t i = 0; i < p->n; i++)
+		if (!is_in(name, n, p->list[i]))
+			set_missed(p, p->list[i],
+				   is_in(p->gone_name + n_over, p->n_gone - n_over, p->list[i]) ? 0 : GRACE);
 	memcpy(p->name, name, n * sizeof(name[0]));
 	for (size_t i = 0; i < n; i++)
 		p->list[i] = p->name[i];
@@ -238,6 +295,7 @@ struct peers *peers_new(const struct peers_opts *o, struct lw_diag *diag)
 	lw_rng_init_system(&rng);
 	lw_rng_fill(&rng, nonce, sizeof(nonce));
 	lw_hex_encode(nonce, sizeof(nonce), p->nonce);
+	snprintf(p->nonce + 2 * sizeof(nonce), sizeof(p->nonce) - 2 * sizeof(nonce), ":%u", (unsigned)p->o.lease_ms);
 	rt_timer_init(&p->timer, o->loop, "replica lease", on_timer, p);
 	struct redis_options ro = {.url = o->redis_url, .timeout_ms = p->renew_ms, .on_state = on_state, .arg = p};
 	if (redis_open(&p->redis, o->loop, &ro, diag)) {
@@ -302,7 +360,7 @@ void peers_bury(struct peers *p, const char *id)
 
 bool peers_is_gone(const struct peers *p, const char *id)
 {
-	return p->good > RENEWALS && strcmp(id, p->id) != 0 && !listed(p, id);
+	return p->good > RENEWALS && strcmp(id, p->id) != 0 && !listed(p, id) && !is_missed(p, id);
 }
 
 bool peers_is_first(const struct peers *p)

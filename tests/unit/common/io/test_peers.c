@@ -152,6 +152,47 @@ static void test_gone(void **state)
 	peers_leave(c->v[1].p);
 	WAIT(others(c->v[0].p) == 0);
 	assert_int_equal(peers_gone(c->v[0].p, &names), 1);
+	assert_true(peers_is_gone(c->v[0].p, "a"));
+}
+
+static const char LEASES[] = "longwave:t:{replicas}";
+
+/* Redis' clock is set: by an hour forward every lease is over at once. Who lives says so with the next renewal. */
+static void test_clock_forward(void **state)
+{
+	struct ctx *c = *state;
+	begin(c, 0, "b");
+	begin(c, 1, "a");
+	WAIT(others(c->v[0].p) == 1 && others(c->v[1].p) == 1);
+	for (int i = 0; i < 30; i++)
+		rt_loop_turn(c->loop);
+	WAIT(peers_is_gone(c->v[0].p, "never seen")); /* it may judge */
+	int before = c->v[0].changes;
+	bool missed = false;
+	for (int i = 0; i < 40 && !missed; i++) {
+		redis_cmd(peers_redis(c->v[0].p), NULL, NULL, "ZADD %s 5 a", LEASES);
+		for (int k = 0; k < 8 && !missed; k++) {
+			bool never = false;
+			rt_loop_run_until(c->loop, &never, 5);
+			missed = c->v[0].changes > before;
+			assert_false(peers_is_gone(c->v[0].p, "a"));
+		}
+	}
+	assert_true(missed);
+	WAIT(others(c->v[0].p) == 1);
+	assert_false(peers_is_gone(c->v[0].p, "a"));
+}
+
+/* By an hour back: a lease of before would last for an hour. */
+static void test_clock_back(void **state)
+{
+	struct ctx *c = *state;
+	begin(c, 0, "b");
+	begin(c, 1, "a");
+	WAIT(others(c->v[0].p) == 1);
+	end(c, 1);
+	redis_cmd(peers_redis(c->v[0].p), NULL, NULL, "ZADD %s 99999999999999 a", LEASES);
+	WAIT(peers_is_gone(c->v[0].p, "a"));
 }
 
 static void test_redis_away(void **state)
@@ -171,6 +212,7 @@ static void test_redis_away(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {T(test_two), T(test_gone), T(test_redis_away)};
+	const struct CMUnitTest tests[] = {T(test_two), T(test_gone), T(test_clock_forward), T(test_clock_back),
+					   T(test_redis_away)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
