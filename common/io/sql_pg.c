@@ -483,13 +483,15 @@ static void seg_error(struct conn *c, struct seg *s, const PGresult *res)
 	/* The operations behind it will be told that there is no such statement; this is why. */
 	lw_map_remove(&c->prepared, (uint64_t)(uintptr_t)s->plan);
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	/* A server that ends says so to whatever it reads next, a statement to be prepared, too. */
+	int err = sql_pg_err(PQresultErrorField(res, PG_DIAG_SQLSTATE));
 	char line[160];
 	first_line(line, sizeof(line), text ? text : PQresultErrorMessage(res));
 	LW_LIST_FOREACH (n, tmp, &c->segs) {
 		struct sql_op *op = LW_CONTAINER_OF(n, struct seg, node)->op;
 		for (size_t i = 0; op && i < op->n; i++)
 			if (op->items[i]->plan == s->plan)
-				sql_op_fail(op, LW_EINTERNAL, false, s->plan->stmt->name, line);
+				sql_op_fail(op, err, false, s->plan->stmt->name, line);
 	}
 }
 

@@ -1,11 +1,15 @@
 """Starting and ending the processes of a test: on loopback, on free ports, each ended by its own handle."""
 
+import fcntl
 import json
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,10 +26,51 @@ def build_dir():
     return Path(os.environ.get("LONGWAVE_BUILD") or ROOT / "build" / "dev").resolve()
 
 
+class _Ports:
+    """Ports below those that the system gives to outgoing connections, in blocks that one test process has at a time: a port
+    that is free now is still free when the daemon it was chosen for gets to bind it, and when it is started again."""
+
+    BLOCK, FIRST = 64, 20480
+
+    def __init__(self):
+        self._folder = Path(tempfile.gettempdir()) / f"longwave-test-ports-{os.getuid()}"
+        self._folder.mkdir(exist_ok=True)
+        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        self._blocks = list(range(self.FIRST, low - self.BLOCK, self.BLOCK))
+        random.SystemRandom().shuffle(self._blocks)
+        self._locks, self._left = [], []
+        self._lock = threading.Lock()
+
+    def _next_block(self):
+        first = self._blocks.pop()
+        f = open(self._folder / str(first), "w")
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            f.close()
+            return
+        self._locks.append(f)  # held until this process ends
+        self._left = list(range(first, first + self.BLOCK))
+
+    def take(self, kind):
+        with self._lock:
+            while True:
+                while not self._left:
+                    self._next_block()
+                port = self._left.pop()
+                with socket.socket(socket.AF_INET, kind) as s:
+                    try:
+                        s.bind(("127.0.0.1", port))
+                        return port
+                    except OSError:
+                        pass  # someone else's
+
+
+_ports = _Ports()
+
+
 def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return _ports.take(kind)
 
 
 def wait_for(what, timeout=10.0, step=0.01, text="condition"):

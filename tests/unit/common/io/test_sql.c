@@ -659,6 +659,34 @@ static void run_until_state(struct ctx *c, bool up)
 	assert_true(c->up == up);
 }
 
+static const struct sql_stmt UNPREPARED = {.name = "unprepared", .text = "SELECT count(*) + 1 FROM item", .cols = "l"};
+
+/* The server ends a session, and the next thing it would have read there is a statement to be prepared: that is no
+ * fault of the statement. */
+static void test_ended_before_a_statement_was_prepared(void **state)
+{
+	struct ctx *c = *state;
+	char cmd[400];
+	struct answer warm[4] = {0}, q[4] = {0};
+	for (int i = 0; i < 4; i++)
+		sql_query_send(sql_query_new(c->db, &COUNT), on_query, &warm[i]);
+	for (int i = 0; i < 4; i++)
+		await(c, &warm[i]);
+	snprintf(cmd, sizeof(cmd),
+		 FIX_PG_BIN
+		 "/psql -q -X -o /dev/null '%s' -c \"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+		 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()\"",
+		 fix.pg.url);
+	assert_int_equal(system(cmd), 0);
+	for (int i = 0; i < 4; i++)
+		sql_query_send(sql_query_new(c->db, &UNPREPARED), on_query, &q[i]);
+	for (int i = 0; i < 4; i++) {
+		await(c, &q[i]);
+		if (q[i].outcome.err != 0 && q[i].outcome.err != LW_EUNAVAILABLE)
+			fail_msg("%d %s", q[i].outcome.err, q[i].outcome.diag.text);
+	}
+}
+
 static void test_reconnect(void **state)
 {
 	struct ctx *c = *state;
@@ -857,6 +885,8 @@ int main(void)
 		BOTH(test_limit),
 		BOTH(test_rate),
 		BOTH(test_migrate),
+		{"test_ended_before_a_statement_was_prepared", test_ended_before_a_statement_was_prepared, setup_pg,
+		 teardown, NULL},
 		{"test_reconnect", test_reconnect, setup_pg, teardown, NULL},
 		cmocka_unit_test(test_away_at_start),
 	};
