@@ -89,10 +89,13 @@ static const struct sql_stmt count_on = {
 	.batch = "dev_eui:t join_nonce:l rj_count1:l",
 	.cols = "l",
 };
+/* The newest is the latest, whatever the clock says: older ones are removed by their time once it is in use. */
 static const struct sql_stmt insert_sessions = {
 	.name = "as_join_sessions",
 	.text = "INSERT INTO device_session (dev_eui, session_key_id, app_s_key, dev_addr, created_at)"
-		" SELECT dev_eui, id, app_s_key, dev_addr, now_us FROM {batch}",
+		" SELECT b.dev_eui, b.id, b.app_s_key, b.dev_addr, coalesce((SELECT max(o.created_at) + 1"
+		" FROM device_session AS o WHERE o.dev_eui = b.dev_eui AND o.created_at >= b.now_us), b.now_us)"
+		" FROM {batch}",
 	.batch = "dev_eui:t id:t app_s_key:t dev_addr:t now_us:l",
 };
 static const struct sql_stmt note_join_eui = {

@@ -9,8 +9,9 @@
 #define ABANDONED_NS (60 * LW_NS_PER_S)
 #define SETTLE_MAX 1000 /* intents of one kind in one round */
 
-/* Of another replica they belong to an operation under way, until that has certainly failed. */
-#define MINE " AND (i.owner = $2 OR i.owner = '' OR i.created_at < $3)"
+/* Of another replica they belong to an operation under way, until that has certainly failed. What is from the future
+ * was made before the clock was set back. */
+#define MINE " AND (i.owner = $2 OR i.owner = '' OR i.created_at < $3 OR i.created_at > $4)"
 
 static const struct sql_stmt settle_profiles = {
 	.name = "as_settle_profiles",
@@ -18,7 +19,7 @@ static const struct sql_stmt settle_profiles = {
 		"p.id = "
 		"i.id"
 		" WHERE i.kind = 'device_profile'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "ltl",
+	.params = "ltll",
 	.cols = "tttyy",
 };
 static const struct sql_stmt settle_gateways = {
@@ -27,7 +28,7 @@ static const struct sql_stmt settle_gateways = {
 		" g.downlink_priority, t.private_gateways_up, t.private_gateways_down FROM ns_intent AS i"
 		" LEFT JOIN gateway AS g ON g.gateway_id = i.id LEFT JOIN tenant AS t ON t.id = g.tenant_id"
 		" WHERE i.kind = 'gateway'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "ltl",
+	.params = "ltll",
 	.cols = "tttdddllll",
 };
 static const struct sql_stmt settle_devices = {
@@ -35,7 +36,7 @@ static const struct sql_stmt settle_devices = {
 	.text = "SELECT i.id, d.dev_eui, d.join_eui, d.tenant_id, d.device_profile_id, d.is_disabled, d.skip_fcnt_check"
 		" FROM ns_intent AS i LEFT JOIN device AS d ON d.dev_eui = i.id"
 		" WHERE i.kind = 'device'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
-	.params = "ltl",
+	.params = "ltll",
 	.cols = "tttttll",
 };
 
@@ -208,6 +209,7 @@ static void settle_read(struct as_nsync *s, size_t kind)
 	sql_put_i64(p, SETTLE_MAX);
 	sql_put_text(p, s->as->conf->mqtt_client_id);
 	sql_put_i64(p, (rt_loop_now_ns(s->as->loop) - ABANDONED_NS) / LW_NS_PER_US);
+	sql_put_i64(p, (rt_loop_now_ns(s->as->loop) + ABANDONED_NS) / LW_NS_PER_US);
 	sql_query_send(q, on_settle_read, rd);
 }
 

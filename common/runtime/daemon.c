@@ -8,13 +8,16 @@
 #include <unistd.h>
 
 #include "common/base/bug.h"
+#include "common/base/clock.h"
 #include "common/base/xmalloc.h"
+#include "common/runtime/clock_watch.h"
 #include "common/runtime/heap.h"
 #include "common/runtime/status_ask.h"
 #include "common/runtime/status_server.h"
 
 #define MAX_HEALTH 32
 #define ASK_TIMEOUT_MS 3000
+#define CLOCK_LOOK_MS 1000
 
 const char *const rt_conf_level_names[] = {"debug", "info", "warn", "error", "off", NULL};
 const char *const rt_conf_format_names[] = {"text", "json", NULL};
@@ -36,6 +39,9 @@ struct rt_daemon_run {
 	struct rt_status_server *status;
 	struct rt_signal *signals[3];
 	struct rt_timer drain_timer;
+	struct rt_timer clock_timer;
+	struct rt_clock_watch clock;
+	uint64_t clock_steps;
 	struct rt_health health[MAX_HEALTH];
 	size_t n_health;
 	bool ready;
@@ -148,6 +154,11 @@ static void on_collect(void *arg, struct lw_buf *out)
 		      "# HELP %slog_left_out_total Log lines over their limit.\n# TYPE %slog_left_out_total counter\n",
 		      p, p);
 	lw_buf_printf(out, "%slog_left_out_total %llu\n", p, (unsigned long long)rt_log_suppressed(run->env.log));
+	lw_buf_printf(
+		out,
+		"# HELP %sclock_steps_total Times that the wall clock was set.\n# TYPE %sclock_steps_total counter\n",
+		p, p);
+	lw_buf_printf(out, "%sclock_steps_total %llu\n", p, (unsigned long long)run->clock_steps);
 	lw_buf_printf(out, "# HELP %sdependency_up 1 when the dependency is there.\n# TYPE %sdependency_up gauge\n", p,
 		      p);
 	for (size_t i = 0; i < run->n_health; i++)
@@ -192,6 +203,18 @@ void rt_daemon_drained(struct rt_daemon_run *run)
 		return;
 	rt_timer_stop(&run->drain_timer);
 	rt_loop_stop(run->env.loop);
+}
+
+static void on_clock_timer(struct rt_timer *t, void *arg)
+{
+	struct rt_daemon_run *run = arg;
+	int64_t by_ns = 0;
+	(void)t;
+	if (!rt_clock_watch_look(&run->clock, rt_loop_now_ns(run->env.loop), rt_loop_mono_ns(run->env.loop), &by_ns))
+		return;
+	run->clock_steps++;
+	RT_LOG_WARN(run->env.log, "the clock was set: times that are shown and said to devices jump with it",
+		    rt_i64("by_ms", by_ns / LW_NS_PER_MS));
 }
 
 static void on_drain_timeout(struct rt_timer *t, void *arg)
@@ -324,6 +347,9 @@ static int run_daemon(const struct rt_daemon *d, void *conf, const char *conf_pa
 	rt_loop_set_log(run->env.loop, run->env.log);
 	rt_metrics_on_collect(run->env.metrics, on_collect, run);
 	rt_timer_init(&run->drain_timer, run->env.loop, "daemon.drain", on_drain_timeout, run);
+	rt_timer_init(&run->clock_timer, run->env.loop, "daemon.clock", on_clock_timer, run);
+	rt_timer_start_every(&run->clock_timer, CLOCK_LOOK_MS);
+	on_clock_timer(&run->clock_timer, run);
 	signal(SIGPIPE, SIG_IGN);
 
 	struct lw_diag diag = {0};
@@ -335,6 +361,7 @@ static int run_daemon(const struct rt_daemon *d, void *conf, const char *conf_pa
 	int status = rc < 0 ? 1 : run->exit_status;
 	/* Closing handles may still log. */
 	rt_timer_stop(&run->drain_timer);
+	rt_timer_stop(&run->clock_timer);
 	rt_loop_free(run->env.loop);
 	rt_metrics_free(run->env.metrics);
 	rt_log_free(run->env.log);

@@ -198,8 +198,9 @@ static enum rt_flow_rc check_at_any_time(struct ns_down *d)
 	if (!s->has_uplink || ns_session_is_joining(s) ||
 	    lw_map_find(&f->tx_by_device, lw_dev_eui_u64(d->dev_eui)) != NULL)
 		return RT_FLOW_DONE;
-	int64_t rx1_ns = s->last_uplink_at_ns + (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
-	if (!s->answered && ns_now(f) < rx1_ns && !in_ping_slots_only(d))
+	int64_t delay_ns = (s->rx1_delay_s == 0 ? 1 : s->rx1_delay_s) * LW_NS_PER_S;
+	int64_t left_ns = s->last_uplink_at_ns + delay_ns - ns_now(f); /* more than there was: the clock was set back */
+	if (!s->answered && left_ns > 0 && left_ns <= delay_ns && !in_ping_slots_only(d))
 		return RT_FLOW_NEXT;
 	d->mode = s->enabled_class == LW_CLASS_C ? NS_DOWN_CLASS_C : NS_DOWN_CLASS_B;
 	if (d->mode == NS_DOWN_CLASS_C)
@@ -391,7 +392,7 @@ static size_t sendable(struct ns_down *d)
 			continue;
 		}
 		queued--;
-		if (item->timeout_after_ns == 0 || item->timeout_after_ns > ns_now(d->c.f)) {
+		if (item->timeout_after_ns == 0 || !ns_item_timed_out(d->dev, item, ns_now(d->c.f))) {
 			held = true;
 			continue;
 		}

@@ -420,7 +420,7 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 			continue;
 		}
 		if (item->state == NS_ITEM_PENDING) {
-			if (item->timeout_after_ns == 0 || item->timeout_after_ns <= u->up.received_ns)
+			if (item->timeout_after_ns == 0 || ns_item_timed_out(u->dev, item, u->up.received_ns))
 				resolve_item(u, item, false);
 			else
 				u->n_queued--;

@@ -931,6 +931,32 @@ static void class_c_after_uplink(void **state)
 	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "03");
 }
 
+/* The clock is set back by an hour: what was to end a few seconds later does not wait for an hour.
+ * spec: LoRaWAN 1.0.4, Class C */
+static void class_c_clock_back(void **state)
+{
+	const int64_t hour_ns = 3600 * LW_NS_PER_S;
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	struct ns_session s = world_session(d);
+	s.last_uplink_at_ns += hour_ns;
+	s.answered = false;
+	world_session_put(d, &s);
+	world_enqueue(w, d, 7, true, "01"); /* not for RX1, which would be met in an hour */
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->items[0]->tx_info->timing->parameters_case, GW__TIMING__PARAMETERS_IMMEDIATELY);
+	world_ack_ok(w);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING);
+	d->queue[0].item.timeout_after_ns += hour_ns;
+	world_enqueue(w, d, 7, false, "02");
+	world_pass(w, 6000);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "02");
+	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
+}
+
 /* Queued while a downlink without an item is under way: it follows when that is settled, whichever way.
  * spec: LoRaWAN 1.0.4, Class C */
 static void class_c_behind_an_acknowledgement(void **state)
@@ -1041,6 +1067,7 @@ int main(void)
 		TEST(class_c),
 		TEST(class_c_refused),
 		TEST(class_c_after_uplink),
+		TEST(class_c_clock_back),
 		TEST(class_c_behind_an_acknowledgement),
 		TEST(gateway_stats),
 		TEST(strange_tx_acks),
