@@ -131,6 +131,12 @@ static void on_enqueued(void *arg, struct lw_dev_eui dev_eui)
 	ns_flows_enqueue_hint(ns->flows, dev_eui);
 }
 
+static int on_proprietary(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id)
+{
+	struct ns *ns = arg;
+	return ns_flows_send_proprietary(ns->flows, p, downlink_id);
+}
+
 static void on_multicast(void *arg, struct lw_uuid group_id)
 {
 	struct ns *ns = arg;
@@ -512,6 +518,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
 				.on_enqueued = on_enqueued,
 				.on_multicast = on_multicast,
+				.on_proprietary = on_proprietary,
 				.on_activated = on_activated,
 				.arg = ns};
 	int err = ns_api_new(&ns->api, &o, diag);

@@ -73,6 +73,7 @@ AS_HANDLER(as_device_deactivate);
 AS_HANDLER(as_device_get_activation);
 AS_HANDLER(as_device_random_addr);
 AS_HANDLER(as_device_session_export);
+AS_HANDLER(as_gateway_send_proprietary);
 AS_HANDLER(as_device_session_import);
 AS_HANDLER(as_device_metrics);
 AS_HANDLER(as_device_link_metrics);

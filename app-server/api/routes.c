@@ -139,6 +139,7 @@ const struct lw_route as_routes[] = {
 	{"DELETE", "/api/gateways/{gateway_id}", "api.GatewayService/Delete", NULL, "GatewayAccess:Delete"},
 	{"GET", "/api/gateways", "api.GatewayService/List", NULL, "GatewaysAccess:List"},
 	{"POST", "/api/gateways/{gateway_id}/generate-certificate", "api.GatewayService/GenerateClientCertificate", NULL, "GatewayAccess:Update"},
+	{"POST", "/api/longwave/gateways/{gateway_id}/proprietary", "longwave.app.v1.GatewayService/SendProprietary", "*", "GatewayAccess:Update"},
 	{"GET", "/api/gateways/{gateway_id}/metrics", "api.GatewayService/GetMetrics", NULL, "GatewayAccess:Read"},
 	{"GET", "/api/gateways/{gateway_id}/duty-cycle-metrics", "api.GatewayService/GetDutyCycleMetrics", NULL, "GatewayAccess:Read"},
 	{"GET", "/api/gateways/relay-gateways/{tenant_id}/{relay_id}", "api.GatewayService/GetRelayGateway", NULL, "GatewaysAccess:List"},

@@ -33,6 +33,10 @@
 	{                                                                                                              \
 		"longwave.app.v1.DeviceService/" rpc, as_##fn, __VA_ARGS__                                             \
 	}
+#define LG(rpc, fn, ...)                                                                                               \
+	{                                                                                                              \
+		"longwave.app.v1.GatewayService/" rpc, as_##fn, __VA_ARGS__                                            \
+	}
 #define LP(rpc, fn, ...)                                                                                               \
 	{                                                                                                              \
 		"longwave.app.v1.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__                                      \
@@ -124,6 +128,7 @@ const struct as_rpc as_rpcs[] = {
 	LP("GetDeviceProfileRadio", profile_radio_get, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
 	LP("UpdateDeviceProfileRadio", profile_radio_update, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
 
+	LG("SendProprietary", gateway_send_proprietary, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 

@@ -46,8 +46,9 @@ struct ns_down_window {
 	uint8_t dr;
 	uint8_t rx; /* 1, 2: RX1, RX2 of an uplink; 0: at a time of its own */
 	bool immediately;
-	int64_t gps_ns;  /* then, since the GPS epoch; 0: not by GPS */
-	uint8_t delay_s; /* after the uplink */
+	bool plain_polarity; /* LoRa: not inverted; of proprietary frames */
+	int64_t gps_ns;      /* then, since the GPS epoch; 0: not by GPS */
+	uint8_t delay_s;     /* after the uplink */
 	int8_t power_dbm;
 	const struct lw_modulation *mod;
 };

@@ -34,7 +34,7 @@ void ns_count_tx(const struct ns_tx *tx, ns_outcome outcome, ns_reason reason, i
 	const struct ns_link_port *p = &tx->f->ports->link;
 	struct ns_tally v[2];
 	size_t n = 0;
-	if (p->device == NULL || tx->is_multicast)
+	if (p->device == NULL || tx->is_multicast || tx->is_proprietary)
 		return;
 	if (outcome == LONGWAVE__V1__OUTCOME__DROPPED) {
 		v[n++] = (struct ns_tally){KIND(ERROR), (uint32_t)reason, 1};

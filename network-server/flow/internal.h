@@ -228,6 +228,8 @@ struct ns_tx {
 	bool ack;
 	/* To a multicast group: no device, one gateway, an item of the group's queue. */
 	bool is_multicast;
+	bool is_proprietary;          /* nobody's */
+	struct lw_modulation own_mod; /* of a proprietary one */
 	struct lw_uuid group_id;
 };
 

@@ -186,12 +186,14 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.time = ns_timestamp(&c->arena, ns_now(tx->f));
 	if (tx->is_multicast)
 		fr.multicast_group_id = lw_uuid_print(tx->group_id, group);
-	else
+	else if (!tx->is_proprietary)
 		fr.dev_eui = lw_dev_eui_print(tx->dev_eui, eui);
-	fr.dev_addr = lw_devaddr_print(tx->devaddr, addr);
-	fr.f_type = tx->is_join    ? COMMON__FTYPE__JOIN_ACCEPT
-		    : f->confirmed ? COMMON__FTYPE__CONFIRMED_DATA_DOWN
-				   : COMMON__FTYPE__UNCONFIRMED_DATA_DOWN;
+	if (!tx->is_proprietary)
+		fr.dev_addr = lw_devaddr_print(tx->devaddr, addr);
+	fr.f_type = tx->is_proprietary ? COMMON__FTYPE__PROPRIETARY
+		    : tx->is_join      ? COMMON__FTYPE__JOIN_ACCEPT
+		    : f->confirmed     ? COMMON__FTYPE__CONFIRMED_DATA_DOWN
+				       : COMMON__FTYPE__UNCONFIRMED_DATA_DOWN;
 	fr.phy_payload.data = (uint8_t *)(uintptr_t)f->phy;
 	fr.phy_payload.len = f->n;
 	if (tx->n_gw > 0) {
@@ -208,7 +210,7 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 	fr.dr = f->window.dr;
 	fr.confirmed = f->confirmed;
 	fr.ack = tx->ack;
-	fr.adr = !tx->is_join && !tx->is_multicast && !tx->rc->adr_disabled;
+	fr.adr = !tx->is_join && !tx->is_multicast && !tx->is_proprietary && !tx->rc->adr_disabled;
 	fr.outcome = outcome;
 	fr.reason = reason;
 	if (detail != NULL)

@@ -109,7 +109,7 @@ static void late(struct rt_timer *t, void *arg)
 	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
 }
 
-static Gw__Modulation *modulation(struct lw_arena *a, const struct lw_modulation *m)
+static Gw__Modulation *modulation(struct lw_arena *a, const struct lw_modulation *m, bool plain_polarity)
 {
 	Gw__Modulation *out = LW_ARENA_NEW(a, Gw__Modulation);
 	gw__modulation__init(out);
@@ -127,7 +127,7 @@ static Gw__Modulation *modulation(struct lw_arena *a, const struct lw_modulation
 	out->lora->bandwidth = m->bw_hz;
 	out->lora->spreading_factor = m->sf;
 	out->lora->code_rate = (Gw__CodeRate)(m->cr != LW_CR_NONE ? m->cr : LW_CR_4_5);
-	out->lora->polarization_inversion = true;
+	out->lora->polarization_inversion = !plain_polarity;
 	return out;
 }
 
@@ -167,7 +167,7 @@ Gw__DownlinkTxInfo *ns_tx_info(struct lw_arena *a, const struct ns_down_window *
 	gw__downlink_tx_info__init(t);
 	t->frequency = w->hz;
 	t->power = w->power_dbm;
-	t->modulation = modulation(a, w->mod);
+	t->modulation = modulation(a, w->mod, w->plain_polarity);
 	t->board = g->board;
 	t->antenna = g->antenna;
 	t->timing = timing(a, w);
@@ -230,7 +230,7 @@ static void wait_for_answer(struct ns_tx *tx)
 	struct ns_flows *f = tx->f;
 	int64_t give_up_ns = ns_plan_give_up_at_ns(tx);
 	lw_map_put(&f->tx, tx->downlink_id, tx);
-	if (!tx->is_multicast)
+	if (!tx->is_multicast && !tx->is_proprietary)
 		lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
 	if (give_up_ns > rt_loop_mono_ns(f->loop)) {
 		rt_timer_init(&tx->timer, f->loop, "tx-ack is late", late, tx);

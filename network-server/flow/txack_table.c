@@ -125,6 +125,8 @@ static enum rt_flow_rc ack_elsewhere(struct rt_flow_ctx *flow)
 static bool ack_key(const struct rt_flow_ctx *flow, uint64_t *key)
 {
 	const struct ns_tx *tx = ((const struct ns_ack *)(const void *)flow)->tx;
+	if (tx->is_proprietary)
+		return false;
 	*key = tx->is_multicast ? lw_uuid_hash(tx->group_id) : lw_dev_eui_u64(tx->dev_eui);
 	return true;
 }
@@ -152,7 +154,7 @@ static void ack_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v,
 		a->dev = NULL;
 		a->fetch =
 			(struct ns_fetch){.dev_eui = a->tx->dev_eui, .arena = &a->c.arena, .done = fetched, .owner = a};
-		if (a->taken < 0 && !a->tx->is_join && !a->tx->is_multicast)
+		if (a->taken < 0 && !a->tx->is_join && !a->tx->is_multicast && !a->tx->is_proprietary)
 			req[n_req++] = &a->fetch;
 		else
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
@@ -218,6 +220,10 @@ static void settle_taken(struct ns_ack *a)
 static void settle_refused(struct ns_ack *a)
 {
 	const struct ns_tx *tx = a->tx;
+	if (tx->is_proprietary) { /* the gateway's log has it */
+		a->change = (struct ns_change){.op = NS_SESSION_KEEP};
+		return;
+	}
 	struct ns_subject s = subject(a);
 	const ProtobufCEnumValue *v =
 		protobuf_c_enum_descriptor_get_value(&longwave__v1__reason__descriptor, (int)tx->last_error);

@@ -212,6 +212,8 @@ static const char *answer_text(const struct ns_tx_gateway *g, unsigned frame)
 
 enum ns_plan_rank ns_tx_rank(const struct ns_tx *tx)
 {
+	if (tx->is_proprietary)
+		return NS_PLAN_DATA;
 	return tx->is_join ? NS_PLAN_JOIN : tx->ack || !tx->has_item ? NS_PLAN_ACK : NS_PLAN_DATA;
 }
 

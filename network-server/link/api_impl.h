@@ -27,5 +27,5 @@ grpc_handler_fn ns_api_enqueue_mac_commands, ns_api_export_session, ns_api_impor
 grpc_handler_fn ns_api_enqueue, ns_api_list_queue, ns_api_flush_queue, ns_api_next_f_cnt_down, ns_api_reencrypt;
 grpc_handler_fn ns_api_prepare_downlinks;
 grpc_handler_fn ns_api_enqueue_multicast, ns_api_list_multicast, ns_api_flush_multicast, ns_api_get_multicast;
-grpc_handler_fn ns_api_link_metrics;
+grpc_handler_fn ns_api_link_metrics, ns_api_send_proprietary;
 grpc_handler_fn ns_api_list_frames, ns_api_stream_frames, ns_api_list_regions;

@@ -44,6 +44,8 @@ static const struct grpc_method METHODS[] = {
 	ROW("FlushMulticastQueue", GROUP, EMPTY, ns_api_flush_multicast),
 	ROW("GetMulticastGroup", GROUP, longwave__ns__v1__get_multicast_group_response__descriptor,
 	    ns_api_get_multicast),
+	ROW("SendProprietary", longwave__ns__v1__send_proprietary_request__descriptor,
+	    longwave__ns__v1__send_proprietary_response__descriptor, ns_api_send_proprietary),
 	ROW("ListFrames", longwave__ns__v1__stream_frames_request__descriptor,
 	    longwave__ns__v1__list_frames_response__descriptor, ns_api_list_frames),
 	{.path = "/longwave.ns.v1.NetworkServer/StreamFrames",

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/time.h"
 #include "world.h"
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
@@ -809,6 +812,88 @@ static void stops_in_the_middle(void **state)
 	world_pass(w, 60000);
 }
 
+static Gw__DownlinkTxInfo *only_tx_info(const struct world *w)
+{
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->n_items, 1);
+	return m->items[0]->tx_info;
+}
+
+/* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, whatever its region's rates
+ * are. spec: LoRaWAN 1.0.4 §4.2.1: proprietary rows: proprietary-down */
+static void proprietary_down(void **state)
+{
+	struct world *w = *state;
+	uint32_t id = 0;
+	struct ns_proprietary p = {.gateway_id = world_gateway(w, 2),
+				   .rc = ns_region_config_find("eu868"),
+				   .mod = {.kind = LW_MOD_LORA, .bw_hz = 250000, .sf = 6, .cr = LW_CR_4_8},
+				   .hz = 869525000,
+				   .payload = lw_span("hello", 5)};
+	for (int v = 0; v < 2; v++) {
+		p.plain_polarity = v == 1;
+		p.power_dbm = v == 1 ? 10 : 0;
+		size_t downs = w->n_downs;
+		assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
+		assert_int_equal(w->n_downs, downs + 1);
+		const Gw__DownlinkFrame *m = world_last_down(w);
+		const Gw__DownlinkTxInfo *t = only_tx_info(w);
+		assert_int_equal(m->downlink_id, id);
+		assert_string_equal(m->gateway_id, "0000000000000002");
+		assert_int_equal(m->items[0]->phy_payload.len, 6);
+		assert_memory_equal(m->items[0]->phy_payload.data, "\xe0hello", 6);
+		assert_int_equal(t->frequency, 869525000);
+		assert_int_equal(t->power, v == 1 ? 10 : 29);
+		assert_int_equal(t->timing->parameters_case, GW__TIMING__PARAMETERS_IMMEDIATELY);
+		assert_int_equal(t->modulation->lora->spreading_factor, 6);
+		assert_int_equal(t->modulation->lora->bandwidth, 250000);
+		assert_int_equal(t->modulation->lora->code_rate, GW__CODE_RATE__CR_4_8);
+		assert_int_equal(t->modulation->lora->polarization_inversion, v == 0);
+		assert_int_equal(world_last_downlink_record(w)->f_type, COMMON__FTYPE__PROPRIETARY);
+		assert_string_equal(world_last_downlink_record(w)->dev_eui, "");
+		world_ack_ok(w);
+		assert_int_equal(world_last_downlink_record(w)->outcome, DELIVERED);
+	}
+	/* FSK, at a GPS time */
+	p.mod = (struct lw_modulation){.kind = LW_MOD_FSK, .bitrate_bps = 50000};
+	p.gps_ns = (lw_gps_from_unix_ns(rt_loop_now_ns(w->loop)) / LW_NS_PER_S + 20) * LW_NS_PER_S + 7;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
+	assert_int_equal(only_tx_info(w)->timing->parameters_case, GW__TIMING__PARAMETERS_GPS_EPOCH);
+	assert_int_equal(only_tx_info(w)->timing->gps_epoch->time_since_gps_epoch->nanos, 7);
+	assert_int_equal(only_tx_info(w)->modulation->fsk->datarate, 50000);
+	/* refused: nobody's counter, nobody's event, in the gateway's log */
+	size_t events = w->n_events;
+	world_ack(w, (const char *const[]){"TOO_LATE", NULL});
+	assert_int_equal(w->n_events, events);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(TOO_LATE));
+	assert_string_equal(world_last_downlink_record(w)->gateway_id, "0000000000000002");
+}
+
+static void proprietary_down_refused(void **state)
+{
+	struct world *w = *state;
+	uint32_t id = 0;
+	struct ns_proprietary p = {.gateway_id = world_gateway(w, 2),
+				   .mod = {.kind = LW_MOD_LORA, .bw_hz = 125000, .sf = 7},
+				   .hz = 868100000,
+				   .payload = lw_span("x", 1)};
+	/* nobody knows where it is */
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_ENOTFOUND);
+	p.rc = ns_region_config_find("eu868");
+	p.hz = 915000000;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_EINVAL);
+	p.hz = 868100000;
+	w->broker_away = true;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_EUNAVAILABLE);
+	assert_int_equal(w->n_downs, 0);
+	w->broker_away = false;
+	/* no answer from the gateway */
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
+	world_pass(w, 60000);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(GATEWAY_SILENT));
+	assert_int_equal(w->n_events, 0);
+}
+
 /* [Proprietary: uplink] Passed on once, with all receptions, whatever its data rate.
  * spec: LoRaWAN 1.0.4 §4.2.1: proprietary
  * rows: proprietary */
@@ -859,6 +944,8 @@ static void proprietary(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(proprietary_down),
+		TEST(proprietary_down_refused),
 		TEST(proprietary),
 		TEST(unconfirmed_with_payload),
 		TEST(three_gateways_one_event),

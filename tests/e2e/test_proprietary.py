@@ -1,0 +1,45 @@
+"""Proprietary frames from the API to the air of a gateway, and what becomes of them."""
+
+import base64
+
+import pytest
+
+import lw
+from lw.gateway import payload
+
+LORA = {"lora": {"bandwidth": 125000, "spreadingFactor": 9, "codeRate": "CR_4_5", "polarizationInversion": True}}
+
+
+def send(world, gw, status=200, **frame):
+    body = {"payload": base64.b64encode(b"beep").decode(), "frequencyHz": 869525000, "modulation": LORA, "regionConfigId": "eu868", **frame}
+    return world.rest.call("POST", f"/api/longwave/gateways/{gw.id}/proprietary", {"frame": body}, expect=status)
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_sent(world, inverted):
+    gw = world.gateway()
+    lora = {**LORA["lora"], "polarizationInversion": inverted}
+    got = send(world, gw, modulation={"lora": lora}, powerDbm=12)
+    txpk = gw.next_txpk()
+    assert payload(txpk) == b"\xe0beep" and txpk["imme"] is True
+    assert (txpk["freq"], txpk["datr"], txpk["powe"], txpk["ipol"]) == (869.525, "SF9BW125", 12, inverted)
+    done = lw.wait_for(lambda: [f for f in world.stack.frames(gateway_id=gw.id) if f.downlink_id == got["downlinkId"] and f.outcome == 1],
+                       text="the gateway's answer in its log")
+    assert done[0].f_type == 7 and not done[0].dev_eui
+
+
+def test_refused(world):
+    gw = world.gateway()
+    gw.refuse = lambda txpk: "TX_FREQ"
+    send(world, gw)
+    world.stack.wait_frame("TX_FREQ", gateway_id=gw.id)
+
+
+@pytest.mark.parametrize("frame, status, words", [
+    ({"payload": ""}, 400, "1 to 254"), ({"frequencyHz": 915000000}, 400, "outside the region"), ({"modulation": {}}, 400, "neither lora nor fsk"),
+    ({"regionConfigId": "mars"}, 400, "none that is enabled"), ({"powerDbm": 99}, 400, "power_dbm"),
+    ({"regionConfigId": ""}, 400, "say region_config_id")])
+def test_wrong(world, frame, status, words):
+    gw = world.gateway()
+    assert words in send(world, gw, status=status, **frame)["message"]
+    assert not gw.offers()
