@@ -66,6 +66,11 @@ static const struct sql_stmt owner_stmts[] = {
 				   .text = "SELECT tenant_id FROM device_profile WHERE id = $1",
 				   .params = "t",
 				   .cols = "t"},
+	[AS_OBJ_MULTICAST] = {.name = "as_owner_multicast",
+			      .text = "SELECT a.tenant_id FROM multicast_group AS g JOIN application AS a"
+				      " ON a.id = g.application_id WHERE g.id = $1",
+			      .params = "t",
+			      .cols = "t"},
 };
 
 static const char *const object_words[] = {
@@ -78,6 +83,7 @@ static const char *const object_words[] = {
 	[AS_OBJ_DEVICE] = "dev_eui",
 	[AS_OBJ_GATEWAY] = "gateway_id",
 	[AS_OBJ_DEVICE_PROFILE] = "device_profile_id",
+	[AS_OBJ_MULTICAST] = "multicast_group_id",
 };
 
 struct as_access *as_access_new(struct as *as)

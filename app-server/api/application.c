@@ -35,6 +35,12 @@ static const struct sql_stmt intents_devices = {
 		" WHERE application_id = $1 ON CONFLICT (kind, id) DO NOTHING",
 	.params = "tl",
 };
+static const struct sql_stmt intents_groups = {
+	.name = "as_application_intents_groups",
+	.text = "INSERT INTO ns_intent (kind, id, created_at) SELECT 'multicast_group', id, $2 FROM multicast_group"
+		" WHERE application_id = $1 ON CONFLICT (kind, id) DO NOTHING",
+	.params = "tl",
+};
 static const struct sql_stmt delete_one = {
 	.name = "as_application_delete",
 	.text = "DELETE FROM application WHERE id = $1",
@@ -179,9 +185,12 @@ void as_application_update(struct as_call *c)
 static void build_delete(const struct as_nsop *op, struct sql_tx *tx)
 {
 	struct as_call *c = op->arg;
-	struct sql_params *p = sql_tx_add(tx, &intents_devices, NULL, NULL);
-	sql_put_text(p, op->id);
-	sql_put_i64(p, as_now_us(c->as));
+	static const struct sql_stmt *const intents[] = {&intents_devices, &intents_groups};
+	for (size_t i = 0; i < 2; i++) {
+		struct sql_params *p = sql_tx_add(tx, intents[i], NULL, NULL);
+		sql_put_text(p, op->id);
+		sql_put_i64(p, as_now_us(c->as));
+	}
 	sql_put_text(sql_tx_add(tx, &delete_one, NULL, NULL), op->id);
 	sql_tx_expect(tx, 1, 1, AS_ROW_MISSING);
 	c->forget = true;

@@ -57,6 +57,7 @@ enum as_object_kind {
 	AS_OBJ_DEVICE,
 	AS_OBJ_GATEWAY,
 	AS_OBJ_DEVICE_PROFILE,
+	AS_OBJ_MULTICAST,
 };
 
 /* One RPC: a row in api/table.c. */

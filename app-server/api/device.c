@@ -91,12 +91,14 @@ static const struct sql_stmt update_check = {
 #define MATCH                                                                                                          \
 	" FROM device AS d JOIN device_profile AS p ON p.id = d.device_profile_id WHERE d.application_id = $1"         \
 	" AND (lower(d.name) LIKE lower($2) ESCAPE '\\' OR d.dev_eui LIKE lower($2) ESCAPE '\\')"                      \
+	" AND ($12 = '' OR EXISTS (SELECT 1 FROM multicast_group_device AS m WHERE m.group_id = $12"                   \
+	" AND m.dev_eui = d.dev_eui))"                                                                                 \
 	" AND ($3 = '' OR d.device_profile_id = $3)" HAS("$4") HAS("$5") HAS("$6") HAS("$7") HAS("$8") HAS("$9")       \
 		HAS("$10") HAS("$11")
 static const struct sql_stmt count = {
 	.name = "as_device_count",
 	.text = "SELECT count(*)" MATCH,
-	.params = "ttttttttttt",
+	.params = "tttttttttttt",
 	.cols = "l",
 };
 #define PAGE(label, order)                                                                                             \
@@ -104,8 +106,8 @@ static const struct sql_stmt count = {
 		.name = "as_device_page_" label,                                                                       \
 		.text = "SELECT d.dev_eui, d.created_at, d.updated_at, d.last_seen_at, d.name, d.description,"         \
 			" d.device_profile_id, p.name, d.tags, d.status_at, d.margin, d.battery" MATCH                 \
-			" ORDER BY " order " LIMIT $12 OFFSET $13",                                                    \
-		.params = "tttttttttttll",                                                                             \
+			" ORDER BY " order " LIMIT $13 OFFSET $14",                                                    \
+		.params = "ttttttttttttll",                                                                            \
 		.cols = "tlllttttt"                                                                                    \
 			"lll",                                                                                         \
 	}
@@ -294,6 +296,8 @@ static void bind_list(struct as_call *c, struct sql_params *p)
 	sql_put_text(p, c->object_id2);
 	for (size_t i = 0; i < MAX_TAGS; i++)
 		sql_put_text(p, i < req->n_tags ? as_pair_text(c->arena, req->tags[i]->key, req->tags[i]->value) : "");
+	const char *group = req->multicast_group_id; /* checked */
+	sql_put_text(p, group[0] ? as_uuid_arg(c, group, "multicast_group_id") : "");
 }
 
 static void complete_item(struct as_call *c, const struct sql_result *r, size_t i, ProtobufCMessage *msg)
@@ -304,10 +308,8 @@ static void complete_item(struct as_call *c, const struct sql_result *r, size_t 
 void as_device_list(struct as_call *c)
 {
 	const Api__ListDevicesRequest *req = c->req;
-	if (req->multicast_group_id[0]) {
-		as_fail(c, GRPC_UNIMPLEMENTED, "multicast groups are not available yet");
+	if (req->multicast_group_id[0] && !as_uuid_arg(c, req->multicast_group_id, "multicast_group_id"))
 		return;
-	}
 	if ((unsigned)req->order_by >= sizeof(pages) / sizeof(pages[0])) {
 		as_fail(c, GRPC_INVALID_ARGUMENT, "order_by is unknown");
 		return;

@@ -77,13 +77,23 @@ static const struct sql_stmt tenant_of = {
 	.cols = "llt",
 };
 
+static const struct sql_stmt tenant_of_group = {
+	.name = "as_gateway_tenant_of_group",
+	.text = "SELECT a.tenant_id FROM multicast_group AS g JOIN application AS a ON a.id = g.application_id"
+		" WHERE g.id = $1",
+	.params = "t",
+	.cols = "t",
+};
+
 #define MATCH                                                                                                          \
-	" FROM gateway WHERE ($1 = '' OR tenant_id = $1) AND (lower(name) LIKE lower($2) ESCAPE '\\'"                  \
+	" FROM gateway WHERE ($3 = '' OR EXISTS (SELECT 1 FROM multicast_group_gateway AS m WHERE m.group_id = $3"     \
+	" AND m.gateway_id = gateway.gateway_id)) AND ($1 = '' OR tenant_id = $1) AND (lower(name) LIKE lower($2) "    \
+	"ESCAPE '\\'"                                                                                                  \
 	" OR gateway_id LIKE lower($2) ESCAPE '\\')"
 static const struct sql_stmt count = {
 	.name = "as_gateway_count",
 	.text = "SELECT count(*)" MATCH,
-	.params = "tt",
+	.params = "ttt",
 	.cols = "l",
 };
 #define PAGE(label, order)                                                                                             \
@@ -91,8 +101,8 @@ static const struct sql_stmt count = {
 		.name = "as_gateway_page_" label,                                                                      \
 		.text = "SELECT tenant_id, gateway_id, name, description, properties, created_at, updated_at,"         \
 			" last_seen_at, downlink_priority, latitude, longitude, altitude, stats_interval" MATCH        \
-			" ORDER BY " order " LIMIT $3 OFFSET $4",                                                      \
-		.params = "ttll", .cols = "tttttlllldddl",                                                             \
+			" ORDER BY " order " LIMIT $4 OFFSET $5",                                                      \
+		.params = "tttll", .cols = "tttttlllldddl",                                                            \
 	}
 static const struct sql_stmt pages[][2] = {
 	[API__LIST_GATEWAYS_REQUEST__ORDER_BY__NAME] = {PAGE("name", "name, gateway_id"),
@@ -256,6 +266,7 @@ static void bind_list(struct as_call *c, struct sql_params *p)
 {
 	sql_put_text(p, c->object_id);
 	sql_put_text(p, as_search_pattern(c, ((const Api__ListGatewaysRequest *)c->req)->search));
+	sql_put_text(p, c->object_id2);
 }
 
 static void complete_item(struct as_call *c, const struct sql_result *r, size_t i, ProtobufCMessage *msg)
@@ -271,17 +282,11 @@ static void complete_item(struct as_call *c, const struct sql_result *r, size_t 
 		item->state = API__GATEWAY_STATE__ONLINE;
 }
 
-void as_gateway_list(struct as_call *c)
+static void list(struct as_call *c, const struct lw_uuid *tenant)
 {
 	const Api__ListGatewaysRequest *req = c->req;
-	if (req->multicast_group_id[0]) {
-		as_fail(c, GRPC_UNIMPLEMENTED, "multicast groups are not available yet");
+	if (!as_allowed(c, "GatewaysAccess:List", tenant))
 		return;
-	}
-	if ((unsigned)req->order_by >= sizeof(pages) / sizeof(pages[0])) {
-		as_fail(c, GRPC_INVALID_ARGUMENT, "order_by is unknown");
-		return;
-	}
 	as_list(c, &(struct as_list){.count = &count,
 				     .page = &pages[req->order_by][req->order_by_desc ? 1 : 0],
 				     .bind = bind_list,
@@ -291,4 +296,34 @@ void as_gateway_list(struct as_call *c)
 				     .response = &api__list_gateways_response__descriptor,
 				     .limit = req->limit,
 				     .offset = req->offset});
+}
+
+/* A group's gateways are of the group's tenant: whoever may see these and the group, may see them. */
+static void with_group(struct as_call *c, const struct sql_result *r)
+{
+	struct lw_uuid tenant;
+	bool found = sql_rows(r) > 0 && lw_uuid_parse(&tenant, sql_text(r, 0, 0)) == 0;
+	if (!as_allowed(c, "MulticastGroupAccess:Read", found ? &tenant : NULL))
+		return;
+	if (!found)
+		as_fail_missing(c, c->object_id2);
+	else
+		list(c, &tenant);
+}
+
+void as_gateway_list(struct as_call *c)
+{
+	const Api__ListGatewaysRequest *req = c->req;
+	struct lw_uuid tenant;
+	if (req->tenant_id[0] && !(c->object_id = as_uuid_arg(c, req->tenant_id, "tenant_id")))
+		return;
+	if (req->multicast_group_id[0] &&
+	    !(c->object_id2 = as_uuid_arg(c, req->multicast_group_id, "multicast_group_id")))
+		return;
+	if ((unsigned)req->order_by >= sizeof(pages) / sizeof(pages[0]))
+		as_fail(c, GRPC_INVALID_ARGUMENT, "order_by is unknown");
+	else if (c->object_id2[0])
+		as_query_text(c, &tenant_of_group, c->object_id2, with_group);
+	else
+		list(c, c->object_id[0] && lw_uuid_parse(&tenant, c->object_id) == 0 ? &tenant : NULL);
 }

@@ -85,6 +85,19 @@ AS_HANDLER(as_queue_flush);
 AS_HANDLER(as_queue_list);
 AS_HANDLER(as_queue_next_fcnt);
 
+AS_HANDLER(as_multicast_create);
+AS_HANDLER(as_multicast_get);
+AS_HANDLER(as_multicast_update);
+AS_HANDLER(as_multicast_delete);
+AS_HANDLER(as_multicast_list);
+AS_HANDLER(as_multicast_add_device);
+AS_HANDLER(as_multicast_remove_device);
+AS_HANDLER(as_multicast_add_gateway);
+AS_HANDLER(as_multicast_remove_gateway);
+AS_HANDLER(as_multicast_enqueue);
+AS_HANDLER(as_multicast_flush);
+AS_HANDLER(as_multicast_list_queue);
+
 AS_HANDLER(as_login);
 AS_HANDLER(as_profile_of_caller);
 AS_HANDLER(as_global_search);

@@ -41,6 +41,10 @@
 	{                                                                                                              \
 		"longwave.app.v1.DeviceProfileService/" rpc, as_##fn, __VA_ARGS__                                      \
 	}
+#define M(rpc, fn, ...)                                                                                                \
+	{                                                                                                              \
+		"api.MulticastGroupService/" rpc, as_##fn, __VA_ARGS__                                                 \
+	}
 #define I(rpc, fn, ...)                                                                                                \
 	{                                                                                                              \
 		"api.InternalService/" rpc, as_##fn, __VA_ARGS__                                                       \
@@ -99,7 +103,7 @@ const struct as_rpc as_rpcs[] = {
 	G("Get", gateway_get, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	G("Update", gateway_update, AS_OBJ_GATEWAY, "gateway.gateway_id", NULL, NULL),
 	G("Delete", gateway_delete, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
-	G("List", gateway_list, AS_OBJ_TENANT_OPTIONAL, "tenant_id", NULL, "GatewaysAccess:List"),
+	G("List", gateway_list, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
 	G("GetMetrics", gateway_metrics, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	G("GetDutyCycleMetrics", gateway_duty_metrics, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	G("GenerateClientCertificate", certificate, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
@@ -131,6 +135,19 @@ const struct as_rpc as_rpcs[] = {
 	LG("SendProprietary", gateway_send_proprietary, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+
+	M("Create", multicast_create, AS_OBJ_APPLICATION, "multicast_group.application_id", NULL, NULL),
+	M("Get", multicast_get, AS_OBJ_MULTICAST, "id", NULL, NULL),
+	M("Update", multicast_update, AS_OBJ_MULTICAST, "multicast_group.id", NULL, NULL),
+	M("Delete", multicast_delete, AS_OBJ_MULTICAST, "id", NULL, NULL),
+	M("List", multicast_list, AS_OBJ_NONE, NULL, NULL, AS_RIGHT_OWN),
+	M("AddDevice", multicast_add_device, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
+	M("RemoveDevice", multicast_remove_device, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
+	M("AddGateway", multicast_add_gateway, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
+	M("RemoveGateway", multicast_remove_gateway, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
+	M("Enqueue", multicast_enqueue, AS_OBJ_MULTICAST, "queue_item.multicast_group_id", NULL, NULL),
+	M("FlushQueue", multicast_flush, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
+	M("ListQueue", multicast_list_queue, AS_OBJ_MULTICAST, "multicast_group_id", NULL, NULL),
 
 	I("Login", login, AS_OBJ_NONE, NULL, NULL, NULL),
 	I("Profile", profile_of_caller, AS_OBJ_NONE, NULL, NULL, NULL),

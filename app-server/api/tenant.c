@@ -59,6 +59,14 @@ static const struct sql_stmt intents_gateways = {
 		" WHERE tenant_id = $1 ON CONFLICT (kind, id) DO NOTHING",
 	.params = "tl",
 };
+static const struct sql_stmt intents_groups = {
+	.name = "as_tenant_intents_groups",
+	.text = "INSERT INTO ns_intent (kind, id, created_at) SELECT 'multicast_group', g.id, $2 FROM multicast_group "
+		"AS g"
+		" JOIN application AS a ON a.id = g.application_id WHERE a.tenant_id = $1"
+		" ON CONFLICT (kind, id) DO NOTHING",
+	.params = "tl",
+};
 /* Before the tenant: its profiles go with it, and a profile in use cannot go. */
 static const struct sql_stmt delete_devices = {
 	.name = "as_tenant_delete_devices",
@@ -184,9 +192,10 @@ void as_tenant_update(struct as_call *c)
 
 static void build_delete(const struct as_nsop *op, struct sql_tx *tx)
 {
-	static const struct sql_stmt *const intents[] = {&intents_devices, &intents_profiles, &intents_gateways};
+	static const struct sql_stmt *const intents[] = {&intents_devices, &intents_profiles, &intents_gateways,
+							 &intents_groups};
 	struct as_call *c = op->arg;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(intents) / sizeof(intents[0]); i++) {
 		struct sql_params *p = sql_tx_add(tx, intents[i], NULL, NULL);
 		sql_put_text(p, op->id);
 		sql_put_i64(p, as_now_us(c->as));

@@ -5,6 +5,7 @@
 #include "app-server/link/nsync.h"
 #include "common/base/bug.h"
 #include "common/pb/unpack.h"
+#include "proto/api/multicast_group.pb-c.h"
 #include "proto/longwave/app/v1/device_profile.pb-c.h"
 
 #define NEW(a, type, init)                                                                                             \
@@ -115,10 +116,74 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 	return c;
 }
 
+/* Tells sessions apart and says nothing of the keys: a MAC under the McAppSKey, which never leaves us. */
+static ProtobufCBinaryData session_of(struct lw_arena *a, struct lw_keycache *keys, const struct as_ns_group *g)
+{
+	struct lw_key app_s_key = {{0}};
+	uint8_t *out = lw_arena_alloc(a, LW_AES_BLOCK);
+	const struct lw_span parts[] = {lw_span_str("multicast session"), lw_span_str(g->mc_addr),
+					lw_span_str(g->mc_nwk_s_key)};
+	BUG_ON(!out);
+	int rc = lw_key_parse(&app_s_key, g->mc_app_s_key);
+	BUG_ON(rc < 0); /* checked when it was put */
+	lw_aes_cmac(lw_keycache_get(keys, &app_s_key), parts, 3, out);
+	lw_wipe(&app_s_key, sizeof(app_s_key));
+	return (ProtobufCBinaryData){.len = LW_AES_BLOCK, .data = out};
+}
+
+Longwave__Ns__V1__Change *as_change_group(struct lw_arena *a, struct lw_keycache *keys, const struct as_ns_group *g)
+{
+	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP);
+	Longwave__Ns__V1__MulticastGroup *m =
+		NEW(a, Longwave__Ns__V1__MulticastGroup, longwave__ns__v1__multicast_group__init);
+	struct lw_key *nwk_s_key = LW_ARENA_NEW(a, struct lw_key);
+	BUG_ON(!nwk_s_key);
+	int rc = lw_key_parse(nwk_s_key, g->mc_nwk_s_key);
+	BUG_ON(rc < 0);
+	m->id = borrowed(g->id);
+	m->tenant_id = borrowed(g->tenant_id);
+	m->region = (Common__Region)g->region;
+	m->mc_addr = borrowed(g->mc_addr);
+	m->mc_nwk_s_key = (ProtobufCBinaryData){.len = sizeof(nwk_s_key->b), .data = nwk_s_key->b};
+	m->session = session_of(a, keys, g);
+	m->f_cnt = g->f_cnt;
+	m->mode = g->group_type == API__MULTICAST_GROUP_TYPE__CLASS_B ? LONGWAVE__NS__V1__MULTICAST_GROUP__MODE__CLASS_B
+		  : g->scheduling == API__MULTICAST_GROUP_SCHEDULING_TYPE__GPS_TIME
+			  ? LONGWAVE__NS__V1__MULTICAST_GROUP__MODE__CLASS_C_GPS
+			  : LONGWAVE__NS__V1__MULTICAST_GROUP__MODE__CLASS_C_SPACED;
+	m->dr = g->dr;
+	m->freq_hz = g->frequency;
+	m->ping_slot_periodicity = g->periodicity;
+	c->put_multicast_group = m;
+	return c;
+}
+
+Longwave__Ns__V1__Change *as_change_member(struct lw_arena *a, const char *id, bool gateway, bool put)
+{
+	Longwave__Ns__V1__Change *c = new_change(a, put ? LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_MEMBER
+							: LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_MEMBER);
+	Longwave__Ns__V1__MulticastMember *m =
+		NEW(a, Longwave__Ns__V1__MulticastMember, longwave__ns__v1__multicast_member__init);
+	const char *slash = strchr(id, '/');
+	BUG_ON(!slash); /* written by us */
+	m->multicast_group_id = lw_arena_strndup(a, id, (size_t)(slash - id));
+	*(gateway ? &m->gateway_id : &m->dev_eui) = borrowed(slash + 1);
+	if (put)
+		c->put_multicast_member = m;
+	else
+		c->delete_multicast_member = m;
+	return c;
+}
+
 Longwave__Ns__V1__Change *as_change_delete(struct lw_arena *a, const char *kind, const char *id)
 {
 	Longwave__Ns__V1__Change *c;
-	if (strcmp(kind, AS_KIND_GATEWAY) == 0) {
+	if (strcmp(kind, AS_KIND_MULTICAST_DEVICE) == 0 || strcmp(kind, AS_KIND_MULTICAST_GATEWAY) == 0)
+		return as_change_member(a, id, strcmp(kind, AS_KIND_MULTICAST_GATEWAY) == 0, false);
+	if (strcmp(kind, AS_KIND_MULTICAST) == 0) {
+		c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_MULTICAST_GROUP);
+		c->delete_multicast_group = borrowed(id);
+	} else if (strcmp(kind, AS_KIND_GATEWAY) == 0) {
 		c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_GATEWAY);
 		c->delete_gateway = borrowed(id);
 	} else if (strcmp(kind, AS_KIND_PROFILE) == 0) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "common/base/arena.h"
+#include "common/crypto/aes.h"
 #include "proto/api/device_profile.pb-c.h"
 #include "proto/longwave/ns/v1/ns.pb-c.h"
 
@@ -26,5 +27,14 @@ Longwave__Ns__V1__Change *as_change_gateway(struct lw_arena *a, const struct as_
 /* radio: the packed longwave.app.v1.DeviceProfileRadio as it is stored, may be empty. */
 Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, const char *tenant_id,
 					    const Api__DeviceProfile *p, struct lw_span radio);
+struct as_ns_group {
+	const char *id, *tenant_id, *mc_addr, *mc_nwk_s_key, *mc_app_s_key;
+	uint32_t f_cnt, dr, frequency, periodicity;
+	int region, group_type, scheduling; /* as in api.MulticastGroup */
+};
+/* The McAppSKey stays here: the network-server gets what changes with it. */
+Longwave__Ns__V1__Change *as_change_group(struct lw_arena *a, struct lw_keycache *keys, const struct as_ns_group *g);
+/* id: "group/eui". */
+Longwave__Ns__V1__Change *as_change_member(struct lw_arena *a, const char *id, bool gateway, bool put);
 /* `kind` is one of AS_KIND_… (nsync.h). */
 Longwave__Ns__V1__Change *as_change_delete(struct lw_arena *a, const char *kind, const char *id);

@@ -345,7 +345,7 @@ static size_t take(struct as_nsync *s)
 	lw_bmap_init(&keys);
 	LW_LIST_FOREACH (node, tmp, &s->waiting) {
 		struct as_nsop *op = op_of(node);
-		char key[64];
+		char key[128];
 		if (n == BATCH_MAX)
 			break;
 		int len = snprintf(key, sizeof(key), "%s %s", op->kind, op->id);

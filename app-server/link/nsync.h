@@ -18,6 +18,10 @@ struct as_nsync;
 #define AS_KIND_GATEWAY "gateway"
 #define AS_KIND_PROFILE "device_profile"
 #define AS_KIND_DEVICE "device"
+#define AS_KIND_MULTICAST "multicast_group"
+/* Ids: "group/eui". */
+#define AS_KIND_MULTICAST_DEVICE "multicast_device"
+#define AS_KIND_MULTICAST_GATEWAY "multicast_gateway"
 
 /* One operation, in memory of the caller until `done`. */
 struct as_nsop {

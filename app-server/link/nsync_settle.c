@@ -40,6 +40,29 @@ static const struct sql_stmt settle_devices = {
 	.cols = "tttttll",
 };
 
+static const struct sql_stmt settle_multicast = {
+	.name = "as_settle_multicast",
+	.text = "SELECT i.id, g.id, a.tenant_id, g.mc_addr, g.mc_nwk_s_key, g.mc_app_s_key, g.f_cnt, g.region,"
+		" g.group_type, g.dr, g.frequency, g.class_b_ping_slot_periodicity, g.class_c_scheduling_type"
+		" FROM ns_intent AS i LEFT JOIN multicast_group AS g ON g.id = i.id"
+		" LEFT JOIN application AS a ON a.id = g.application_id"
+		" WHERE i.kind = 'multicast_group'" MINE " ORDER BY i.created_at, i.id LIMIT $1",
+	.params = "ltl",
+	.cols = "ttttttlllllll",
+};
+#define SETTLE_MEMBERS(kind_, table_, column_)                                                                         \
+	{                                                                                                              \
+		.name = "as_settle_" kind_,                                                                            \
+		.text = "SELECT i.id, m.group_id FROM ns_intent AS i LEFT JOIN " table_ " AS m"                        \
+			" ON m.group_id = substr(i.id, 1, 36) AND m." column_ " = substr(i.id, 38)"                    \
+			" WHERE i.kind = '" kind_ "'" MINE " ORDER BY i.created_at, i.id LIMIT $1",                    \
+		.params = "ltl", .cols = "tt",                                                                         \
+	}
+static const struct sql_stmt settle_multicast_devices =
+	SETTLE_MEMBERS("multicast_device", "multicast_group_device", "dev_eui");
+static const struct sql_stmt settle_multicast_gateways =
+	SETTLE_MEMBERS("multicast_gateway", "multicast_group_gateway", "gateway_id");
+
 static void settle_failed(struct as_nsync *s, const char *why)
 {
 	RT_LOG_WARN(s->as->log, "changes wait for the network-server", rt_str("detail", why));
@@ -149,6 +172,35 @@ static Longwave__Ns__V1__Change *device_change(struct as_nsync *s, const struct 
 	return as_change_device(&s->arena, &d);
 }
 
+static Longwave__Ns__V1__Change *multicast_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	struct as_ns_group g = {
+		.id = keep(s, r, i, 1),
+		.tenant_id = keep(s, r, i, 2),
+		.mc_addr = keep(s, r, i, 3),
+		.mc_nwk_s_key = keep(s, r, i, 4),
+		.mc_app_s_key = keep(s, r, i, 5),
+		.f_cnt = (uint32_t)sql_i64(r, i, 6),
+		.region = (int)sql_i64(r, i, 7),
+		.group_type = (int)sql_i64(r, i, 8),
+		.dr = (uint32_t)sql_i64(r, i, 9),
+		.frequency = (uint32_t)sql_i64(r, i, 10),
+		.periodicity = (uint32_t)sql_i64(r, i, 11),
+		.scheduling = (int)sql_i64(r, i, 12),
+	};
+	return as_change_group(&s->arena, s->as->keys, &g);
+}
+
+static Longwave__Ns__V1__Change *multicast_device_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	return as_change_member(&s->arena, keep(s, r, i, 0), false, true);
+}
+
+static Longwave__Ns__V1__Change *multicast_gateway_change(struct as_nsync *s, const struct sql_result *r, size_t i)
+{
+	return as_change_member(&s->arena, keep(s, r, i, 0), true, true);
+}
+
 /* Puts of a parent go before its children, deletes after them: profiles and gateways are read first; a deleted profile
  * waits until no device refers to it, so its place does not matter. */
 static const struct {
@@ -159,6 +211,9 @@ static const struct {
 	{AS_KIND_PROFILE, &settle_profiles, profile_change},
 	{AS_KIND_GATEWAY, &settle_gateways, gateway_change},
 	{AS_KIND_DEVICE, &settle_devices, device_change},
+	{AS_KIND_MULTICAST, &settle_multicast, multicast_change},
+	{AS_KIND_MULTICAST_DEVICE, &settle_multicast_devices, multicast_device_change},
+	{AS_KIND_MULTICAST_GATEWAY, &settle_multicast_gateways, multicast_gateway_change},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
