@@ -1,6 +1,7 @@
 #include "gateway-bridge/link/gw_message.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "common/base/err.h"
 #include "common/base/time.h"
@@ -104,6 +105,29 @@ static Gw__CRCStatus crc_status(enum semtech_crc crc)
 					: GW__CRCSTATUS__NO_CRC;
 }
 
+static void add_meta(struct gb_uplink_message *m, const char *key, const char *value)
+{
+	size_t i = m->rx.n_metadata++;
+	gw__uplink_rx_info__metadata_entry__init(&m->meta[i]);
+	m->meta[i].key = (char *)(uintptr_t)key;
+	m->meta[i].value = (char *)(uintptr_t)value;
+	m->meta_p[i] = &m->meta[i];
+}
+
+/* The message has no member for an encrypted fine timestamp: who has the concentrator's key finds it in the metadata.
+ */
+static void add_encrypted_time(struct gb_uplink_message *m, const struct semtech_rxpk *rx,
+			       const struct semtech_antenna *a)
+{
+	if (!a->etime[0])
+		return;
+	add_meta(m, "encrypted_fine_timestamp", a->etime);
+	if (!rx->has_aesk)
+		return;
+	snprintf(m->aes_key_index, sizeof(m->aes_key_index), "%u", (unsigned)rx->aesk);
+	add_meta(m, "aes_key_index", m->aes_key_index);
+}
+
 void gb_uplink_message_init(struct gb_uplink_message *m, const struct semtech_rxpk *rx, size_t antenna,
 			    const char *gateway_id, uint16_t token, const struct gb_position *pos)
 {
@@ -136,14 +160,10 @@ void gb_uplink_message_init(struct gb_uplink_message *m, const struct semtech_rx
 		lw_put_be32(m->context, rx->tmst_us);
 		m->rx.context = (ProtobufCBinaryData){.len = sizeof(m->context), .data = m->context};
 	}
-	for (size_t i = 0; i < rx->meta.n; i++) {
-		gw__uplink_rx_info__metadata_entry__init(&m->meta[i]);
-		m->meta[i].key = (char *)(uintptr_t)&rx->meta.text[rx->meta.v[i].key];
-		m->meta[i].value = (char *)(uintptr_t)&rx->meta.text[rx->meta.v[i].value];
-		m->meta_p[i] = &m->meta[i];
-	}
-	m->rx.n_metadata = rx->meta.n;
 	m->rx.metadata = m->meta_p;
+	for (size_t i = 0; i < rx->meta.n; i++)
+		add_meta(m, &rx->meta.text[rx->meta.v[i].key], &rx->meta.text[rx->meta.v[i].value]);
+	add_encrypted_time(m, rx, a);
 }
 
 /* --- statistics ------------------------------------------------------------------------------------------------- */

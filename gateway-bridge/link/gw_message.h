@@ -41,8 +41,9 @@ struct gb_uplink_message {
 	Google__Protobuf__Duration fine_time;
 	Common__Location location;
 	uint8_t context[4];
-	Gw__UplinkRxInfo__MetadataEntry meta[SEMTECH_MAX_META];
-	Gw__UplinkRxInfo__MetadataEntry *meta_p[SEMTECH_MAX_META];
+	Gw__UplinkRxInfo__MetadataEntry meta[SEMTECH_MAX_META + 2];
+	Gw__UplinkRxInfo__MetadataEntry *meta_p[SEMTECH_MAX_META + 2];
+	char aes_key_index[12];
 };
 
 /* As one antenna heard it. `gateway_id` is kept by reference. */

@@ -307,6 +307,8 @@ static void rxpk_other(struct lw_span key, struct lw_span v, struct semtech_rxpk
 		raw->antenna.ftime_ns = (uint32_t)n;
 	} else if (lw_span_eq_str(key, "brd")) {
 		read_u32(v, &out->board);
+	} else if (lw_span_eq_str(key, "aesk")) {
+		out->has_aesk = read_u32(v, &out->aesk);
 	} else if (lw_span_eq_str(key, "hpw")) {
 		read_u32(v, &raw->hpw);
 	}
@@ -436,6 +438,15 @@ static int rxpk_payload(struct lw_span value, struct semtech_rxpk *out)
 	return 0;
 }
 
+/* Passed on as it is, if it is one. */
+static void read_etime(struct lw_span value, struct semtech_antenna *a)
+{
+	uint8_t cipher[16];
+	if (gb_json_string(value, a->etime, sizeof(a->etime)) != LW_BASE64_LEN(sizeof(cipher)) ||
+	    lw_base64_decode(a->etime, LW_BASE64_LEN(sizeof(cipher)), cipher, sizeof(cipher)) != (int)sizeof(cipher))
+		a->etime[0] = 0;
+}
+
 static bool parse_antenna(struct lw_span element, struct semtech_antenna *a)
 {
 	struct gb_json j = gb_json_init(element);
@@ -453,6 +464,8 @@ static bool parse_antenna(struct lw_span element, struct semtech_antenna *a)
 			heard = read_i32(v, &a->rssi_dbm);
 		else if (lw_span_eq_str(key, "lsnr"))
 			read_float(v, &a->snr_db);
+		else if (lw_span_eq_str(key, "etime"))
+			read_etime(v, a);
 		else if (lw_span_eq_str(key, "ftime") && gb_json_fixed(v, 0, 0, 999999999, &n)) {
 			a->has_ftime = true;
 			a->ftime_ns = (uint32_t)n;
@@ -488,6 +501,7 @@ int semtech_rxpk_parse(struct lw_span element, struct semtech_rxpk *out)
 {
 	struct rxpk_raw raw = {0};
 	out->has_tmst = out->has_time = out->has_tmms = false;
+	out->has_aesk = false;
 	out->rf_chain = out->board = 0;
 	out->crc = SEMTECH_CRC_NONE;
 	out->lost = 0;

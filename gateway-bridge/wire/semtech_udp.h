@@ -86,6 +86,7 @@ struct semtech_antenna {
 	float snr_db; /* 0 for FSK */
 	bool has_ftime;
 	uint32_t ftime_ns; /* since the last full second of the gateway */
+	char etime[25];    /* encrypted fine timestamp, 16 bytes as base64; "": none */
 };
 
 /* Free text members: key and value are offsets into `text`, terminated, valid UTF-8. */
@@ -111,6 +112,8 @@ struct semtech_rxpk {
 	struct semtech_data_rate rate;
 	uint32_t rf_chain;
 	uint32_t board;
+	bool has_aesk;
+	uint32_t aesk;     /* which of the concentrator's keys etime is encrypted with */
 	size_t n_antennas; /* at least 1 */
 	struct semtech_antenna antenna[SEMTECH_MAX_ANTENNAS];
 	size_t phy_n;

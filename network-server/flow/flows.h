@@ -4,6 +4,7 @@
 
 #include "common/base/rng.h"
 #include "common/lorawan/netid.h"
+#include "network-server/domain/proprietary.h"
 #include "network-server/flow/ports.h"
 
 struct rt_loop;
@@ -64,17 +65,6 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
 
-/* A frame of the proprietary type. Its payload is what follows MHDR. */
-struct ns_proprietary {
-	struct lw_gateway_id gateway_id;
-	const struct ns_region_config *rc; /* NULL: where the gateway's statistics come from */
-	struct lw_modulation mod;
-	bool plain_polarity; /* LoRa: not inverted, as devices send */
-	uint32_t hz;
-	int8_t power_dbm; /* EIRP; 0: the region's */
-	int64_t gps_ns;   /* since the GPS epoch; 0: at once */
-	struct lw_span payload;
-};
 /* It was given to the gateway, whose answer is in its frame log; or LW_ENOTFOUND: its region is not known; LW_EINVAL:
  * outside the region, or too long; LW_EUNAVAILABLE: it could not be asked. */
 int ns_flows_send_proprietary(struct ns_flows *f, const struct ns_proprietary *p, uint32_t *downlink_id);

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/base/time.h"
-#include "network-server/flow/flows.h"
+#include "network-server/domain/proprietary.h"
 #include "network-server/link/api_impl.h"
 
 #define GATEWAYS_MAX 64

@@ -165,6 +165,49 @@ static void acknowledgement_repeated(void **state)
 	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
 }
 
+/* A gateway with two boards of two antennas: each reception is the application's, the answer goes by the board and
+ * antenna that heard best, with the context that they gave. spec: none: gateways with several antennas */
+static void boards_and_antennas(void **state)
+{
+	static const struct {
+		unsigned board, antenna;
+		double snr;
+		const char *context;
+	} heard[] = {{0, 0, -3, "00000000"}, {0, 1, 2, "00000001"}, {1, 0, 7.5, "00000010"}, {1, 1, 7, "00000011"}};
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	struct frame f;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .confirmed = true}, &f);
+	for (size_t i = 0; i < 4; i++) {
+		struct air air = world_air();
+		air.board = heard[i].board;
+		air.antenna = heard[i].antenna;
+		air.snr = heard[i].snr;
+		air.context_hex = heard[i].context;
+		world_receive(w, &air, &f);
+	}
+	world_pass(w, 300);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	const Longwave__Ns__V1__UplinkEvent *up = world_last(w, KIND(UPLINK))->uplink;
+	assert_int_equal(up->n_rx_info, 4);
+	for (size_t i = 0; i < 4; i++) {
+		size_t k = 0;
+		while (k < 4 &&
+		       (up->rx_info[k]->board != heard[i].board || up->rx_info[k]->antenna != heard[i].antenna))
+			k++;
+		assert_true(k < 4);
+		assert_true(up->rx_info[k]->snr == (float)heard[i].snr);
+	}
+	const Gw__DownlinkTxInfo *t = world_last_down(w)->items[0]->tx_info;
+	assert_int_equal(t->board, 1);
+	assert_int_equal(t->antenna, 0);
+	assert_int_equal(t->context.len, 4);
+	assert_memory_equal(t->context.data, "\x00\x00\x00\x10", 4);
+	assert_int_equal(world_session(d).n_rx, 1);
+	/* and in RX2 */
+	assert_memory_equal(world_last_down(w)->items[1]->tx_info->context.data, "\x00\x00\x00\x10", 4);
+}
+
 static void confirmed_not_acknowledged(void **state)
 {
 	struct world *w = *state;
@@ -1037,6 +1080,7 @@ int main(void)
 		TEST(two_items_set_fpending),
 		TEST(confirmed_acknowledged),
 		TEST(acknowledgement_repeated),
+		TEST(boards_and_antennas),
 		TEST(confirmed_not_acknowledged),
 		TEST(acknowledged_without_tx_ack),
 		TEST(silent_gateway),

@@ -632,6 +632,7 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 	rx.gateway_id = lw_gateway_id_print(w->gateway[air->gateway].id, id);
 	rx.uplink_id = lw_rng_u32(&w->rng);
 	rx.antenna = air->antenna;
+	rx.board = air->board;
 	rx.rssi = air->rssi;
 	rx.snr = (float)air->snr;
 	int n = lw_hex_decode(air->context_hex, strlen(air->context_hex), context, sizeof(context));

@@ -112,6 +112,7 @@ struct air {
 	int rssi;
 	unsigned gateway; /* index */
 	unsigned antenna;
+	unsigned board;
 	const char *region; /* region configuration */
 	const char *context_hex;
 	bool json;

@@ -215,6 +215,9 @@ static void test_antennas(void **state)
 	assert_int_equal(rx.antenna[0].rssi_dbm, -104);
 	assert_true(rx.antenna[0].snr_db == 9.2f);
 	assert_false(rx.antenna[0].has_ftime);
+	assert_string_equal(rx.antenna[0].etime, "42QMzOlYSSPMMeqVPrY0fQ==");
+	assert_string_equal(rx.antenna[1].etime, "");
+	assert_false(rx.has_aesk);
 	assert_int_equal(rx.antenna[1].antenna, 1);
 	assert_int_equal(rx.antenna[1].channel, 23);
 	assert_true(rx.antenna[1].snr_db == -1.5f);
@@ -226,6 +229,27 @@ static void test_antennas(void **state)
 	assert_int_equal(parse("{" LORA ",\"rsig\":{}}"), 0);
 	assert_int_equal(rx.n_antennas, 1);
 	assert_int_equal(rx.lost, 1);
+}
+
+/* What is no encrypted timestamp is not passed on as one. */
+static void test_encrypted_time(void **state)
+{
+	static const char *const bad[] = {"\"\"", "5", "\"42QMzOlYSSPMMeqVPrY0\"", "\"42QMzOlYSSPMMeqVPrY0fQ==AAAA\"",
+					  "\"42QMzOlYSSPMMeqVPrY0f?==\""};
+	char text[300];
+	(void)state;
+	assert_int_equal(
+		parse("{" LORA ",\"aesk\":3,\"rsig\":[{\"rssic\":-1,\"etime\":\"42QMzOlYSSPMMeqVPrY0fQ==\"}]}"), 0);
+	assert_true(rx.has_aesk);
+	assert_int_equal(rx.aesk, 3);
+	assert_string_equal(rx.antenna[0].etime, "42QMzOlYSSPMMeqVPrY0fQ==");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), "{" LORA ",\"rsig\":[{\"rssic\":-1,\"etime\":%s}]}", bad[i]);
+		assert_int_equal(parse(text), 0);
+		assert_int_equal(rx.n_antennas, 1);
+		assert_string_equal(rx.antenna[0].etime, "");
+		assert_false(rx.has_aesk);
+	}
 }
 
 static void test_many_antennas(void **state)
@@ -567,14 +591,23 @@ static void test_tx_ack(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_datagrams),     cmocka_unit_test(test_lora),
-		cmocka_unit_test(test_times),         cmocka_unit_test(test_code_rates),
-		cmocka_unit_test(test_data_rates),    cmocka_unit_test(test_fsk_and_lr_fhss),
-		cmocka_unit_test(test_antennas),      cmocka_unit_test(test_many_antennas),
-		cmocka_unit_test(test_meta),          cmocka_unit_test(test_payload),
-		cmocka_unit_test(test_wrong_members), cmocka_unit_test(test_push),
-		cmocka_unit_test(test_many_elements), cmocka_unit_test(test_stat),
-		cmocka_unit_test(test_pull_resp),     cmocka_unit_test(test_pull_resp_limits),
+		cmocka_unit_test(test_datagrams),
+		cmocka_unit_test(test_lora),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_code_rates),
+		cmocka_unit_test(test_data_rates),
+		cmocka_unit_test(test_fsk_and_lr_fhss),
+		cmocka_unit_test(test_antennas),
+		cmocka_unit_test(test_encrypted_time),
+		cmocka_unit_test(test_many_antennas),
+		cmocka_unit_test(test_meta),
+		cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_wrong_members),
+		cmocka_unit_test(test_push),
+		cmocka_unit_test(test_many_elements),
+		cmocka_unit_test(test_stat),
+		cmocka_unit_test(test_pull_resp),
+		cmocka_unit_test(test_pull_resp_limits),
 		cmocka_unit_test(test_tx_ack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
