@@ -50,6 +50,10 @@ struct ns_conf {
 	char *geo_address;
 	uint64_t frame_log_device;
 	uint64_t frame_log_gateway;
+	uint64_t flood_percent;
+	uint64_t flood_joins;
+	uint64_t flood_minutes;
+	uint64_t flood_duration_ms;
 	bool link_metrics;
 	char *link_time_zone;
 	uint64_t link_write_ms;

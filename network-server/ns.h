@@ -42,6 +42,7 @@ struct ns {
 	struct ns_replicas *replicas;
 	struct ns_ports ports;
 	struct ns_outcome_metrics *outcomes;
+	struct rt_metric *quarantines;
 	struct ns_flow_config flow_config;
 	struct ns_flows *flows;
 	struct ns_wake *wake;

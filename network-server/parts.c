@@ -150,6 +150,37 @@ static void on_waiting_multicast(void *arg, const struct lw_uuid *v, size_t n)
 		ns_flows_multicast_hint(ns->flows, v[i]);
 }
 
+/* Word of it is lost on other replicas that are away: they see the flood themselves. */
+static void on_flood(void *arg, struct lw_dev_eui dev_eui, bool by_joins, uint32_t measured)
+{
+	struct ns *ns = arg;
+	char text[LW_EUI_TEXT];
+	uint8_t b[13];
+	rt_metric_inc(ns->quarantines);
+	RT_LOG_WARN(ns->env.log, "a device floods and is in quarantine",
+		    rt_str("dev_eui", lw_dev_eui_print(dev_eui, text)), rt_str("by", by_joins ? "joins" : "uplinks"),
+		    rt_u64("measured", measured));
+	lw_put_le64(b, lw_dev_eui_u64(dev_eui));
+	b[8] = by_joins;
+	lw_put_le32(b + 9, measured);
+	ns_replicas_tell(ns->replicas, "quarantine", lw_span(b, sizeof(b)));
+}
+
+static bool get_quarantine(void *arg, struct lw_dev_eui dev_eui, struct ns_quarantine *out)
+{
+	struct ns *ns = arg;
+	return ns_flows_quarantine(ns->flows, dev_eui, out);
+}
+
+static bool release_quarantine(void *arg, struct lw_dev_eui dev_eui)
+{
+	struct ns *ns = arg;
+	uint8_t b[8];
+	lw_put_le64(b, lw_dev_eui_u64(dev_eui));
+	ns_replicas_tell(ns->replicas, "release", lw_span(b, sizeof(b)));
+	return ns_flows_release(ns->flows, dev_eui);
+}
+
 static void on_activated(void *arg, struct lw_devaddr addr)
 {
 	struct ns *ns = arg;
@@ -457,6 +488,8 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns_replicas_fill_port(ns->replicas, &ns->ports.share);
 	if (ns->conf->link_metrics)
 		ns_link_store_fill_port(ns->links, &ns->ports.link);
+	ns->quarantines = rt_counter(env->metrics, "quarantines_total", "Devices put in quarantine because they flood");
+	ns->ports.flood = (struct ns_flood_port){ns, on_flood};
 	ns_flow_config_defaults(&ns->flow_config);
 	lw_netid_parse(&ns->flow_config.netid, ns->conf->net_id);
 	ns->flow_config.deduplication_window_ms = (uint32_t)ns->conf->deduplication_ms;
@@ -472,6 +505,12 @@ int ns_init_flows(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 	ns->flow_config.n_regions = ns->n_regions;
 	ns->flow_config.enforce = ns->enforce;
 	ns->flow_config.n_enforce = ns->n_enforce;
+	ns->flow_config.flood = (struct ns_flood_limits){
+		.airtime_percent = (uint32_t)ns->conf->flood_percent,
+		.joins = (uint32_t)ns->conf->flood_joins,
+		.minutes = (uint32_t)ns->conf->flood_minutes,
+		.duration_s = (uint32_t)(ns->conf->flood_duration_ms / 1000),
+	};
 	ns->flow_config.schema = ns->schema;
 	ns->flow_config.on_room = on_room;
 	ns->flow_config.on_room_arg = ns;
@@ -520,6 +559,8 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.on_multicast = on_multicast,
 				.on_proprietary = on_proprietary,
 				.on_activated = on_activated,
+				.quarantine = get_quarantine,
+				.release = release_quarantine,
 				.arg = ns};
 	int err = ns_api_new(&ns->api, &o, diag);
 	if (err) {

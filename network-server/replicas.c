@@ -274,6 +274,14 @@ static void on_message(void *arg, const char *kind, struct lw_span body)
 	if (strcmp(kind, "encoding") == 0 && body.n == 9) {
 		if (r->mqtt)
 			ns_gw_mqtt_note_json(r->mqtt, lw_gateway_id_from_u64(lw_get_le64(body.p)), body.p[8] != 0);
+	} else if (strcmp(kind, "quarantine") == 0 && body.n == 13) {
+		if (r->flows)
+			ns_flows_quarantine_began(r->flows, lw_dev_eui_from_u64(lw_get_le64(body.p)),
+						  body.p[8] ? NS_FLOOD_JOINS : NS_FLOOD_UPLINKS,
+						  lw_get_le32(body.p + 9));
+	} else if (strcmp(kind, "release") == 0 && body.n == 8) {
+		if (r->flows)
+			ns_flows_release(r->flows, lw_dev_eui_from_u64(lw_get_le64(body.p)));
 	} else if (r->store) {
 		ns_store_hear(r->store, kind, body);
 		if (strcmp(kind, "address") == 0 && body.n == 12 && r->flows)

@@ -168,3 +168,6 @@ void as_push(struct as_call *c, const char *kind, const char *id,
 /* A unary call to the network-server ("GetSession"); its errors are passed on. `resp` is valid inside `then`. */
 void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *output,
 	   void (*then)(struct as_call *c, const ProtobufCMessage *resp));
+/* The same for what may be missing: on an error `then` gets NULL. */
+void as_ns_if(struct as_call *c, const char *method, const ProtobufCMessage *req,
+	      const ProtobufCMessageDescriptor *output, void (*then)(struct as_call *c, const ProtobufCMessage *resp));

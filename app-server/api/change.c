@@ -83,12 +83,32 @@ static void on_answer(void *arg, int status, const char *message, const Protobuf
 		c->then_ns(c, resp);
 }
 
-void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *output,
-	   void (*then)(struct as_call *c, const ProtobufCMessage *resp))
+static void on_answer_or_none(void *arg, int status, const char *message, const ProtobufCMessage *resp)
+{
+	struct as_call *c = arg;
+	(void)message;
+	c->then_ns(c, status == GRPC_OK ? resp : NULL);
+}
+
+static void ask(struct as_call *c, const char *method, const ProtobufCMessage *req,
+		const ProtobufCMessageDescriptor *output, grpc_done_fn *done,
+		void (*then)(struct as_call *c, const ProtobufCMessage *resp))
 {
 	char path[96];
 	snprintf(path, sizeof(path), "/longwave.ns.v1.NetworkServer/%s", method);
 	struct grpc_client_request r = {.path = path, .deadline_ms = CALL_DEADLINE_MS, .output = output};
 	c->then_ns = then;
-	grpc_client_call(c->as->ns, &r, req, on_answer, c);
+	grpc_client_call(c->as->ns, &r, req, done, c);
+}
+
+void as_ns_if(struct as_call *c, const char *method, const ProtobufCMessage *req,
+	      const ProtobufCMessageDescriptor *output, void (*then)(struct as_call *c, const ProtobufCMessage *resp))
+{
+	ask(c, method, req, output, on_answer_or_none, then);
+}
+
+void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, const ProtobufCMessageDescriptor *output,
+	   void (*then)(struct as_call *c, const ProtobufCMessage *resp))
+{
+	ask(c, method, req, output, on_answer, then);
 }

@@ -77,6 +77,8 @@ AS_HANDLER(as_gateway_send_proprietary);
 AS_HANDLER(as_device_session_import);
 AS_HANDLER(as_device_metrics);
 AS_HANDLER(as_device_link_metrics);
+AS_HANDLER(as_device_link);
+AS_HANDLER(as_device_release);
 AS_HANDLER(as_gateway_metrics);
 AS_HANDLER(as_gateway_duty_metrics);
 

@@ -124,6 +124,8 @@ const struct lw_route as_routes[] = {
 	{"DELETE", "/api/devices/{dev_eui}/activation", "api.DeviceService/Deactivate", NULL, "DeviceAccess:Update"},
 	{"GET", "/api/devices/{dev_eui}/activation", "api.DeviceService/GetActivation", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/longwave/devices/{dev_eui}/session", "longwave.app.v1.DeviceService/ExportSession", NULL, "DeviceAccess:Update"},
+	{"GET", "/api/longwave/devices/{dev_eui}/link", "longwave.app.v1.DeviceService/GetLink", NULL, "DeviceAccess:Read"},
+	{"DELETE", "/api/longwave/devices/{dev_eui}/quarantine", "longwave.app.v1.DeviceService/ReleaseQuarantine", NULL, "DeviceAccess:Update"},
 	{"POST", "/api/longwave/devices/{dev_eui}/session", "longwave.app.v1.DeviceService/ImportSession", "*", "DeviceAccess:Update"},
 	{"POST", "/api/devices/{dev_eui}/get-random-dev-addr", "api.DeviceService/GetRandomDevAddr", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/devices/{dev_eui}/metrics", "api.DeviceService/GetMetrics", NULL, "DeviceAccess:Read"},

@@ -135,6 +135,8 @@ const struct as_rpc as_rpcs[] = {
 	LG("SendProprietary", gateway_send_proprietary, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("GetLink", device_link, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("ReleaseQuarantine", device_release, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 
 	M("Create", multicast_create, AS_OBJ_APPLICATION, "multicast_group.application_id", NULL, NULL),
 	M("Get", multicast_get, AS_OBJ_MULTICAST, "id", NULL, NULL),

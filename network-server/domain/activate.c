@@ -203,6 +203,10 @@ void ns_session_to_pb(struct lw_dev_eui dev_eui, const struct ns_session *s, str
 	out->enabled_class = (Common__DeviceClass)s->enabled_class;
 	out->region_config_id = lw_arena_strdup(arena, s->region_config_id);
 	out->dr = s->dr == NS_DR_UNKNOWN ? 0 : s->dr;
+	out->missing_f_cnts = LW_ARENA_ARRAY(arena, uint32_t, 32);
+	for (uint32_t back = 32; back-- > 0 && out->missing_f_cnts != NULL;)
+		if (s->has_uplink && (s->f_cnt_gaps >> back & 1) && back < s->f_cnt_up)
+			out->missing_f_cnts[out->n_missing_f_cnts++] = s->f_cnt_up - 1 - back;
 	if (s->has_uplink) {
 		struct lw_sec_nanos t = lw_split_ns(s->last_uplink_at_ns);
 		out->last_uplink_at = LW_ARENA_NEW(arena, Google__Protobuf__Timestamp);

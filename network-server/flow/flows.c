@@ -22,6 +22,7 @@ void ns_flow_config_defaults(struct ns_flow_config *c)
 	c->rx_timestamp_max_drift_ms = 30000;
 	c->max_in_flight = 8000;
 	c->max_devices = 300000;
+	c->flood = (struct ns_flood_limits){.airtime_percent = 25, .joins = 30, .minutes = 3, .duration_s = 600};
 	c->multicast_class_c_margin_ms = 5000;
 	c->multicast_class_b_margin_ms = 5000;
 }
@@ -59,6 +60,7 @@ struct ns_flows *ns_flows_new(struct rt_loop *loop, const struct ns_ports *ports
 	ns_windows_init(f);
 	ns_plans_init(f);
 	ns_multicast_init(f);
+	ns_flood_init(&f->flood, &f->cfg.flood);
 	lw_map_init(&f->held);
 	lw_map_init(&f->tx);
 	lw_map_init(&f->tx_by_device);
@@ -120,6 +122,7 @@ void ns_flows_free(struct ns_flows *f)
 	ns_multicast_free(f);
 	free_tx(f);
 	ns_pools_free(f);
+	ns_flood_deinit(&f->flood);
 	lw_keycache_free(f->kc);
 	free(f);
 }

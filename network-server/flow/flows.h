@@ -5,6 +5,7 @@
 #include "common/base/rng.h"
 #include "common/lorawan/netid.h"
 #include "network-server/domain/proprietary.h"
+#include "network-server/domain/flood.h"
 #include "network-server/flow/ports.h"
 
 struct rt_loop;
@@ -31,6 +32,7 @@ struct ns_flow_config {
 	 * avoided. */
 	const struct ns_region_config *const *enforce;
 	size_t n_enforce;
+	struct ns_flood_limits flood;
 	struct lw_devaddr_prefix devaddr_prefix; /* of addresses that we assign; len 0: the NetID's */
 	const struct lw_schema *schema;          /* for JSON */
 	void (*on_room)(void *arg);              /* may be NULL: ns_flows_uplink() said LW_EFULL and would take again */
@@ -80,6 +82,14 @@ void ns_flows_wake(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t delay
 void ns_flows_set_early_close(struct ns_flows *f, bool on);
 /* A device was given this address: what is known of the one that had it before says nothing of this one. */
 void ns_flows_address_taken(struct ns_flows *f, struct lw_devaddr addr);
+
+/* Is the device in quarantine? */
+bool ns_flows_quarantine(struct ns_flows *f, struct lw_dev_eui dev_eui, struct ns_quarantine *out);
+/* Ends it. False: it was in none. */
+bool ns_flows_release(struct ns_flows *f, struct lw_dev_eui dev_eui);
+/* Another network-server has put it there. */
+void ns_flows_quarantine_began(struct ns_flows *f, struct lw_dev_eui dev_eui, enum ns_flood_kind kind,
+			       uint32_t measured);
 
 /* Another network-server works on the same database: memory may be old, and a device's uplinks may come in another
  * order than it sent them. Stays so for good once it was said. */

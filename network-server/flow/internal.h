@@ -280,6 +280,7 @@ struct ns_flows {
 	/* Receptions of proprietary frames, which have no counter: of the last minute and of the one before. */
 	struct lw_map uncounted[2];
 	int64_t uncounted_since_ns;
+	struct ns_flood flood;
 	bool early_close;
 	struct rt_metric *windows_closed, *late_copies;
 	struct lw_map held;              /* by DevAddr: frames that wait for the database, see hold.c */
@@ -399,6 +400,12 @@ void ns_record_tx(struct ns_tx *tx, struct ns_ctx *c, ns_outcome outcome, ns_rea
 void ns_record_no_downlink(struct ns_down *d);
 /* An item of the queue that nobody will hear. */
 void ns_record_gone(struct ns_down *d, const struct ns_gone *g);
+
+/* --- quarantine.c ------------------------------------------------------------------------------------------------- */
+/* False: the frame ends here, its device floods. A join-request that passes is counted. */
+bool ns_flood_passes(struct ns_up *u, bool is_join);
+/* The frame is its device's, for certain, and new. */
+void ns_flood_count(struct ns_up *u);
 
 /* --- count.c ------------------------------------------------------------------------------------------------------ */
 void ns_count_uplink(const struct ns_up *u);

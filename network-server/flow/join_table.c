@@ -152,6 +152,8 @@ static enum rt_flow_rc join_authorize(struct rt_flow_ctx *flow)
 		return unknown(u);
 	u->dev = u->fetch.devices[0];
 	const struct ns_profile *p = &u->dev->profile;
+	if (!ns_flood_passes(u, true))
+		return RT_FLOW_DROP;
 	if (u->dev->is_disabled)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED, "the device is disabled: it may not join");
 	if (!p->supports_otaa)

@@ -232,6 +232,12 @@ struct ns_link_port {
 	void (*gateway)(void *self, struct lw_gateway_id id, int64_t at_ns, const struct ns_link_counts *c);
 };
 
+/* A device is in quarantine from now on; for the log and other network-servers. May be NULL. */
+struct ns_flood_port {
+	void *self;
+	void (*began)(void *self, struct lw_dev_eui dev_eui, bool by_joins, uint32_t measured);
+};
+
 /* The inbox journal: the reception at this position has had its effect, durably, and need not be replayed. */
 struct ns_journal_port {
 	void *self;
@@ -270,6 +276,7 @@ struct ns_ports {
 	struct ns_geo_port geo;
 	struct ns_log_port log;
 	struct ns_link_port link;
+	struct ns_flood_port flood;
 	struct ns_journal_port journal;
 	struct ns_share_port share;
 	struct ns_multicast_port multicast;

@@ -167,6 +167,8 @@ enum rt_flow_rc up_authorize(struct rt_flow_ctx *flow)
 	if (u->dev->is_disabled)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__DEVICE_DISABLED,
 			       "the device is disabled: nothing of it is passed on or answered");
+	if (!ns_flood_passes(u, false))
+		return RT_FLOW_DROP;
 	if (u->dev->profile.region != lw_region_base(u->rc->region))
 		return ns_drop_region(u);
 	filter_receptions(u);
@@ -632,6 +634,7 @@ enum rt_flow_rc up_answer(struct rt_flow_ctx *flow)
 		return RT_FLOW_DROP;
 	}
 	u->c.outcome = LONGWAVE__V1__OUTCOME__DELIVERED;
+	ns_flood_count(u);
 	if (u->dev->profile.wants_position && u->c.f->ports->geo.self != NULL)
 		u->next = NS_UP_LOCATE;
 	return RT_FLOW_DONE;

@@ -28,4 +28,5 @@ grpc_handler_fn ns_api_enqueue, ns_api_list_queue, ns_api_flush_queue, ns_api_ne
 grpc_handler_fn ns_api_prepare_downlinks;
 grpc_handler_fn ns_api_enqueue_multicast, ns_api_list_multicast, ns_api_flush_multicast, ns_api_get_multicast;
 grpc_handler_fn ns_api_link_metrics, ns_api_send_proprietary;
+grpc_handler_fn ns_api_quarantine, ns_api_release;
 grpc_handler_fn ns_api_list_frames, ns_api_stream_frames, ns_api_list_regions;

@@ -1,6 +1,7 @@
-/* What was counted of a link, by stretches of time. */
+/* What was counted of a link, by stretches of time; and whether its device floods. */
 #include <stdlib.h>
 
+#include "common/base/time.h"
 #include "common/base/xmalloc.h"
 #include "network-server/link/api_impl.h"
 #include "network-server/store/link_store.h"
@@ -107,4 +108,51 @@ void ns_api_link_metrics(struct grpc_call *c, const ProtobufCMessage *msg, void 
 	ns_link_store_read(api->o.links, by_gateway ? NS_LINK_GATEWAY : NS_LINK_DEVICE,
 			   by_gateway ? lw_gateway_id_u64(gw) : lw_dev_eui_u64(dev), SPANS[req->aggregation],
 			   req->start->seconds, req->end->seconds, on_read, a);
+}
+
+/* ---- quarantine ---- */
+
+static void set_time(Google__Protobuf__Timestamp *t, int64_t ns)
+{
+	struct lw_sec_nanos at = lw_split_ns(ns);
+	google__protobuf__timestamp__init(t);
+	t->seconds = at.sec;
+	t->nanos = at.nanos;
+}
+
+void ns_api_quarantine(struct grpc_call *c, const ProtobufCMessage *msg, void *arg)
+{
+	const struct ns_api *api = arg;
+	Longwave__Ns__V1__GetQuarantineResponse resp = LONGWAVE__NS__V1__GET_QUARANTINE_RESPONSE__INIT;
+	Longwave__Ns__V1__Quarantine q = LONGWAVE__NS__V1__QUARANTINE__INIT;
+	Google__Protobuf__Timestamp since, until;
+	struct ns_quarantine now;
+	struct lw_dev_eui eui;
+	if (!ns_api_dev_eui(c, ((const Longwave__Ns__V1__DeviceRequest *)msg)->dev_eui, &eui))
+		return;
+	if (api->o.quarantine && api->o.quarantine(api->o.arg, eui, &now)) {
+		q.cause = now.kind == NS_FLOOD_JOINS ? LONGWAVE__NS__V1__QUARANTINE__CAUSE__JOINS
+						     : LONGWAVE__NS__V1__QUARANTINE__CAUSE__UPLINKS;
+		q.measured = now.measured;
+		q.limit = now.limit;
+		q.dropped = now.dropped;
+		set_time(&since, now.since_ns);
+		set_time(&until, now.until_ns);
+		q.since = &since;
+		q.until = &until;
+		resp.quarantine = &q;
+	}
+	grpc_call_reply(c, &resp.base);
+}
+
+void ns_api_release(struct grpc_call *c, const ProtobufCMessage *msg, void *arg)
+{
+	const struct ns_api *api = arg;
+	struct lw_dev_eui eui;
+	if (!ns_api_dev_eui(c, ((const Longwave__Ns__V1__DeviceRequest *)msg)->dev_eui, &eui))
+		return;
+	if (api->o.release && api->o.release(api->o.arg, eui))
+		ns_api_reply_empty(c);
+	else
+		grpc_call_finish(c, GRPC_NOT_FOUND, "the device is in no quarantine");
 }

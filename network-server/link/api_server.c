@@ -53,6 +53,8 @@ static const struct grpc_method METHODS[] = {
 	 .output = &longwave__ns__v1__frame__descriptor,
 	 .server_streaming = true,
 	 .fn = ns_api_stream_frames},
+	ROW("GetQuarantine", DEVICE, longwave__ns__v1__get_quarantine_response__descriptor, ns_api_quarantine),
+	ROW("ReleaseQuarantine", DEVICE, EMPTY, ns_api_release),
 	ROW("GetLinkMetrics", longwave__ns__v1__link_metrics_request__descriptor,
 	    longwave__ns__v1__link_metrics_response__descriptor, ns_api_link_metrics),
 	ROW("ListRegions", EMPTY, longwave__ns__v1__list_regions_response__descriptor, ns_api_list_regions),

@@ -5,6 +5,7 @@
 #include "common/io/grpc_server.h"
 #include "common/lorawan/netid.h"
 #include "common/pb/schema.h"
+#include "network-server/domain/flood.h"
 #include "network-server/domain/region_config.h"
 #include "network-server/store/store.h"
 
@@ -40,6 +41,9 @@ struct ns_api_opts {
 	int (*on_proprietary)(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id);
 	/* A device is about to get this address by Activate; may be NULL. */
 	void (*on_activated)(void *arg, struct lw_devaddr addr);
+	/* False: the device is in no quarantine. NULL: none ever is. */
+	bool (*quarantine)(void *arg, struct lw_dev_eui dev_eui, struct ns_quarantine *out);
+	bool (*release)(void *arg, struct lw_dev_eui dev_eui);
 	void *arg;
 };
 

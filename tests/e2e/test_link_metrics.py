@@ -107,3 +107,37 @@ def test_measurements_have_names_before_anything_decodes_payloads(world):
     m = metrics(world, f"/api/devices/{d.dev_eui}/metrics")
     assert m["metrics"]["t"]["name"] == "Temperature" and m["metrics"]["t"]["datasets"] == []
     assert m["states"]["s"] == {"name": "State", "value": ""}
+
+
+def test_what_does_not_come(world):
+    """Rhythm, overdue uplinks and counters that never came; air time of both directions."""
+    gw = world.gateway()
+    d = world.device(otaa=False)
+    path = f"/api/longwave/devices/{d.dev_eui}/link"
+    assert metrics(world, path)["cadence"] is None
+    world.send(d, gw, data=b"x")
+    for _ in range(2):
+        d.uplink(b"nobody hears this")
+    for _ in range(5):
+        world.send(d, gw, data=b"x")
+    link = until(lambda: (lambda m: m if total(m["lost"], "lost") and m["cadence"] else None)(metrics(world, path)))
+    first = link["nextFCnt"] - 8
+    assert link["missingFCnts"] == [first + 1, first + 2]
+    assert total(link["lost"], "lost") == 2
+    assert 6 * 30 < total(link["uplinkAirtime"], "ms") < 6 * 3000
+    assert link["cadence"]["lastUplink"] and link["cadence"]["nextExpected"]
+    status, answer = world.rest.request("GET", path)
+    assert status == 400 and "start" in answer["message"]
+
+
+def test_without_a_frame_log_the_rest_is_there(world):
+    d = world.device(otaa=False)
+    world.send(d, world.gateway(), data=b"x")
+    world.stack.events.wait(d.dev_eui, "up")
+    world.stack.redis.stop()
+    try:
+        link = metrics(world, f"/api/longwave/devices/{d.dev_eui}/link")
+        assert link["cadence"] is None and link["nextFCnt"] > 0
+    finally:
+        world.stack.redis.start()
+        world.stack.wait_healthy()

@@ -4,6 +4,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirec
 import { q, queryClient } from './api/queries';
 import { getToken } from './api/session';
 import { listSearch, type ListSearch } from './lib/list';
+import { SPANS, type Span } from './lib/series';
 import { recallTenant } from './lib/tenant';
 import { Crashed, Loading, Missing, MissingPage } from './ui/Fallbacks';
 import { Shell } from './ui/Shell';
@@ -128,6 +129,9 @@ function liveSearch(s: Record<string, unknown>): LiveSearch {
   };
 }
 const deviceLive = createRoute({ getParentRoute: () => device, path: '/live', validateSearch: (s: Record<string, unknown>) => liveSearch(s), component: lazyRouteComponent(() => import('./pages/Live'), 'DeviceLive') });
+const spanSearch = (s: Record<string, unknown>): { span?: Span } => (SPANS.includes(s.span as Span) ? { span: s.span as Span } : {});
+const deviceStatistics = createRoute({ getParentRoute: () => device, path: '/statistics', validateSearch: (s: Record<string, unknown>) => spanSearch(s), component: lazyRouteComponent(() => import('./pages/Statistics'), 'DeviceStatistics') });
+const gatewayStatistics = createRoute({ getParentRoute: () => gateway, path: '/statistics', validateSearch: (s: Record<string, unknown>) => spanSearch(s), component: lazyRouteComponent(() => import('./pages/Statistics'), 'GatewayStatistics') });
 const deviceQueue = createRoute({ getParentRoute: () => device, path: '/queue', component: lazyRouteComponent(() => import('./pages/DeviceQueue'), 'DeviceQueue') });
 const deviceKeys = createRoute({ getParentRoute: () => device, path: '/keys', component: lazyRouteComponent(() => import('./pages/DeviceKeys'), 'DeviceKeys') });
 const deviceActivation = createRoute({ getParentRoute: () => device, path: '/activation', component: lazyRouteComponent(() => import('./pages/DeviceActivation'), 'DeviceActivation') });
@@ -169,11 +173,11 @@ const tree = root.addChildren([
   shell.addChildren([
     home,
     tenant.addChildren([overview, gateways, gatewayNew, profiles, profileNew, applications, applicationNew, devices, apiKeys]),
-    gateway.addChildren([gatewayOverview, gatewayLive, gatewayConfig]),
+    gateway.addChildren([gatewayOverview, gatewayLive, gatewayConfig, gatewayStatistics]),
     profile,
     application.addChildren([applicationDevices, applicationEvents, applicationIntegrations, applicationConfig]),
     deviceNew,
-    device.addChildren([deviceOverview, deviceLive, deviceQueue, deviceKeys, deviceActivation, deviceConfig]),
+    device.addChildren([deviceOverview, deviceLive, deviceStatistics, deviceQueue, deviceKeys, deviceActivation, deviceConfig]),
     tenants,
     tenantNew,
     tenantDetail.addChildren([tenantConfig, tenantUsers]),

@@ -2,6 +2,7 @@
  * marks all views of it as stale at once. */
 import { QueryClient, queryOptions, keepPreviousData } from '@tanstack/react-query';
 import { PAGE_SIZE, type ListSearch } from '../lib/list';
+import { range, type Span } from '../lib/series';
 import { api, ok, type Schemas } from './client';
 import { ApiError } from './errors';
 
@@ -39,6 +40,15 @@ export const q = {
       placeholderData: keepPreviousData,
     }),
   gateway: (gatewayId: string) => queryOptions({ queryKey: ['gateway', 'one', gatewayId], queryFn: ({ signal }) => ok(api.GET('/api/gateways/{gatewayId}', { params: { path: { gatewayId } }, signal })) }),
+  // No stream tells what is counted; the server writes it once a minute.
+  gatewayMetrics: (gatewayId: string, span: Span) =>
+    queryOptions({ queryKey: ['statistics', 'gateway', gatewayId, span], queryFn: ({ signal }) => ok(api.GET('/api/gateways/{gatewayId}/metrics', { params: { path: { gatewayId }, query: range(span, Date.now()) }, signal })), refetchInterval: 60_000, placeholderData: keepPreviousData }),
+  gatewayDuty: (gatewayId: string) =>
+    queryOptions({
+      queryKey: ['statistics', 'duty', gatewayId],
+      queryFn: ({ signal }) => ok(api.GET('/api/gateways/{gatewayId}/duty-cycle-metrics', { params: { path: { gatewayId }, query: { start: new Date(Date.now() - 7_140_000).toISOString(), end: new Date().toISOString() } }, signal })),
+      refetchInterval: 60_000,
+    }),
   gatewaySummary: (tenantId: string) => queryOptions({ queryKey: ['gateway', 'summary', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/internal/gateways-summary', { params: { query: { tenantId } }, signal })) }),
 
   deviceProfiles: (tenantId: string, s: ListSearch) =>
@@ -99,6 +109,10 @@ export const q = {
         }
       },
     }),
+  deviceMetrics: (devEui: string, span: Span) =>
+    queryOptions({ queryKey: ['statistics', 'device', devEui, span], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/link-metrics', { params: { path: { devEui }, query: range(span, Date.now()) }, signal })), refetchInterval: 60_000, placeholderData: keepPreviousData }),
+  deviceLink: (devEui: string, span: Span) =>
+    queryOptions({ queryKey: ['statistics', 'link', devEui, span], queryFn: ({ signal }) => ok(api.GET('/api/longwave/devices/{devEui}/link', { params: { path: { devEui }, query: range(span, Date.now()) }, signal })), refetchInterval: 30_000, placeholderData: keepPreviousData }),
   activation: (devEui: string) => queryOptions({ queryKey: ['device', 'activation', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/activation', { params: { path: { devEui } }, signal })) }),
   queue: (devEui: string) => queryOptions({ queryKey: ['device', 'queue', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/queue', { params: { path: { devEui } }, signal })) }),
 

@@ -1,11 +1,13 @@
 /* One device: is it well, what does it last say? Tabs: live, queue, keys, activation, configuration. */
-import { Alert, Skeleton } from '@mantine/core';
+import { Alert, Button, Skeleton } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, Outlet } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { q } from '../api/queries';
+import { api, ok } from '../api/client';
+import { changed, q } from '../api/queries';
 import { useNow } from '../lib/clock';
 import { dateTime, megahertz, toTime } from '../lib/format';
 import { addEvents, readEvent, type LiveEvent } from '../lib/events';
@@ -59,10 +61,12 @@ export function Device() {
           {t('devices.isDisabled')}
         </Alert>
       )}
+      <Quarantine devEui={devEui} may={may} />
       <Tabs
         items={[
           { label: t('tabs.overview'), link: { to: '/devices/$devEui', params }, exact: true },
           { label: t('tabs.live'), link: { to: '/devices/$devEui/live', params } },
+          { label: t('tabs.statistics'), link: { to: '/devices/$devEui/statistics', params } },
           { label: t('tabs.queue'), link: { to: '/devices/$devEui/queue', params } },
           ...(may && profile?.supportsOtaa !== false ? [{ label: t('tabs.keys'), link: { to: '/devices/$devEui/keys', params } as const }] : []),
           { label: t('tabs.activation'), link: { to: '/devices/$devEui/activation', params } },
@@ -71,6 +75,30 @@ export function Device() {
       />
       <Outlet />
     </Page>
+  );
+}
+
+/** Its frames are dropped because it floods; until when, and a way out. */
+function Quarantine({ devEui, may }: { devEui: string; may: boolean }) {
+  const { t, i18n } = useTranslation();
+  const link = useQuery(q.deviceLink(devEui, 'day'));
+  const release = useMutation({
+    mutationFn: () => ok(api.DELETE('/api/longwave/devices/{devEui}/quarantine', { params: { path: { devEui } } })),
+    onSuccess: () => notifications.show({ message: t('link.released') }),
+    onError: (e) => notifications.show({ color: 'red', message: e.message }),
+    onSettled: () => changed('statistics'),
+  });
+  const held = link.data?.quarantine;
+  const until = toTime(held?.until);
+  if (!held || until === undefined) return null;
+  const values = { measured: held.measured, limit: held.limit };
+  return (
+    <Alert variant="outline" color="red" mb={16} icon={<IconAlertTriangle size={18} />} bg="var(--lw-surface)" title={t('link.quarantine')} styles={{ title: { color: 'var(--lw-bad)' } }}>
+      <p style={{ margin: '0 0 10px' }}>
+        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(until, i18n.language)}. {t('link.dropped', { count: Number(held.dropped) })}
+      </p>
+      {may && <Button size="xs" variant="default" loading={release.isPending} onClick={() => release.mutate()}>{t('link.release')}</Button>}
+    </Alert>
   );
 }
 

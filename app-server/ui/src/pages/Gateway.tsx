@@ -40,6 +40,7 @@ export function Gateway() {
         items={[
           { label: t('tabs.overview'), link: { to: '/gateways/$gatewayId', params }, exact: true },
           { label: t('tabs.live'), link: { to: '/gateways/$gatewayId/live', params } },
+          { label: t('tabs.statistics'), link: { to: '/gateways/$gatewayId/statistics', params } },
           ...(rights.gateways ? [{ label: t('tabs.configuration'), link: { to: '/gateways/$gatewayId/configuration', params } as const }] : []),
         ]}
       />
