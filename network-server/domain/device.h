@@ -70,7 +70,9 @@ struct ns_gateway {
 	bool is_private_up;
 	bool is_private_down;
 	uint32_t downlink_priority; /* 1..10, 0 counts as 1 */
-	int64_t last_seen_ns;       /* 0: never */
+	int64_t last_seen_ns;       /* 0: never; another network-server may have heard it since */
+	/* That its last statistics came in; "": not known here. */
+	char region_config_id[NS_REGION_ID_MAX];
 };
 
 #define NS_QUEUE_PAYLOADS 16

@@ -31,7 +31,7 @@ int ns_flows_send_proprietary(struct ns_flows *f, const struct ns_proprietary *p
 {
 	const struct ns_region_config *rc = p->rc;
 	if (rc == NULL)
-		rc = lw_map_find(&f->gateway_regions, lw_gateway_id_u64(p->gateway_id));
+		rc = ns_gateway_reports_in(f, p->gateway_id);
 	if (rc == NULL)
 		return LW_ENOTFOUND;
 	struct ns_tx *tx = ns_tx_new(f);

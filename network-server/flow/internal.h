@@ -290,7 +290,6 @@ struct ns_flows {
 	struct lw_list waiting;          /* struct ns_down in their delay */
 	size_t n_later;                  /* of these: for nothing that came in, and found again after a restart */
 	struct lw_bmap multicast_groups; /* struct ns_mc_state by id, of groups with something to send */
-	struct lw_map gateway_regions;   /* struct ns_region_config by gateway, of those that have reported */
 	struct lw_map timelines;         /* struct ns_timeline by gateway, of those that send */
 	size_t sweep_at;
 	struct lw_slab ups; /* struct ns_up */
@@ -509,8 +508,8 @@ void ns_multicast_init(struct ns_flows *f);
 void ns_multicast_free(struct ns_flows *f);
 /* Looks what is to be sent to the group, now or after what is under way. */
 void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id);
-/* The gateway reports in this region. */
-void ns_multicast_gateway_region(struct ns_flows *f, struct lw_gateway_id id, const struct ns_region_config *rc);
+/* The enabled region configuration that the gateway's statistics came in last; NULL: not known. */
+const struct ns_region_config *ns_gateway_reports_in(const struct ns_flows *f, struct lw_gateway_id id);
 /* A gateway has taken a frame to a group, or has not. */
 void ns_multicast_settle(const struct ns_tx *tx, bool taken, struct ns_mc_answer *out);
 /* That is written. */

@@ -60,9 +60,19 @@ struct ns_mc_change {
 	void *owner;
 };
 
+/* What the database knows of these gateways, when they were heard and in which region, comes into memory: another
+ * network-server may have their statistics. */
+struct ns_mc_refresh {
+	const struct lw_gateway_id *v; /* borrowed until done */
+	size_t n;
+	void (*done)(struct ns_mc_refresh *req); /* also when the database is away */
+	void *owner;
+};
+
 struct ns_multicast_port {
 	void *self; /* NULL: there is no multicast */
 	void (*take)(void *self, struct ns_mc_take **v, size_t n);
 	void (*devices)(void *self, struct ns_mc_devices *req);
 	void (*commit)(void *self, struct ns_mc_change **v, size_t n);
+	void (*refresh)(void *self, struct ns_mc_refresh *req);
 };

@@ -13,7 +13,7 @@
 #include "common/lorawan/airtime.h"
 #include "network-server/flow/internal.h"
 
-#define LEASE_NS (60 * LW_NS_PER_S)
+#define LEASE_NS (20 * LW_NS_PER_S)
 /* A wait that is longer gives the lease back. */
 #define HOLD_NS (10 * LW_NS_PER_S)
 /* A gateway that is not heard is looked at again after this time, and an item waits so long for it, or for any gateway,
@@ -60,6 +60,7 @@ struct run {
 	bool failed;
 	struct ns_mc_heard *heard;
 	size_t n_heard, cap_heard;
+	struct ns_mc_refresh refresh;
 
 	struct lw_gateway_id *gateways; /* of an item that is being planned */
 	size_t n_gateways;
@@ -74,7 +75,7 @@ struct run {
 	size_t n_gone;
 };
 
-static rt_flow_io_fn mc_take, mc_devices, mc_receptions, mc_commit;
+static rt_flow_io_fn mc_take, mc_devices, mc_receptions, mc_gateways, mc_commit;
 static rt_flow_pure_fn mc_check, mc_cover, mc_decide, mc_send;
 
 const struct rt_flow_step ns_multicast_steps[] = {
@@ -82,6 +83,7 @@ const struct rt_flow_step ns_multicast_steps[] = {
 	{"check", .pure = mc_check},         /* is there anything to be sent at all */
 	{"devices", .io = mc_devices},       /* who is to hear it, where no gateways were chosen */
 	{"receptions", .io = mc_receptions}, /* which gateways hear these devices */
+	{"gateways", .io = mc_gateways},     /* when they were heard last, by whomever */
 	{"cover", .pure = mc_cover},         /* the fewest that reach all */
 	{"decide", .pure = mc_decide},       /* gateways and time */
 	{"commit", .io = mc_commit},         /* an attempt counts before the frame leaves */
@@ -150,7 +152,6 @@ void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id)
 void ns_multicast_init(struct ns_flows *f)
 {
 	lw_bmap_init(&f->multicast_groups);
-	lw_map_init(&f->gateway_regions);
 }
 
 void ns_multicast_free(struct ns_flows *f)
@@ -164,20 +165,22 @@ void ns_multicast_free(struct ns_flows *f)
 		free(st);
 	}
 	lw_bmap_deinit(&f->multicast_groups);
-	lw_map_deinit(&f->gateway_regions);
 }
 
-void ns_multicast_gateway_region(struct ns_flows *f, struct lw_gateway_id id, const struct ns_region_config *rc)
+const struct ns_region_config *ns_gateway_reports_in(const struct ns_flows *f, struct lw_gateway_id id)
 {
-	lw_map_put(&f->gateway_regions, lw_gateway_id_u64(id), (void *)(uintptr_t)rc);
+	const struct ns_gateway *g = f->ports->gateways.find(f->ports->gateways.self, id);
+	for (size_t i = 0; g != NULL && i < f->cfg.n_regions; i++)
+		if (strcmp(g->region_config_id, f->cfg.regions[i]->id) == 0)
+			return f->cfg.regions[i];
+	return NULL;
 }
 
 /* The region configuration by which the gateway is reached: where its statistics come from, else the region's first. */
 static const struct ns_region_config *region_of(const struct ns_flows *f, enum lw_region_id region,
 						const struct lw_gateway_id *gateway)
 {
-	const struct ns_region_config *rc =
-		gateway != NULL ? lw_map_find(&f->gateway_regions, lw_gateway_id_u64(*gateway)) : NULL;
+	const struct ns_region_config *rc = gateway != NULL ? ns_gateway_reports_in(f, *gateway) : NULL;
 	if (rc != NULL && rc->region == region)
 		return rc;
 	for (size_t i = 0; i < f->cfg.n_regions; i++)
@@ -349,7 +352,7 @@ static bool is_heard(const struct ns_flows *f, const struct ns_gateway *g)
 	return g->last_seen_ns != 0 && ns_now(f) - g->last_seen_ns <= 2 * interval_s * LW_NS_PER_S;
 }
 
-/* Gateways of the device's last uplink that may send to the group and are there. */
+/* Gateways of the device's last uplink that may send to the group. */
 static void hear(struct run *m, uint32_t device, const struct ns_session *s)
 {
 	struct ns_flows *f = m->c.f;
@@ -357,9 +360,7 @@ static void hear(struct run *m, uint32_t device, const struct ns_session *s)
 		lw_region_dr(lw_region_by_id(m->take.group.region), LW_DOWN, m->take.group.dr);
 	for (size_t i = 0; i < s->n_rx; i++) {
 		uint32_t priority;
-		const struct ns_gateway *g = f->ports->gateways.find(f->ports->gateways.self, s->rx[i].gateway_id);
-		if (!ns_gateway_may_send(f, s->rx[i].gateway_id, m->take.group.tenant_id, &priority) ||
-		    (g != NULL && !is_heard(f, g)))
+		if (!ns_gateway_may_send(f, s->rx[i].gateway_id, m->take.group.tenant_id, &priority))
 			continue;
 		if (m->n_heard == m->cap_heard) {
 			m->cap_heard = m->cap_heard * 2 + 64;
@@ -419,9 +420,73 @@ static void mc_receptions(struct rt_flow *flow, void *owner, struct rt_flow_ctx 
 	}
 }
 
+/* What memory has of a gateway may be all that there is, or old: its statistics may go to another network-server. */
+static void ask_for(struct run *m, struct lw_map *asked, struct lw_gateway_id *v, struct lw_gateway_id id)
+{
+	const struct ns_gateway *g = m->c.f->ports->gateways.find(m->c.f->ports->gateways.self, id);
+	if (g == NULL || (is_heard(m->c.f, g) && g->region_config_id[0] != '\0'))
+		return;
+	if (lw_map_put(asked, lw_gateway_id_u64(id), m) == NULL)
+		v[m->refresh.n++] = id;
+}
+
+static void refreshed(struct ns_mc_refresh *req)
+{
+	struct run *m = req->owner;
+	rt_flow_resume(&m->c.flow, RT_FLOW_NEXT);
+}
+
+static void refresh(struct run *m)
+{
+	const struct ns_mc_take *t = &m->take;
+	size_t most = t->n_copies + t->n_gateways + m->n_heard;
+	struct lw_gateway_id *v = LW_ARENA_ARRAY(&m->c.arena, struct lw_gateway_id, most + 1);
+	struct lw_map asked;
+	lw_map_init(&asked);
+	m->refresh = (struct ns_mc_refresh){.v = v, .done = refreshed, .owner = m};
+	for (size_t i = 0; v != NULL && i < t->n_copies; i++)
+		ask_for(m, &asked, v, t->copies[i].gateway_id);
+	for (size_t i = 0; v != NULL && i < t->n_gateways && !t->item.planned; i++)
+		ask_for(m, &asked, v, t->gateways[i]);
+	for (size_t i = 0; v != NULL && i < m->n_heard; i++)
+		ask_for(m, &asked, v, m->heard[i].gateway_id);
+	lw_map_deinit(&asked);
+	if (m->refresh.n > 0)
+		m->c.f->ports->multicast.refresh(m->c.f->ports->multicast.self, &m->refresh);
+	else
+		rt_flow_resume(&m->c.flow, RT_FLOW_NEXT);
+}
+
+static void mc_gateways(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	(void)flow;
+	(void)owner;
+	for (size_t i = 0; i < n; i++) {
+		struct run *m = run_of(v[i]);
+		if (is_open(m) && !m->failed)
+			refresh(m);
+		else
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+	}
+}
+
+/* Of those that hear the devices, the ones that are there themselves. */
+static void drop_silent(struct run *m)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < m->n_heard; i++) {
+		const struct ns_gateway *g =
+			m->c.f->ports->gateways.find(m->c.f->ports->gateways.self, m->heard[i].gateway_id);
+		if (g == NULL || is_heard(m->c.f, g))
+			m->heard[kept++] = m->heard[i];
+	}
+	m->n_heard = kept;
+}
+
 static enum rt_flow_rc mc_cover(struct rt_flow_ctx *flow)
 {
 	struct run *m = run_of(flow);
+	drop_silent(m);
 	if (m->failed) {
 		wake(m, ns_now(m->c.f) + RETRY_NS);
 		return ns_drop(&m->c, LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE, "the devices could not be read");

@@ -131,6 +131,8 @@ struct ns_gateway_port {
 	/* A statistics report came: remembers the time, and the position when `location` is not NULL. Durable at
 	 * leisure. */
 	void (*seen)(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);
+	/* It came in this region configuration; durable at leisure. */
+	void (*region)(void *self, struct lw_gateway_id id, const char *region_config_id);
 };
 
 /* ---- radio: towards the gateways

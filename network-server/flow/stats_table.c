@@ -38,7 +38,7 @@ static enum rt_flow_rc stats_seen(struct rt_flow_ctx *flow)
 	if (loc != NULL && loc->latitude == 0 && loc->longitude == 0 && loc->altitude == 0)
 		loc = NULL;
 	p->seen(p->self, id, st->in.received_at_ns, loc);
-	ns_multicast_gateway_region(st->c.f, id, st->in.region);
+	p->region(p->self, id, st->in.region->id);
 	ns_count_stats(st);
 	return RT_FLOW_NEXT;
 }

@@ -1,4 +1,5 @@
 /* Gateways and device profiles: few enough to be kept in memory whole. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,9 +21,10 @@ static const struct sql_stmt LOAD_GATEWAYS = {
 
 static const struct sql_stmt SEEN_GATEWAYS = {
 	.name = "seen_gateways",
-	.text = "UPDATE gateway SET last_seen = b.last_seen, body = coalesce(b.body, gateway.body) FROM {batch}"
+	.text = "UPDATE gateway SET last_seen = b.last_seen, body = coalesce(b.body, gateway.body),"
+		" region = coalesce(b.region, gateway.region) FROM {batch}"
 		" WHERE gateway.gateway_id = b.gateway_id",
-	.batch = "gateway_id:l last_seen:l body:y",
+	.batch = "gateway_id:l last_seen:l body:y region:t",
 };
 
 static void uuid_or_zero(const char *text, struct lw_uuid *out)
@@ -187,6 +189,29 @@ void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const 
 	apply_body(row, row->body);
 }
 
+void ns_catalog_region(void *self, struct lw_gateway_id id, const char *region_config_id)
+{
+	struct ns_store *s = self;
+	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
+	if (!row || strcmp(row->gateway.region_config_id, region_config_id) == 0)
+		return;
+	snprintf(row->gateway.region_config_id, sizeof(row->gateway.region_config_id), "%s", region_config_id);
+	row->dirty = row->region_dirty = true;
+}
+
+void ns_catalog_heard(struct ns_store *s, struct lw_gateway_id id, int64_t last_seen_ns, const char *region_config_id)
+{
+	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
+	if (!row)
+		return;
+	struct ns_gateway *g = &row->gateway;
+	bool is_newer = last_seen_ns > g->last_seen_ns;
+	if (is_newer)
+		g->last_seen_ns = last_seen_ns;
+	if ((is_newer || !g->region_config_id[0]) && !row->region_dirty)
+		snprintf(g->region_config_id, sizeof(g->region_config_id), "%s", region_config_id);
+}
+
 /* One statement for all gateways that reported since the last time. What is lost with a crash is a last-seen time. */
 void ns_catalog_flush_seen(struct ns_store *s)
 {
@@ -218,6 +243,8 @@ void ns_catalog_flush_seen(struct ns_store *s)
 		} else {
 			sql_put_null(p);
 		}
+		sql_put_text(p, row->region_dirty ? row->gateway.region_config_id : NULL);
+		row->region_dirty = false;
 		row->body_dirty = row->body_dirty && !body;
 		row->dirty = row->body_dirty;
 	}

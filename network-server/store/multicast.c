@@ -416,7 +416,44 @@ static void commit(void *self, struct ns_mc_change **v, size_t n)
 	sql_tx_commit(tx, on_committed, c);
 }
 
+/* ---- gateways ---- */
+
+static const struct sql_stmt HEARD = {
+	.name = "multicast_heard",
+	.text = "SELECT g.gateway_id, g.last_seen, g.region FROM {batch} JOIN gateway AS g ON g.gateway_id = "
+		"b.gateway_id",
+	.batch = "gateway_id:l",
+	.cols = "llt",
+};
+
+struct refreshing {
+	struct ns_store *s;
+	struct ns_mc_refresh *req;
+};
+
+static void on_heard(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct refreshing *f = arg;
+	for (size_t i = 0; !outcome->err && i < sql_rows(r); i++)
+		ns_catalog_heard(f->s, lw_gateway_id_from_u64((uint64_t)sql_i64(r, i, 0)),
+				 sql_i64(r, i, 1) * LW_NS_PER_US, sql_text(r, i, 2));
+	f->req->done(f->req);
+	free(f);
+}
+
+static void refresh(void *self, struct ns_mc_refresh *req)
+{
+	struct ns_store *s = self;
+	struct refreshing *f = lw_xmalloc(sizeof(*f));
+	struct sql_query *q = sql_query_new(s->db, &HEARD);
+	*f = (struct refreshing){s, req};
+	for (size_t i = 0; i < req->n; i++)
+		sql_put_i64(sql_query_params(q), ns_i64(lw_gateway_id_u64(req->v[i])));
+	sql_query_send(q, on_heard, f);
+}
+
 void ns_store_fill_multicast_port(struct ns_store *s, struct ns_multicast_port *out)
 {
-	*out = (struct ns_multicast_port){.self = s, .take = take, .devices = devices, .commit = commit};
+	*out = (struct ns_multicast_port){
+		.self = s, .take = take, .devices = devices, .commit = commit, .refresh = refresh};
 }

@@ -199,7 +199,8 @@ void ns_store_fill_port(struct ns_store *s, struct ns_store_port *out)
 
 void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out)
 {
-	*out = (struct ns_gateway_port){.self = s, .find = ns_catalog_find, .seen = ns_catalog_seen};
+	*out = (struct ns_gateway_port){
+		.self = s, .find = ns_catalog_find, .seen = ns_catalog_seen, .region = ns_catalog_region};
 	if (!sql_is_sqlite(s->db))
 		out->look = ns_catalog_look;
 }

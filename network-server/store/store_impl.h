@@ -21,6 +21,7 @@ struct ns_gateway_row {
 	unsigned loaded, fresh;          /* as those of a profile */
 	bool dirty;                      /* last_seen or position changed since the last write */
 	bool body_dirty;
+	bool region_dirty;
 };
 
 /* A device in memory: small; the session stays packed until a frame needs it. */
@@ -116,6 +117,9 @@ bool ns_catalog_delete_profile(struct ns_store *s, const char *id);
 struct ns_profile_row *ns_catalog_profile(const struct ns_store *s, const char *id);
 void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway *body, int64_t last_seen_ns);
 void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id);
+void ns_catalog_region(void *self, struct lw_gateway_id id, const char *region_config_id);
+/* The database knows this of a gateway. */
+void ns_catalog_heard(struct ns_store *s, struct lw_gateway_id id, int64_t last_seen_ns, const char *region_config_id);
 void ns_catalog_flush_seen(struct ns_store *s);
 void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);
 const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id);

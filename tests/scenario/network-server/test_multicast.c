@@ -40,6 +40,8 @@ struct groups {
 	int64_t others_until_ns; /* another network-server has the lease */
 	bool away;
 	size_t n_commits;
+	int64_t elsewhere_ns[WORLD_GATEWAYS]; /* another network-server has heard the gateway */
+	size_t n_refreshed;
 	struct lw_key app_s_key;
 	struct device end; /* one of the group's devices */
 };
@@ -166,6 +168,17 @@ static void store_commit(void *self, struct ns_mc_change **v, size_t n)
 	}
 }
 
+static void store_refresh(void *self, struct ns_mc_refresh *req)
+{
+	struct groups *g = self;
+	for (size_t i = 0; i < req->n; i++)
+		for (size_t k = 0; k < g->w->n_gateways; k++)
+			if (lw_gateway_id_eq(g->w->gateway[k].id, req->v[i]) && g->elsewhere_ns[k] != 0)
+				g->w->gateway[k].last_seen_ns = g->elsewhere_ns[k];
+	g->n_refreshed += req->n;
+	req->done(req);
+}
+
 /* ---- the stage ---- */
 
 static int setup(void **state)
@@ -173,7 +186,7 @@ static int setup(void **state)
 	struct groups *g = calloc(1, sizeof(*g));
 	struct world *w = world_new();
 	g->w = w;
-	w->ports.multicast = (struct ns_multicast_port){g, store_take, store_devices, store_commit};
+	w->ports.multicast = (struct ns_multicast_port){g, store_take, store_devices, store_commit, store_refresh};
 	w->gateway[0].last_seen_ns = FOREVER;
 	g->group = (struct ns_mc_group){.id = lw_uuid_new(&w->rng),
 					.region = LW_REGION_EU868,
@@ -767,6 +780,35 @@ static void restart(void **state)
 	heard(g, 3, 11, "02");
 }
 
+/* Its statistics go to another network-server: it is there all the same. */
+static void heard_elsewhere(void **state)
+{
+	struct groups *g = *state;
+	unsigned b = gateway(g);
+	by_hand(g, b);
+	g->w->gateway[b].last_seen_ns = 0;
+	g->elsewhere_ns[b] = FOREVER;
+	enqueue(g, "01");
+	assert_int_equal(g->w->n_downs, 1);
+	answer(g, 0, "OK");
+	/* one that is known to be there, and where, is not asked for */
+	strcpy(g->w->gateway[b].region_config_id, "eu868");
+	size_t asked = g->n_refreshed;
+	world_pass(g->w, MARGIN_MS);
+	enqueue(g, "02");
+	assert_int_equal(g->w->n_downs, 2);
+	assert_int_equal(g->n_refreshed, asked);
+	answer(g, 1, "OK");
+	/* the same where it is found by its devices */
+	g->n_gateways = 0;
+	g->w->gateway[b].last_seen_ns = 0;
+	member(g, (const unsigned[]){b}, 1);
+	size_t downs = g->w->n_downs;
+	world_pass(g->w, MARGIN_MS);
+	enqueue(g, "03");
+	assert_int_equal(g->w->n_downs, downs + 1);
+}
+
 /* Another network-server has the group: not a frame from here before its lease has ended. */
 static void other_replica(void **state)
 {
@@ -832,7 +874,7 @@ int main(void)
 		T(nothing),       T(one_item),   T(two_items),    T(too_large),       T(expired),        T(refused),
 		T(spaced),        T(silent),     T(gps_time),     T(gps_free),        T(ping_slots),     T(far_slot),
 		T(covered),       T(nobody),     T(gone_gateway), T(private_gateway), T(gateway_region), T(restart),
-		T(other_replica), T(store_away), T(broker_away),
+		T(other_replica), T(store_away), T(broker_away),  T(heard_elsewhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -278,6 +278,15 @@ static void gateway_seen(void *self, struct lw_gateway_id id, int64_t now_ns, co
 	}
 }
 
+static void gateway_region(void *self, struct lw_gateway_id id, const char *region_config_id)
+{
+	struct world *w = self;
+	for (size_t i = 0; i < w->n_gateways; i++)
+		if (lw_gateway_id_eq(w->gateway[i].id, id))
+			snprintf(w->gateway[i].region_config_id, sizeof(w->gateway[i].region_config_id), "%s",
+				 region_config_id);
+}
+
 static int radio_send(void *self, const struct ns_region_config *rc, const Gw__DownlinkFrame *frame)
 {
 	struct world *w = self;
@@ -448,7 +457,7 @@ struct world *world_new(void)
 	w->kc = lw_keycache_new(256);
 	w->ports.store = (struct ns_store_port){
 		w, store_fetch, store_queue_head, store_commit, store_addr_check, store_forget, false};
-	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_look, gateway_seen};
+	w->ports.gateways = (struct ns_gateway_port){w, gateway_find, gateway_look, gateway_seen, gateway_region};
 	w->ports.radio = (struct ns_radio_port){w, radio_send};
 	w->ports.join = (struct ns_join_port){w, join_ask};
 	w->ports.geo = (struct ns_geo_port){w, geo_resolve};

@@ -508,6 +508,47 @@ static void test_refused(void **state)
 	assert_string_equal(rig_apply(r, v, 1).error[0], "");
 }
 
+static void on_refreshed(struct ns_mc_refresh *req)
+{
+	((struct rig_wait *)req->owner)->done = true;
+}
+
+/* When and where a gateway was heard is known after a restart, and from other processes. */
+static void test_gateway_heard(void **state)
+{
+	struct rig *r = *state;
+	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
+	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
+	struct ns_multicast_port p;
+	struct lw_gateway_id ids[2] = {lw_gateway_id_from_u64(UINT64_C(0xF102030405060708)), lw_gateway_id_from_u64(9)};
+	struct rig_wait w = {0};
+	g.gateway_id = (char[]){"f102030405060708"};
+	c.change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY;
+	c.put_gateway = &g;
+	rig_apply_one(r, &c);
+	r->gateways.seen(r->gateways.self, ids[0], 100 * LW_NS_PER_S, NULL);
+	r->gateways.region(r->gateways.self, ids[0], "us915_3");
+	rig_close(r);
+	rig_open(r);
+	/* a later word of another process; this one has not heard it since */
+	r->gateways.seen(r->gateways.self, ids[0], 50 * LW_NS_PER_S, NULL);
+	struct ns_mc_refresh req = {.v = ids, .n = 2, .done = on_refreshed, .owner = &w};
+	ns_store_fill_multicast_port(r->store, &p);
+	p.refresh(p.self, &req);
+	rig_wait(r, &w);
+	const struct ns_gateway *found = r->gateways.find(r->gateways.self, ids[0]);
+	assert_true(found->last_seen_ns == 100 * LW_NS_PER_S);
+	assert_string_equal(found->region_config_id, "us915_3");
+	/* what was heard here is newer than what the database has */
+	r->gateways.seen(r->gateways.self, ids[0], 200 * LW_NS_PER_S, NULL);
+	r->gateways.region(r->gateways.self, ids[0], "us915_1");
+	w.done = false;
+	p.refresh(p.self, &req);
+	rig_wait(r, &w);
+	assert_true(found->last_seen_ns == 200 * LW_NS_PER_S);
+	assert_string_equal(found->region_config_id, "us915_1");
+}
+
 #define BOTH(fn)                                                                                                       \
 	{#fn " [sqlite]", fn, setup_lite, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -518,7 +559,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(test_counters), BOTH(test_update),  BOTH(test_lease),   BOTH(test_copies),
-		BOTH(test_members),  BOTH(test_waiting), BOTH(test_refused),
+		BOTH(test_members),  BOTH(test_waiting), BOTH(test_refused), BOTH(test_gateway_heard),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
