@@ -205,13 +205,23 @@ void as_commit(struct as_call *c, struct sql_tx *tx, void (*then)(struct as_call
 	sql_tx_commit(tx, on_commit, c);
 }
 
-bool as_allowed_object(struct as_call *c, const char *text, const struct as_object *o)
+static int right_of(const struct as_call *c, const char *text, const struct as_object *o)
 {
 	const struct as_right *right;
 	enum as_action action;
 	int rc = as_right_parse(text, &right, &action);
 	BUG_ON(rc < 0);
-	rc = as_right_check(right, action, &c->caller, o);
+	return as_right_check(right, action, &c->caller, o);
+}
+
+bool as_may(const struct as_call *c, const char *right, const struct lw_uuid *tenant_id)
+{
+	return right_of(c, right, &(struct as_object){.tenant_id = tenant_id}) == 0;
+}
+
+bool as_allowed_object(struct as_call *c, const char *text, const struct as_object *o)
+{
+	int rc = right_of(c, text, o);
 	if (rc < 0)
 		as_fail(c, rc == LW_EPERM ? GRPC_PERMISSION_DENIED : GRPC_UNAUTHENTICATED, "not permitted: %s", text);
 	return rc == 0;

@@ -101,6 +101,8 @@ void as_commit(struct as_call *c, struct sql_tx *tx, void (*then)(struct as_call
 
 /* A second check inside a handler, against another tenant. True when allowed; otherwise the call is finished. */
 bool as_allowed(struct as_call *c, const char *right, const struct lw_uuid *tenant_id);
+/* The same without an end: only asks. */
+bool as_may(const struct as_call *c, const char *right, const struct lw_uuid *tenant_id);
 /* For handlers with a right of their own choice: NULL tenant and user allowed. */
 bool as_allowed_object(struct as_call *c, const char *right, const struct as_object *o);
 

@@ -166,6 +166,15 @@ void as_integration_http_create(struct as_call *c)
 	as_commit(c, tx, changed);
 }
 
+/* Values of headers are mostly tokens: only who could set them sees them. */
+static void hide_headers(struct as_call *c, Api__HttpIntegration *h)
+{
+	if (as_may(c, "ApplicationAccess:Update", &c->tenant_id))
+		return;
+	for (size_t i = 0; i < h->n_headers; i++)
+		h->headers[i]->value = lw_arena_strdup(c->arena, "(hidden)");
+}
+
 static void on_http(struct as_call *c, const struct sql_result *r)
 {
 	ProtobufCMessage *msg = NULL;
@@ -180,6 +189,7 @@ static void on_http(struct as_call *c, const struct sql_result *r)
 	Api__GetHttpIntegrationResponse *resp = as_msg_new(c->arena, &api__get_http_integration_response__descriptor);
 	resp->integration = (Api__HttpIntegration *)(void *)msg;
 	resp->integration->application_id = (char *)(uintptr_t)c->object_id;
+	hide_headers(c, resp->integration);
 	as_reply(c, &resp->base);
 }
 

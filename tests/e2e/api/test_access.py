@@ -138,3 +138,19 @@ def test_own_user(admin):
     me.call("PUT", f"/api/users/{me.uid}", {"user": {"email": me.email, "isActive": True, "isAdmin": True}}, 403)
     profile = admin.get("/api/internal/profile")["user"]
     admin.call("DELETE", f"/api/users/{profile['id']}", expect=400)
+
+
+def test_values_of_headers_are_for_those_who_may_set_them(admin, world):
+    """Tokens of an integration: a reader sees their names. Nobody's update loses them."""
+    path = f"/api/applications/{world.app}/integrations/http"
+    body = {"integration": {"eventEndpointUrl": "http://127.0.0.1:9/", "encoding": "JSON", "headers": {"Authorization": "Bearer s3cret"}}}
+    admin.post(path, body)
+    try:
+        reader, changer = user(admin, world.tenant), user(admin, world.tenant, isDeviceAdmin=True)
+        for who in (reader, key(admin, tenantId=world.tenant, isReadOnly=True)):
+            assert who.get(path)["integration"]["headers"] == {"Authorization": "(hidden)"}
+        for who in (admin, changer, key(admin, tenantId=world.tenant)):
+            assert who.get(path)["integration"]["headers"] == {"Authorization": "Bearer s3cret"}
+        reader.call("PUT", path, body, 403)
+    finally:
+        admin.delete(path)
