@@ -130,6 +130,12 @@ static const struct conf_item items[] = {
 	 .offset = OFF(regions),
 	 .max = 128,
 	 .sentence = "Region configurations that are served (eu868, us915_0 …); empty: all."},
+	{.key = "network.regions",
+	 .type = CONF_LIST,
+	 .offset = OFF(own_regions),
+	 .sub = &ns_conf_region_table,
+	 .max = 128,
+	 .sentence = "Changes of the ready-made region configurations, and new ones that start from one."},
 	{.key = "network.enforce_duty_cycle",
 	 .type = CONF_STR_LIST,
 	 .offset = OFF(enforce_duty_cycle),
@@ -289,7 +295,17 @@ static int check(const void *conf, struct lw_diag *diag)
 		lw_diag_set(diag, "replica wants 1 to 40 characters");
 		return LW_EINVAL;
 	}
-	return 0;
+	struct ns_regions regions;
+	int err = ns_regions_make(&c->own_regions, &c->regions, &regions, diag);
+	for (size_t i = 0; err == 0 && i < c->enforce_duty_cycle.n; i++) {
+		if (ns_regions_find(&regions, c->enforce_duty_cycle.v[i]) != NULL)
+			continue;
+		lw_diag_set(diag, "network.enforce_duty_cycle: there is no region configuration \"%s\"",
+			    c->enforce_duty_cycle.v[i]);
+		err = LW_EINVAL;
+	}
+	ns_regions_deinit(&regions);
+	return err;
 }
 
 const struct conf_table ns_conf_table = CONF_TABLE(items, struct ns_conf, check);

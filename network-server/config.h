@@ -3,6 +3,7 @@
 
 #include "common/runtime/conf.h"
 #include "common/runtime/daemon.h"
+#include "network-server/regions.h"
 
 /* Which join server answers for which JoinEUIs. */
 struct ns_conf_join_server {
@@ -34,6 +35,7 @@ struct ns_conf {
 	bool allow_unknown_gateways;
 	bool mac_commands_disabled;
 	struct conf_strs regions;
+	struct conf_list own_regions; /* struct ns_conf_region */
 	struct conf_strs enforce_duty_cycle;
 	char *mqtt_server;
 	char *mqtt_username;

@@ -47,7 +47,8 @@ struct ns {
 	struct ns_flows *flows;
 	struct ns_wake *wake;
 	bool woken; /* once, when there is somebody to send by */
-	const struct ns_region_config **regions;
+	struct ns_regions all_regions;
+	const struct ns_region_config **regions; /* of these, those that are served */
 	size_t n_regions;
 	const struct ns_region_config **enforce; /* of these */
 	size_t n_enforce;

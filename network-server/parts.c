@@ -285,32 +285,20 @@ static void on_store_ready(void *arg, int err, const char *detail)
 
 /* ---- parts, in order ---- */
 
-/* The region configurations with these names, in a new array. */
-static int find_regions(const char *key, const struct conf_strs *names, const struct ns_region_config ***out, size_t *n,
-			struct lw_diag *diag)
-{
-	*out = lw_xcalloc(names->n + 1, sizeof(**out));
-	for (*n = 0; *n < names->n; (*n)++) {
-		(*out)[*n] = ns_region_config_find(names->v[*n]);
-		if ((*out)[*n] != NULL)
-			continue;
-		lw_diag_set(diag, "%s: there is no region configuration \"%s\"", key, names->v[*n]);
-		return LW_EINVAL;
-	}
-	return 0;
-}
-
 static int choose_regions(struct ns *ns, struct lw_diag *diag)
 {
-	int err = find_regions("network.enforce_duty_cycle", &ns->conf->enforce_duty_cycle, &ns->enforce,
-			       &ns->n_enforce, diag);
+	const struct conf_strs *enforce = &ns->conf->enforce_duty_cycle;
+	int err = ns_regions_make(&ns->conf->own_regions, &ns->conf->regions, &ns->all_regions, diag);
 	if (err != 0)
 		return err;
-	if (ns->conf->regions.n > 0)
-		return find_regions("network.enabled_regions", &ns->conf->regions, &ns->regions, &ns->n_regions, diag);
-	ns->regions = lw_xcalloc(ns_region_configs_count, sizeof(*ns->regions));
-	for (; ns->n_regions < ns_region_configs_count; ns->n_regions++)
-		ns->regions[ns->n_regions] = &ns_region_configs[ns->n_regions];
+	ns->regions = ns->all_regions.v;
+	ns->n_regions = ns->all_regions.n;
+	ns->enforce = lw_xcalloc(enforce->n + 1, sizeof(*ns->enforce));
+	for (size_t i = 0; i < enforce->n; i++) {
+		const struct ns_region_config *rc = ns_regions_find(&ns->all_regions, enforce->v[i]);
+		if (rc != NULL) /* the configuration was checked */
+			ns->enforce[ns->n_enforce++] = rc;
+	}
 	return 0;
 }
 
@@ -356,7 +344,7 @@ void ns_deinit_base(void *owner)
 {
 	struct ns *ns = owner;
 	lw_schema_free(ns->schema);
-	free(ns->regions);
+	ns_regions_deinit(&ns->all_regions);
 	free(ns->enforce);
 	free(ns->outcomes);
 }

@@ -20,9 +20,8 @@
 
 static int8_t power(const struct ns_region_config *rc, const struct lw_region *region, uint32_t hz)
 {
-	if (rc->downlink_tx_power_dbm != -1)
-		return rc->downlink_tx_power_dbm;
-	return (int8_t)lw_region_downlink_eirp_dbm(region, hz);
+	int8_t most = (int8_t)lw_region_downlink_eirp_dbm(region, hz);
+	return rc->downlink_tx_power_dbm != -1 && rc->downlink_tx_power_dbm < most ? rc->downlink_tx_power_dbm : most;
 }
 
 static bool fill(const struct ns_region_config *rc, const struct lw_region *region, struct ns_down_window *w)

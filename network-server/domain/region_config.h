@@ -6,7 +6,7 @@
 #include "network-server/domain/mac_settings.h"
 
 #define NS_EXTRA_CHANNELS 16
-#define NS_ENABLED_CHANNELS 16
+#define NS_ENABLED_CHANNELS LW_PLAN_CHANNELS
 
 /* Names and meaning as the reference's [regions.network]. */
 struct ns_region_config {
@@ -26,6 +26,7 @@ struct ns_region_config {
 	bool rx2_prefer_on_link_budget;
 	uint8_t gateway_prefer_min_margin_db;
 	int8_t downlink_tx_power_dbm; /* -1: the region's */
+	bool mac_commands_disabled;
 	bool adr_disabled;
 	uint8_t min_dr;
 	uint8_t max_dr;

@@ -55,7 +55,7 @@ void ns_answer_uplink(struct ns_up *u)
 	bool force = !u->retransmission && (u->mac.force_downlink || fr->fctrl.adr_ack_req);
 	bool wanted = ack || force || u->mac.n_answers > 0 || u->n_queued > 0 ||
 		      (!u->retransmission && u->dev->session.mac_queue_len > 0);
-	if (!wanted && !f->cfg.mac_commands_disabled && !u->retransmission) {
+	if (!wanted && !f->cfg.mac_commands_disabled && !u->rc->mac_commands_disabled && !u->retransmission) {
 		struct ns_mac_down m = {.dev = u->dev,
 					.rc = u->rc,
 					.now_ns = u->up.received_ns,
@@ -495,7 +495,7 @@ static enum rt_flow_rc down_decide(struct rt_flow_ctx *flow)
 		.ack_f_cnt_up = d->dev->session.f_cnt_up - 1,
 		.force = d->force,
 		.answers = lw_span(d->answers, d->n_answers),
-		.mac_requests = !d->by_hint && !f->cfg.mac_commands_disabled,
+		.mac_requests = !d->by_hint && !f->cfg.mac_commands_disabled && !d->rc->mac_commands_disabled,
 		.mac_queue = !d->by_hint,
 		.max_mac_error_count = f->cfg.max_mac_command_error_count,
 		.rng = f->rng,

@@ -449,6 +449,7 @@ static void join_offered(struct ns_up *u, const struct ns_rekey *offer)
 	if (offer->type != NS_REKEY_JOIN)
 		return;
 	struct ns_session next;
+	ns_flows_address_taken(u->c.f, u->dev->session.devaddr); /* it may be elsewhere by now */
 	ns_session_joined(offer, u->dev->session.devaddr, &u->dev->profile, u->rc, &next);
 	add_join_event(u, &next);
 	if (u->dev->profile.flush_queue_on_activate)

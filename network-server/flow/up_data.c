@@ -285,7 +285,8 @@ enum rt_flow_rc up_mac_commands(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	memset(&u->mac, 0, sizeof(u->mac));
-	if (repeated(u) || u->match.kind == NS_MATCH_LATE || u->c.f->cfg.mac_commands_disabled)
+	if (repeated(u) || u->match.kind == NS_MATCH_LATE || u->c.f->cfg.mac_commands_disabled ||
+	    u->rc->mac_commands_disabled)
 		return RT_FLOW_NEXT;
 	u->mac.up = &u->up;
 	u->mac.profile = &u->dev->profile;

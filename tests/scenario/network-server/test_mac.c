@@ -6,6 +6,7 @@
 
 #include "common/base/hex.h"
 #include "network-server/domain/channels.h"
+#include "network-server/domain/activate.h"
 #include "world.h"
 
 #define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
@@ -36,7 +37,8 @@ static const char *say(struct world *w, struct world_device *d, uint8_t dr, cons
 {
 	static struct heard h;
 	size_t downs = w->n_downs;
-	struct ns_session s = world_session(d);
+	struct ns_session now = world_session(d), s;
+	ns_session_expected(&now, &s);
 	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .dr = dr, .fopts_hex = fopts});
 	if (w->n_downs == downs)
 		return NULL;
