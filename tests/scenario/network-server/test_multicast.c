@@ -1,5 +1,6 @@
-/* Multicast groups: which gateways send, when, in which order, and what becomes of refusals. Names in brackets:
- * scenarios of reference-system.md 8.1 (v4) and 8.3 (v3). spec: LoRaWAN 1.0.4, multicast of class B and C */
+/* Multicast groups: which gateways send, when, in which order, what becomes of refusals. In brackets: scenarios of
+ * reference-system.md 8.1 (v4) and 8.3 (v3).
+ * spec: LoRaWAN 1.0.4, multicast of class B and C */
 #include <stdlib.h>
 #include <string.h>
 
