@@ -1,6 +1,7 @@
 /* SQLite behind the SQL adapter: one thread writes, one reads (WAL), each with a connection and prepared statements of
- * its own. Everything that waits for the writer is one SQLite transaction with a savepoint for each of ours, so that
- * many share one fsync. Never touches the loop except to wake it. */
+ * its own. A look-up by keys that finds the writer idle is done by the writer, whose page cache stays good: the
+ * reader's is empty after each commit. Everything that waits for the writer is one SQLite transaction with a savepoint
+ * for each of ours, so that many share one fsync. Never touches the loop except to wake it. */
 #include <stdlib.h>
 #include <stdio.h>
 
@@ -17,14 +18,14 @@
 
 struct lite_thread {
 	struct lite *lite;
-	bool writer;
 	uv_thread_t thread;
 	sqlite3 *h;
 	sqlite3_stmt **prepared; /* by plan index */
 	size_t n_prepared;
-	uv_mutex_t lock; /* protects queue and stop */
+	uv_mutex_t lock; /* protects queue, busy and stop */
 	uv_cond_t cond;
 	struct lw_list queue;
+	bool busy; /* has taken a group */
 	bool stop;
 };
 
@@ -391,15 +392,26 @@ static void run_reads(struct lite_thread *t, struct lw_list *group)
 
 /* ---- threads ---------------------------------------------------------------------------------------------------- */
 
-/* Moves up to GROUP_MAX operations; waits for the first. False: stop, and nothing is left. */
+static bool is_query(const struct lw_list *node)
+{
+	return LW_CONTAINER_OF(node, struct sql_op, node)->query;
+}
+
+/* Moves up to GROUP_MAX transactions or READS_MAX queries; waits for the first. False: stop, and nothing is left. */
 static bool take_group(struct lite_thread *t, struct lw_list *group)
 {
 	lw_list_init(group);
 	uv_mutex_lock(&t->lock);
+	t->busy = false;
 	while (lw_list_empty(&t->queue) && !t->stop)
 		uv_cond_wait(&t->cond, &t->lock);
-	for (size_t i = 0; i < (t->writer ? GROUP_MAX : READS_MAX) && !lw_list_empty(&t->queue); i++)
+	t->busy = true;
+	bool reads = !lw_list_empty(&t->queue) && is_query(t->queue.next);
+	for (size_t i = 0; i < (reads ? READS_MAX : GROUP_MAX) && !lw_list_empty(&t->queue); i++) {
+		if (is_query(t->queue.next) != reads)
+			break;
 		lw_list_push_back(group, lw_list_pop_front(&t->queue));
+	}
 	uv_mutex_unlock(&t->lock);
 	return !lw_list_empty(group);
 }
@@ -409,7 +421,7 @@ static void thread_main(void *arg)
 	struct lite_thread *t = arg;
 	struct lw_list group;
 	while (take_group(t, &group)) {
-		if (t->writer)
+		if (!is_query(group.next))
 			run_writes(t, &group);
 		else
 			run_reads(t, &group);
@@ -418,6 +430,26 @@ static void thread_main(void *arg)
 		uv_mutex_unlock(&t->lite->lock);
 		sql_wake(t->lite->db);
 	}
+}
+
+/* Of the file's size at the start: about what its indexes over keys take, so that a row costs one page from the file.
+ * The reader loses its cache with each commit, so it needs one for a single snapshot only. */
+static bool set_cache(struct lite_thread *t)
+{
+	enum { READER_KIB = 1024, LEAST_KIB = 2048, MOST_KIB = 24576, PART = 24 };
+	sqlite3_stmt *s = NULL;
+	int64_t kib = 0;
+	char text[64];
+	if (sqlite3_prepare_v2(t->h, "SELECT page_count * page_size / 1024 FROM pragma_page_count, pragma_page_size",
+			       -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		kib = sqlite3_column_int64(s, 0) / PART;
+	sqlite3_finalize(s);
+	kib = kib < LEAST_KIB ? LEAST_KIB : kib > MOST_KIB ? MOST_KIB : kib;
+	if (t == &t->lite->reader)
+		kib = READER_KIB;
+	snprintf(text, sizeof(text), "PRAGMA cache_size=-%lld", (long long)kib);
+	return exec(t, text);
 }
 
 static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struct lw_diag *diag)
@@ -429,18 +461,17 @@ static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struc
 		sqlite3_busy_timeout(t->h, BUSY_MS);
 		if (exec(t, "PRAGMA journal_mode=WAL") &&
 		    exec(t, dsn->sync_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL") &&
-		    exec(t, "PRAGMA foreign_keys=ON") && exec(t, "PRAGMA temp_store=MEMORY") &&
-		    exec(t, "PRAGMA cache_size=-4000") && exec(t, "PRAGMA wal_autocheckpoint=4000"))
+		    exec(t, "PRAGMA foreign_keys=ON") && exec(t, "PRAGMA temp_store=MEMORY") && set_cache(t) &&
+		    exec(t, "PRAGMA wal_autocheckpoint=4000"))
 			return true;
 	}
 	lw_diag_set(diag, "database %s: %s", dsn->path, t->h ? sqlite3_errmsg(t->h) : sqlite3_errstr(rc));
 	return false;
 }
 
-static bool thread_open(struct lite *l, struct lite_thread *t, bool writer, struct lw_diag *diag)
+static bool thread_open(struct lite *l, struct lite_thread *t, struct lw_diag *diag)
 {
 	t->lite = l;
-	t->writer = writer;
 	lw_list_init(&t->queue);
 	uv_mutex_init(&t->lock);
 	uv_cond_init(&t->cond);
@@ -476,8 +507,8 @@ static int lite_open(struct sql_db *db, struct lw_diag *diag)
 	l->db = db;
 	uv_mutex_init(&l->lock);
 	lw_list_init(&l->done);
-	bool writer = thread_open(l, &l->writer, true, diag);
-	if (writer && thread_open(l, &l->reader, false, diag)) {
+	bool writer = thread_open(l, &l->writer, diag);
+	if (writer && thread_open(l, &l->reader, diag)) {
 		db->impl = l;
 		db->stats.connects = 2;
 		sql_set_state(db, true, "open");
@@ -494,8 +525,13 @@ static int lite_open(struct sql_db *db, struct lw_diag *diag)
 static void lite_submit(struct sql_db *db, struct sql_op *op)
 {
 	struct lite *l = db->impl;
-	struct lite_thread *t = op->query ? &l->reader : &l->writer;
+	struct lite_thread *t = &l->writer;
 	uv_mutex_lock(&t->lock);
+	if (op->query && (t->busy || !lw_list_empty(&t->queue) || !op->items[0]->plan->batch)) {
+		uv_mutex_unlock(&t->lock);
+		t = &l->reader;
+		uv_mutex_lock(&t->lock);
+	}
 	lw_list_push_back(&t->queue, &op->node);
 	uv_cond_signal(&t->cond);
 	uv_mutex_unlock(&t->lock);

@@ -21,10 +21,10 @@ class Context:
         self.results[key] = {"value": value, "note": note, "least": least, "aim": aim}
 
     @contextmanager
-    def stack(self, settings=None, daemons=None):
+    def stack(self, settings=None, daemons=None, data=None):
         """A fresh private stack. The shared network ends first: one stack at a time on a small machine."""
         self.close()
-        s = Stack(self.out, self.opt.offset, settings, daemons, self.opt.keep)
+        s = Stack(self.out, self.opt.offset, settings, daemons, self.opt.keep, data)
         try:
             yield s
         finally:

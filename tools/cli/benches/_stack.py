@@ -118,9 +118,9 @@ class Measure:
 
 class Stack:
     """settings: {"network-server": {"database.dsn": "…"}} overrides settings through the environment.
-    daemons: which ones to start (all four)."""
+    daemons: which ones to start (all four). data: a folder that save_data() wrote, to begin with."""
 
-    def __init__(self, out, offset, settings=None, daemons=None, keep=False):
+    def __init__(self, out, offset, settings=None, daemons=None, keep=False, data=None):
         self.out, self.keep = Path(out), keep
         self.ports = {name: port + offset for name, port in up.PORTS.items()}
         listeners = [("eu868", self.ports["udp"])]
@@ -132,6 +132,8 @@ class Stack:
                 (self.state / folder).mkdir()
             if os.geteuid() == 0:
                 shutil.chown(self.state / "mosquitto", "mosquitto")
+            if data:
+                shutil.copytree(data, self.state, dirs_exist_ok=True)
             up.check_ports(self.ports, listeners, "127.0.0.1")
             self.password, _ = up.first_password(self.state)
             conf = up.write_configs(self.state, self.ports, "127.0.0.1", listeners, None)
@@ -246,6 +248,18 @@ class Stack:
                 raise Failed(f"{name} does not come back:\n{q.last_words()}")
             time.sleep(0.01)
         return time.monotonic() - began
+
+    def save_data(self, folder):
+        """Ends the stack and keeps what the next one needs to go on with the same devices."""
+        self.sup.stop()
+        part = Path(f"{folder}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in ("ns.db", "app.db", "admin-password"):
+            shutil.copy2(self.state / name, part / name)
+        for name in ("network-server", "app-server"):
+            shutil.copytree(self.state / name, part / name)
+        part.rename(folder)
 
     def stop(self):
         self.sup.stop()

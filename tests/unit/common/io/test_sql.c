@@ -330,6 +330,82 @@ static void test_read_many(void **state)
 		assert_int_equal(a.i64[i], i);
 }
 
+/* Look-ups that come before, with and after commits: each is answered and knows all that was committed before it was
+ * asked, whichever connection answers. */
+#define MIX_ROUNDS 200
+#define MIX_LOOKUPS 3
+
+struct mix {
+	struct ctx *c;
+	uint32_t committed; /* keys below are there */
+	size_t asked, answered;
+	bool done;
+};
+
+struct mix_lookup {
+	struct mix *m;
+	uint32_t at_least; /* committed when it was asked */
+};
+
+static void mix_write(struct mix *m);
+
+static void on_mix_lookup(void *arg, const struct sql_outcome *o, const struct sql_result *r)
+{
+	struct mix_lookup *l = arg;
+	assert_int_equal(o->err, 0);
+	assert_int_equal(sql_rows(r), 2);
+	assert_int_equal(sql_is_null(r, 0, 1), l->at_least == 0);
+	assert_true(sql_is_null(r, 1, 1)); /* nobody has this key */
+	l->m->answered++;
+	l->m->done = l->m->committed == MIX_ROUNDS && l->m->answered == l->m->asked;
+	free(l);
+}
+
+static void mix_lookup(struct mix *m)
+{
+	uint8_t b[8];
+	struct mix_lookup *l = lw_xmalloc(sizeof(*l));
+	struct sql_query *q = sql_query_new(m->c->db, &FIND_MANY);
+	*l = (struct mix_lookup){m, m->committed};
+	sql_put_bool(sql_query_params(q), true);
+	sql_put_bytes(sql_query_params(q), key_of(m->committed ? m->committed - 1 : 0, b));
+	sql_put_bytes(sql_query_params(q), key_of(1000000, b));
+	m->asked++;
+	sql_query_send(q, on_mix_lookup, l);
+}
+
+static void on_mix_commit(void *arg, const struct sql_outcome *o)
+{
+	struct mix *m = arg;
+	assert_int_equal(o->err, 0);
+	m->committed++;
+	for (size_t i = 0; i < MIX_LOOKUPS; i++)
+		mix_lookup(m);
+	if (m->committed < MIX_ROUNDS)
+		mix_write(m);
+}
+
+static void mix_write(struct mix *m)
+{
+	struct sql_tx *tx = sql_tx_new(m->c->db);
+	put_item(sql_tx_add(tx, &INSERT, NULL, NULL), m->committed, 1, "name");
+	sql_tx_commit(tx, on_mix_commit, m);
+	if (m->committed)
+		mix_lookup(m);
+}
+
+static void test_lookups_among_commits(void **state)
+{
+	struct mix m = {.c = *state};
+	mix_lookup(&m);
+	while (!m.answered)
+		rt_loop_turn(m.c->loop);
+	mix_write(&m);
+	assert_true(rt_loop_run_until(m.c->loop, &m.done, 60000));
+	assert_int_equal(m.asked, 1 + MIX_ROUNDS * MIX_LOOKUPS + MIX_ROUNDS - 1);
+	assert_int_equal(count_items(m.c), MIX_ROUNDS);
+}
+
 static void test_returning_id(void **state)
 {
 	struct ctx *c = *state;
@@ -875,6 +951,7 @@ int main(void)
 		BOTH(test_batch_sizes),
 		BOTH(test_cas),
 		BOTH(test_read_many),
+		BOTH(test_lookups_among_commits),
 		BOTH(test_returning_id),
 		BOTH(test_types),
 		BOTH(test_constraints_and_rollback),
