@@ -79,6 +79,13 @@ static const struct conf_item items[] = {
 	 .sentence = "Stable client id, different for each replica, which it also names: the broker keeps commands "
 		     "under it "
 		     "while this process is away."},
+	{.key = "mqtt.acknowledge_timeout",
+	 .type = CONF_DURATION,
+	 .offset = OFF(mqtt_acknowledge_ms),
+	 .def = "60s",
+	 .min = 1000,
+	 .max = 3600000,
+	 .sentence = "A broker that answers pings and acknowledges nothing for so long is left, and asked anew."},
 	{.key = "mqtt.ca",
 	 .type = CONF_STR,
 	 .offset = OFF(mqtt_ca),

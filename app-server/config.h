@@ -27,6 +27,7 @@ struct as_conf {
 	char *mqtt_username;
 	char *mqtt_password;
 	char *mqtt_client_id;
+	uint64_t mqtt_acknowledge_ms;
 	char *mqtt_ca;
 	char *mqtt_cert;
 	char *mqtt_key;

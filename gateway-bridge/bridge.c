@@ -240,6 +240,7 @@ static int init_broker(void *owner, const struct rt_daemon_env *env, struct lw_d
 		.clean_session = c->mqtt.clean_session,
 		.mqtt_v5 = c->mqtt.version == GB_CONF_MQTT_5,
 		.keepalive_s = (uint16_t)(c->mqtt.keepalive_ms / 1000),
+		.acknowledge_ms = (uint32_t)c->mqtt.acknowledge_ms,
 		.qos = (uint8_t)c->mqtt.qos,
 		.state_retained = c->mqtt.state_retained,
 		.state_dir = c->state_dir,

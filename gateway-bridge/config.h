@@ -24,6 +24,7 @@ struct gb_conf {
 		bool clean_session;
 		bool state_retained;
 		uint64_t keepalive_ms;
+		uint64_t acknowledge_ms;
 		int version; /* enum gb_conf_mqtt_version */
 		char *ca_file;
 		char *cert_file;

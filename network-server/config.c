@@ -156,6 +156,13 @@ static const struct conf_item items[] = {
 	 .def = "1",
 	 .max = 1,
 	 .sentence = "Quality of service towards the gateways; 0 may lose frames."},
+	{.key = "mqtt.acknowledge_timeout",
+	 .type = CONF_DURATION,
+	 .offset = OFF(mqtt_acknowledge_ms),
+	 .def = "60s",
+	 .min = 1000,
+	 .max = 3600000,
+	 .sentence = "A broker that answers pings and acknowledges nothing for so long is left, and asked anew."},
 	STR("join_server.url", join_url, "http://127.0.0.1:8003",
 	    "Join server (Backend Interfaces) of all JoinEUIs that no other one answers for; of all its replicas, "
 	    "separated by commas."),

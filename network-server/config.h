@@ -45,6 +45,7 @@ struct ns_conf {
 	char *mqtt_key;
 	char *mqtt_share;
 	int64_t mqtt_qos;
+	uint64_t mqtt_acknowledge_ms;
 	char *join_url;
 	uint64_t join_timeout_ms;
 	struct conf_list join_servers; /* struct ns_conf_join_server */

@@ -253,7 +253,11 @@ static void on_store_ready(void *arg, int err, const char *detail)
 				 .password = ns->conf->mqtt_password,
 				 .ca_file = ns->conf->mqtt_ca[0] ? ns->conf->mqtt_ca : NULL,
 				 .cert_file = ns->conf->mqtt_cert[0] ? ns->conf->mqtt_cert : NULL,
-				 .key_file = ns->conf->mqtt_key[0] ? ns->conf->mqtt_key : NULL},
+				 .key_file = ns->conf->mqtt_key[0] ? ns->conf->mqtt_key : NULL,
+				 .acknowledge_ms = (uint32_t)ns->conf->mqtt_acknowledge_ms,
+				 .stalls = rt_counter(
+					 ns->env.metrics, "mqtt_stalls_total",
+					 "Connections to the broker that were left because it acknowledged nothing")},
 			.share = ns->conf->mqtt_share,
 			.qos = (int)ns->conf->mqtt_qos,
 			.journal_dir = dir,

@@ -53,7 +53,7 @@ struct as_integration {
 	struct as_positions has; /* as the broker says */
 	struct rt_timer timer;
 	struct lw_buf buf;
-	struct rt_metric *published, *refused, *bytes;
+	struct rt_metric *published, *refused, *bytes, *stalls;
 };
 
 static void go_up(struct as_integration *m)
@@ -229,6 +229,8 @@ static struct mqtt_opts broker_opts(struct as_integration *m, const char *client
 				  .ca_file = c->mqtt_ca,
 				  .cert_file = c->mqtt_cert,
 				  .key_file = c->mqtt_key,
+				  .acknowledge_ms = (uint32_t)c->mqtt_acknowledge_ms,
+				  .stalls = m->stalls,
 				  .before_ack = on_before_ack,
 				  .gather_from = GATHER_FROM,
 				  .arg = m};
@@ -304,6 +306,8 @@ int as_integration_init(void *owner, const struct rt_daemon_env *env, struct lw_
 	m->health = rt_health_add(as->run, "mqtt");
 	m->published = rt_counter(as->metrics, "mqtt_events_total", "Events published");
 	m->refused = rt_counter(as->metrics, "mqtt_events_refused_total", "Events that the broker refused");
+	m->stalls = rt_counter(as->metrics, "mqtt_stalls_total",
+			       "Connections to the broker that were left because it acknowledged nothing");
 	m->bytes = rt_counter(as->metrics, "mqtt_event_bytes_total", "Bytes of events published");
 	int rc = c->mqtt_client_id[0] ? 0 : LW_EINVAL;
 	if (rc < 0)

@@ -8,6 +8,7 @@
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt_internal.h"
+#include "common/runtime/metrics.h"
 
 /* Reads of the socket in one turn, before others get theirs. */
 #define MAX_READS 16
@@ -459,6 +460,19 @@ void mqtt_net_ready(struct mqtt *m)
 	flush(m);
 }
 
+static bool acknowledges_nothing(const struct mqtt *m, int64_t now)
+{
+	int64_t since = mqtt_subscribing_since(m), limit = (int64_t)m->o.acknowledge_ms * LW_NS_PER_MS;
+	return (m->sent.n && now - m->front_since_ns > limit) || (since && now - since > limit);
+}
+
+static void stalled(struct mqtt *m)
+{
+	if (m->o.stalls)
+		rt_metric_inc(m->o.stalls);
+	mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not acknowledge");
+}
+
 static void on_misc(struct rt_timer *t, void *arg)
 {
 	(void)t;
@@ -473,12 +487,13 @@ static void on_misc(struct rt_timer *t, void *arg)
 	if (!reads(m)) { /* answers are not looked at */
 		m->last_in_ns = m->front_since_ns = now;
 		m->pinged = false;
+		mqtt_subscribing_anew(m);
 	}
 	uint32_t patience = m->keepalive_s / 2 > PING_LOOKS_MIN ? m->keepalive_s / 2 : PING_LOOKS_MIN;
 	if (m->pinged && ++m->ping_looks > patience && now - m->last_in_ns > keepalive)
 		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not answer");
-	else if (m->sent.n && now - m->front_since_ns > ACKNOWLEDGE_MS * LW_NS_PER_MS)
-		mqtt_note_lost(m, LW_ETIMEDOUT, "the broker does not acknowledge");
+	else if (acknowledges_nothing(m, now))
+		stalled(m);
 	if (m->lost) {
 		teardown(m);
 		return;
@@ -561,6 +576,8 @@ static void take_opts(struct mqtt *m, const struct mqtt_opts *o)
 		m->o.max_message = 1024u * 1024u;
 	if (!m->o.ack_wait_ms)
 		m->o.ack_wait_ms = ACK_MS;
+	if (!m->o.acknowledge_ms)
+		m->o.acknowledge_ms = ACKNOWLEDGE_MS;
 	if (!m->o.max_queued)
 		m->o.max_queued = 100000;
 }

@@ -19,6 +19,7 @@
 #include "common/runtime/loop.h"
 
 struct mqtt;
+struct rt_metric;
 
 enum mqtt_version { MQTT_V311 = 4, MQTT_V5 = 5 };
 
@@ -71,7 +72,10 @@ struct mqtt_opts {
 	size_t max_queued;       /* publishes not yet done; 0: 100000 */
 	bool report_unheard;     /* V5: a QoS 1 message that no subscriber matched is done with LW_ENOTFOUND */
 	uint32_t ack_wait_ms;    /* 0: 5; longer ones do not go along with other output either */
-	uint32_t gather_from;    /* at more reads a second look only every 2 ms (rt_gather); 0: never */
+	uint32_t
+		acknowledge_ms; /* a broker that answers pings and acknowledges nothing for so long is left; 0: 60000 */
+	struct rt_metric *stalls; /* counts these; NULL: none */
+	uint32_t gather_from;     /* at more reads a second look only every 2 ms (rt_gather); 0: never */
 	mqtt_message_fn *on_message;
 	mqtt_before_ack_fn *before_ack;
 	mqtt_connect_fn *on_connect;

@@ -26,6 +26,7 @@ struct sub {
 	uint8_t qos;
 	uint16_t mid;
 	bool confirmed;
+	int64_t asked_ns; /* 0: answered */
 };
 
 /* Given to the connection, not yet done. */
@@ -170,4 +171,8 @@ void mqtt_pub_begin(struct mqtt *m);
 void mqtt_pub_free(struct mqtt *m);
 
 void mqtt_subscribe_all(struct mqtt *m);
+/* When the oldest of those was sent that the broker has not answered; 0: all are. */
+int64_t mqtt_subscribing_since(const struct mqtt *m);
+/* Answers were not looked at until now. */
+void mqtt_subscribing_anew(struct mqtt *m);
 void mqtt_subscribed_to(struct mqtt *m, uint16_t mid, uint8_t code);

@@ -224,6 +224,7 @@ static void queued(struct mqtt *m)
 static void send_subscribe(struct mqtt *m, struct sub *s)
 {
 	s->confirmed = false;
+	s->asked_ns = rt_loop_mono_ns(m->loop);
 	s->mid = next_sub_mid(m);
 	mqtt_wire_put_subscribe(&m->out, m->o.version == MQTT_V5, s->mid, s->filter, s->qos);
 	queued(m);
@@ -295,12 +296,33 @@ void mqtt_subscribed_to(struct mqtt *m, uint16_t mid, uint8_t code)
 		if (s->mid != mid || s->confirmed)
 			continue;
 		s->confirmed = code < MQTT_REFUSED;
+		s->asked_ns = 0;
 		if (s->confirmed && code < s->qos)
 			RT_LOG_WARN(m->log, "mqtt subscription only at QoS 0: the broker may lose messages",
 				    rt_str("filter", s->filter));
 		if (!s->confirmed)
 			RT_LOG_ERROR(m->log, "mqtt subscription refused", rt_str("filter", s->filter),
 				     rt_str("detail", m->o.version == MQTT_V5 ? mqtt_reason_text(true, code) : ""));
+	}
+}
+
+int64_t mqtt_subscribing_since(const struct mqtt *m)
+{
+	int64_t since = 0;
+	LW_LIST_FOREACH (n, tmp, (struct lw_list *)(uintptr_t)&m->subs) {
+		const struct sub *s = LW_CONTAINER_OF(n, struct sub, link);
+		if (s->asked_ns && (!since || s->asked_ns < since))
+			since = s->asked_ns;
+	}
+	return since;
+}
+
+void mqtt_subscribing_anew(struct mqtt *m)
+{
+	LW_LIST_FOREACH (n, tmp, &m->subs) {
+		struct sub *s = LW_CONTAINER_OF(n, struct sub, link);
+		if (s->asked_ns)
+			s->asked_ns = rt_loop_mono_ns(m->loop);
 	}
 }
 

@@ -92,6 +92,7 @@ struct gb_broker {
 		struct rt_metric *pending;
 		struct rt_metric *waiting;
 		struct rt_metric *connects;
+		struct rt_metric *stalls;
 	} m;
 };
 
@@ -756,6 +757,8 @@ static int open_files(struct gb_broker *b, struct lw_diag *diag)
 static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 {
 	const struct gb_broker_opts *o = &b->opts;
+	b->m.stalls = rt_counter(o->metrics, "mqtt_stalls_total",
+				 "Connections to the broker that were left because it acknowledged nothing.");
 	struct mqtt_opts m = {
 		.server = o->server,
 		.client_id = o->client_id,
@@ -763,6 +766,8 @@ static int connect_mqtt(struct gb_broker *b, struct lw_diag *diag)
 		.password = o->password,
 		.clean_session = o->clean_session,
 		.keepalive_s = o->keepalive_s,
+		.acknowledge_ms = o->acknowledge_ms,
+		.stalls = b->m.stalls,
 		.version = o->mqtt_v5 ? MQTT_V5 : MQTT_V311,
 		.ca_file = o->ca_file,
 		.cert_file = o->cert_file,

@@ -35,6 +35,7 @@ struct gb_broker_opts {
 	bool clean_session;
 	bool mqtt_v5;
 	uint16_t keepalive_s;
+	uint32_t acknowledge_ms;
 	uint8_t qos;
 	bool state_retained;
 	const char *state_dir; /* spool and announced states live here */

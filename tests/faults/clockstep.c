@@ -1,5 +1,5 @@
-/* Preloaded into a process, this library adds to the wall clock what a file says: eight bytes, nanoseconds, which a test
- * changes while the process runs (clock.py). Clocks that nobody sets stay as they are. LW_CLOCK_FILE: the file. */
+/* Preloaded into a process, this library adds to the wall clock what a file says: eight bytes, nanoseconds, which a
+ * test changes while the process runs (clock.py). Clocks that nobody sets stay as they are. LW_CLOCK_FILE: the file. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>

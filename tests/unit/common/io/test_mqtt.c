@@ -20,6 +20,8 @@
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt_internal.h"
 #include "common/io/mqtt_text.h"
+#include "common/runtime/metrics.h"
+#include "tests/fixtures/servers.h"
 
 #define LONG_MS 20000
 
@@ -41,17 +43,6 @@ struct rig {
 	size_t at_before_ack; /* messages received when before_ack ran last */
 	struct mqtt *echo;    /* publishes from inside on_message */
 };
-
-static unsigned free_port(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(a);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
 
 static void broker_start(struct rig *r)
 {
@@ -104,7 +95,7 @@ static int setup(void **state)
 	/* The broker may run as another user. */
 	if (chmod(r->dir, 0777) != 0)
 		return -1;
-	r->port = free_port();
+	r->port = (unsigned)fix_free_port();
 	snprintf(r->url, sizeof(r->url), "tcp://127.0.0.1:%u", r->port);
 	broker_start(r);
 	r->loop = rt_loop_new();
@@ -683,7 +674,7 @@ static void tls_begin(struct rig *r, char url[64], char ca[128])
 		"%s/key.pem",
 		r->dir, r->dir, r->dir);
 	assert_int_equal(system(cmd), 0);
-	r->tls_port = free_port();
+	r->tls_port = (unsigned)fix_free_port();
 	broker_start(r);
 	snprintf(url, 64, "ssl://localhost:%u", r->tls_port);
 	snprintf(ca, 128, "%s/cert.pem", r->dir);
@@ -777,6 +768,49 @@ static void a_broker_without_qos_1_and_retain(void **state)
 	mqtt_free(m);
 	close(heard);
 	waitpid(pid, NULL, 0);
+}
+
+/* It takes the connection and says nothing more: left after a while, and counted. `publishes` or only subscribes. */
+static void left_when_it_acknowledges_nothing(struct rig *r, bool publishes)
+{
+	static const uint8_t connack[] = {0x20, 3, 0, 0, 0};
+	struct rt_metrics *metrics = rt_metrics_new("t_");
+	struct lw_buf text;
+	int heard;
+	pid_t pid = odd_broker(r, connack, sizeof(connack), &heard);
+	struct mqtt_opts o = options(r, "x");
+	o.acknowledge_ms = 1000;
+	o.stalls = rt_counter(metrics, "stalls_total", "x");
+	struct mqtt *m = client(r, &o);
+	while (r->connects < 1)
+		await(r);
+	r->want_done = 1;
+	if (publishes)
+		assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), 0);
+	else
+		assert_int_equal(mqtt_subscribe(m, "t", 1), 0);
+	while (r->disconnects < 1)
+		await(r);
+	assert_int_equal(r->failed, publishes);
+	lw_buf_init(&text, 4096);
+	rt_metrics_print(metrics, &text);
+	lw_buf_append(&text, "", 1);
+	assert_non_null(strstr((const char *)text.p, "t_stalls_total 1"));
+	lw_buf_deinit(&text);
+	mqtt_free(m);
+	rt_metrics_free(metrics);
+	close(heard);
+	waitpid(pid, NULL, 0);
+}
+
+static void a_broker_that_acknowledges_nothing(void **state)
+{
+	left_when_it_acknowledges_nothing(*state, true);
+}
+
+static void a_broker_that_grants_no_subscription(void **state)
+{
+	left_when_it_acknowledges_nothing(*state, false);
 }
 
 static void what_the_broker_never_takes_is_said_at_once(void **state)
@@ -908,7 +942,7 @@ static void nobody_there_is_reported_and_tried_again(void **state)
 {
 	struct rig *r = *state;
 	char url[64];
-	snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", free_port());
+	snprintf(url, sizeof(url), "tcp://127.0.0.1:%d", fix_free_port());
 	struct mqtt_opts o = options(r, "x");
 	o.server = url;
 	struct mqtt *m = client(r, &o);
@@ -1024,6 +1058,8 @@ int main(void)
 		T(tls_with_and_without_trust),
 		T(tls_sends_its_last_bytes),
 		T(a_broker_without_qos_1_and_retain),
+		T(a_broker_that_acknowledges_nothing),
+		T(a_broker_that_grants_no_subscription),
 		T(what_the_broker_never_takes_is_said_at_once),
 		T(a_silent_broker_is_noticed_while_sending),
 		T(flags_that_must_be_zero_end_the_session),
