@@ -56,7 +56,7 @@ static const struct sql_stmt settle_multicast = {
 		.text = "SELECT i.id, m.group_id FROM ns_intent AS i LEFT JOIN " table_ " AS m"                        \
 			" ON m.group_id = substr(i.id, 1, 36) AND m." column_ " = substr(i.id, 38)"                    \
 			" WHERE i.kind = '" kind_ "'" MINE " ORDER BY i.created_at, i.id LIMIT $1",                    \
-		.params = "ltll", .cols = "tt",                                                                         \
+		.params = "ltll", .cols = "tt",                                                                        \
 	}
 static const struct sql_stmt settle_multicast_devices =
 	SETTLE_MEMBERS("multicast_device", "multicast_group_device", "dev_eui");

@@ -94,6 +94,12 @@ static const struct sql_stmt REMOVE = {
 	.batch = "eui:l subject:l begin_s:l parts:l",
 };
 
+static const struct sql_stmt FORGET_ONE = {
+	.name = "link_forget_one",
+	.text = "DELETE FROM link_count WHERE eui = $1 AND subject = $2",
+	.params = "ll",
+};
+
 static const struct sql_stmt FORGET = {
 	.name = "link_forget",
 	.text = "DELETE FROM link_count WHERE span = $1 AND begin_s < $2",
@@ -529,6 +535,13 @@ void ns_link_store_age(struct ns_link_store *s)
 	lw_bmap_init(&a->sums);
 	s->aging = true;
 	age_next(a);
+}
+
+void ns_link_forget(struct sql_tx *tx, enum ns_link_subject subject, uint64_t eui)
+{
+	struct sql_params *p = sql_tx_add(tx, &FORGET_ONE, NULL, NULL);
+	sql_put_i64(p, (int64_t)eui);
+	sql_put_i64(p, subject);
 }
 
 static void on_age_timer(struct rt_timer *t, void *arg)

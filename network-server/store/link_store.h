@@ -38,6 +38,9 @@ void ns_link_store_age(struct ns_link_store *s);
 /* After the database was freed, so that every answer under way has come. */
 void ns_link_store_free(struct ns_link_store *s);
 
+/* The device or gateway goes, and what was written of it. What memory holds is written later and grows old. */
+void ns_link_forget(struct sql_tx *tx, enum ns_link_subject subject, uint64_t eui);
+
 /* One stretch of time after the other, from the one that start_s lies in to that of end_s. The buckets are borrowed
  * during the call. err: LW_EUNAVAILABLE; LW_EBIG more than NS_LINK_BUCKETS_MAX; LW_EINVAL the end is before the start.
  */

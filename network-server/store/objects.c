@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/xmalloc.h"
+#include "network-server/store/link_store.h"
 #include "network-server/store/store_impl.h"
 
 static const struct sql_stmt PUT_GATEWAY = {
@@ -202,6 +203,7 @@ static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 		continues(r, -1, "");
 		eui = gateway_id(c->delete_gateway);
 		ns_multicast_forget(r->tx, true, eui);
+		ns_link_forget(r->tx, NS_LINK_GATEWAY, eui);
 		sql_put_i64(sql_tx_add(r->tx, &DELETE_GATEWAY, NULL, NULL), ns_i64(eui));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE:
@@ -230,6 +232,7 @@ static void add(struct run *r, const Longwave__Ns__V1__Change *c)
 		eui = dev_eui(c->delete_device);
 		sql_put_i64(sql_tx_add(r->tx, &DELETE_ITEMS, NULL, NULL), ns_i64(eui));
 		ns_multicast_forget(r->tx, false, eui);
+		ns_link_forget(r->tx, NS_LINK_DEVICE, eui);
 		sql_put_i64(sql_tx_add(r->tx, &DELETE_DEVICE, NULL, NULL), ns_i64(eui));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_MULTICAST_GROUP:

@@ -1,4 +1,5 @@
 /* A frame's whole story: its way as a timeline, MAC commands, receptions, the bytes. */
+import { Link } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { LiveEvent } from '../lib/events';
@@ -15,6 +16,7 @@ export function FrameDetail({ frame: f, event }: { frame: Frame; event: LiveEven
     <>
       <div style={{ display: 'grid', gap: 18, alignContent: 'start' }}>
         <Timeline frame={f} event={event} />
+        <Remedy frame={f} />
         {event && (
           <div>
             <h3>{t('live.payload')}</h3>
@@ -36,6 +38,17 @@ export function FrameDetail({ frame: f, event }: { frame: Frame; event: LiveEven
       </div>
     </>
   );
+}
+
+/** Where a click helps against what happened to the frame. */
+function Remedy({ frame: f }: { frame: Frame }) {
+  const { t } = useTranslation();
+  if (!f.devEui || f.outcome !== 'DROPPED') return null;
+  const params = { devEui: f.devEui };
+  if (f.reason === 'DEVNONCE_REUSED' && f.fType === 'JOIN_REQUEST')
+    return <p style={{ margin: 0 }}>{t('live.nonceRemedy')} <Link to="/devices/$devEui/keys" params={params}>{t('keys.flush')}</Link></p>;
+  if (f.reason === 'QUARANTINED') return <p style={{ margin: 0 }}><Link to="/devices/$devEui" params={params}>{t('live.quarantineRemedy')}</Link></p>;
+  return null;
 }
 
 function Timeline({ frame: f, event }: { frame: Frame; event: LiveEvent | undefined }) {

@@ -74,13 +74,14 @@ export function Chart({ title, value, sets, ticks, kind, unit = '', digits = 0, 
               {sets.map((s, k) => <li key={s.label}><span className="swatch" style={{ background: color(k) }} aria-hidden />{s.label}</li>)}
             </ul>
           )}
-          <table className="visually-hidden">
+          {/* A table is as wide as what it holds, whatever its style says: the box around it is hidden. */}
+          <div className="visually-hidden"><table>
             <caption>{title}</caption>
             <thead><tr><th scope="col">{t('live.time')}</th>{sets.map((s) => <th scope="col" key={s.label}>{s.label}</th>)}</tr></thead>
             <tbody>
               {ticks.map((text, i) => (columns[i] === 0 && kind === 'bars' ? null : <tr key={i}><th scope="row">{text}</th>{sets.map((s) => <td key={s.label}>{s.data[i] === undefined ? '–' : `${number(s.data[i] ?? 0, digits)} ${unit}`}</td>)}</tr>))}
             </tbody>
-          </table>
+          </table></div>
         </div>
       )}
     </section>

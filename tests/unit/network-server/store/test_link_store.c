@@ -290,6 +290,26 @@ static void test_gateway(void **state)
 	ns_link_counts_deinit(&c);
 }
 
+/* Another device that is given the EUI later begins with nothing; a gateway with the same EUI keeps its own. */
+static void test_deleted_device(void **state)
+{
+	struct links *l = *state;
+	int64_t now = now_s(l);
+	struct ns_link_counts c = {0};
+	rig_put_profile(l->r);
+	rig_put_device(l->r, EUI);
+	ns_link_add(&c, KIND(RX), 0, 7);
+	heard(l, EUI, now, 3, 868100000);
+	heard(l, EUI, now - 86400 * 5, 3, 868100000);
+	l->port.gateway(l->port.self, lw_gateway_id_from_u64(EUI), now * LW_NS_PER_S, &c);
+	settle(l);
+	age(l);
+	rig_delete_device(l->r, EUI);
+	assert_int_equal(ask(l, NS_LINK_DEVICE, NS_SPAN_MONTH, now - 86400 * 5, now)->total, 0);
+	assert_int_equal(ask(l, NS_LINK_GATEWAY, NS_SPAN_MONTH, now, now)->total, 7);
+	ns_link_counts_deinit(&c);
+}
+
 static void test_questions(void **state)
 {
 	struct links *l = *state;
@@ -311,7 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(test_memory_and_table), BOTH(test_read_amid_writing), BOTH(test_two_replicas_and_a_restart),
 		BOTH(test_growing_old),      BOTH(test_two_that_age),      BOTH(test_gateway),
-		BOTH(test_questions),
+		BOTH(test_questions),        BOTH(test_deleted_device),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
