@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/map.h"
 #include "common/base/shed.h"
+#include "common/base/slab.h"
 #include "common/base/xmalloc.h"
 #include "common/lorawan/phy.h"
 #include "common/runtime/log.h"
@@ -21,10 +22,14 @@
 #define RECONNECT_OPEN_MS 2000
 #define RECONNECT_GRACE_MS 600000
 
+#define COMMON_BYTES 312 /* most payloads are not longer */
+#define BLOCKS_KEPT 4
+
 struct held {
 	struct held *next;
 	int64_t since_ns;
 	struct ns_gw_message m;
+	bool is_common; /* of the slab */
 	uint8_t bytes[];
 };
 
@@ -33,6 +38,7 @@ struct ns_waiting {
 	struct lw_map kept;        /* journal position → struct held; also of those in the queue */
 	struct held *first, *last; /* the queue */
 	struct held *retries;      /* newest first */
+	struct lw_slab common;
 	struct lw_shed policy;
 	struct rt_timer look, retry, report;
 	uint32_t retry_ms;
@@ -77,15 +83,25 @@ static bool is_urgent(const struct ns_gw_message *m)
 
 /* ---- the queue ---- */
 
-static struct held *copy(const struct ns_gw_message *m)
+static struct held *copy(struct ns_waiting *w, const struct ns_gw_message *m)
 {
-	struct held *h = lw_xmalloc(sizeof(*h) + m->payload.n);
+	bool is_common = m->payload.n <= COMMON_BYTES;
+	struct held *h = is_common ? lw_slab_alloc(&w->common) : lw_xmalloc(sizeof(*h) + m->payload.n);
+	h->is_common = is_common;
 	h->next = NULL;
 	h->m = *m;
 	if (m->payload.n)
 		memcpy(h->bytes, m->payload.p, m->payload.n);
 	h->m.payload = lw_span(h->bytes, m->payload.n);
 	return h;
+}
+
+static void held_free(struct ns_waiting *w, struct held *h)
+{
+	if (h && h->is_common)
+		lw_slab_free(&w->common, h);
+	else
+		free(h);
 }
 
 /* Out of the queue; its copy stays while the journal has it. */
@@ -112,7 +128,7 @@ static void shed(struct ns_waiting *w)
 	w->o.shed(w->o.arg, &h->m);
 	if (h->m.journal_position)
 		lw_map_remove(&w->kept, h->m.journal_position);
-	free(h);
+	held_free(w, h);
 }
 
 static void set_full(struct ns_waiting *w, bool full)
@@ -165,8 +181,8 @@ void ns_waiting_put(struct ns_waiting *w, const struct ns_gw_message *in, bool h
 	struct held *h = NULL;
 	m.is_urgent = is_urgent(&m);
 	if (m.journal_position) {
-		h = copy(&m);
-		free(lw_map_put(&w->kept, m.journal_position, h));
+		h = copy(w, &m);
+		held_free(w, lw_map_put(&w->kept, m.journal_position, h));
 	}
 	if ((m.is_urgent || !w->first) && w->o.take(w->o.arg, &m) == 0)
 		return;
@@ -175,7 +191,7 @@ void ns_waiting_put(struct ns_waiting *w, const struct ns_gw_message *in, bool h
 		return;
 	}
 	if (!h)
-		h = copy(&m);
+		h = copy(w, &m);
 	int64_t now = rt_loop_mono_ns(w->o.loop);
 	h->since_ns = now;
 	*(w->last ? &w->last->next : &w->first) = h;
@@ -189,14 +205,14 @@ void ns_waiting_room(struct ns_waiting *w)
 	while (w->first && !w->stopped && w->o.take(w->o.arg, &w->first->m) == 0) {
 		struct held *h = pop(w);
 		if (!h->m.journal_position)
-			free(h);
+			held_free(w, h);
 	}
 	look(w);
 }
 
 void ns_waiting_done(struct ns_waiting *w, uint64_t position)
 {
-	free(lw_map_remove(&w->kept, position));
+	held_free(w, lw_map_remove(&w->kept, position));
 	lw_shed_progress(&w->policy, rt_loop_mono_ns(w->o.loop));
 	w->retry_ms = RETRY_MIN_MS;
 }
@@ -214,7 +230,7 @@ void ns_waiting_retry(struct ns_waiting *w, uint64_t position)
 	if (!h)
 		return;
 	if (w->stopped) {
-		free(h);
+		held_free(w, h);
 		return;
 	}
 	lw_shed_outage(&w->policy, rt_loop_mono_ns(w->o.loop), 0, LW_SHED_GRACE_MS);
@@ -244,7 +260,7 @@ static void on_retry(struct rt_timer *t, void *arg)
 		h->m.is_replay = true;
 		h->m.said_again = false; /* it is this one's turn again, not a copy's */
 		ns_waiting_put(w, &h->m, true);
-		free(h);
+		held_free(w, h);
 	}
 }
 
@@ -265,6 +281,7 @@ struct ns_waiting *ns_waiting_new(const struct ns_waiting_opts *o)
 	w->o = *o;
 	w->retry_ms = RETRY_MIN_MS;
 	lw_map_init(&w->kept);
+	lw_slab_init(&w->common, sizeof(struct held) + COMMON_BYTES, BLOCKS_KEPT);
 	lw_shed_init(&w->policy, o->max, o->shed_after_ms);
 	rt_timer_init(&w->look, o->loop, "inbox_waiting", on_look, w);
 	rt_timer_init(&w->retry, o->loop, "inbox_retry", on_retry, w);
@@ -299,18 +316,19 @@ void ns_waiting_free(struct ns_waiting *w)
 	while (w->first) {
 		struct held *h = pop(w);
 		if (!h->m.journal_position)
-			free(h);
+			held_free(w, h);
 	}
 	while (w->retries) {
 		struct held *h = w->retries;
 		w->retries = h->next;
-		free(h);
+		held_free(w, h);
 	}
 	size_t it = 0;
 	uint64_t position;
 	void *value;
 	while (lw_map_next(&w->kept, &it, &position, &value))
-		free(value);
+		held_free(w, value);
 	lw_map_deinit(&w->kept);
+	lw_slab_deinit(&w->common);
 	free(w);
 }
