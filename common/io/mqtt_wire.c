@@ -513,16 +513,24 @@ bool mqtt_text_ok(const char *text, size_t n)
 	return true;
 }
 
+static bool is_ascii(const char *p, size_t n)
+{
+	uint64_t all = 0, v;
+	for (; n >= sizeof(v); n -= sizeof(v), p += sizeof(v)) {
+		memcpy(&v, p, sizeof(v));
+		all |= v;
+	}
+	for (; n > 0; n--)
+		all |= (uint8_t)*p++;
+	return (all & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool mqtt_topic_ok(const char *topic)
 {
-	size_t n = 0;
-	bool ascii = true;
-	for (; topic[n]; n++) {
-		if (topic[n] == '+' || topic[n] == '#')
-			return false;
-		ascii = ascii && (uint8_t)topic[n] < 0x80;
-	}
-	return n > 0 && n <= MQTT_TEXT_MAX && (ascii || mqtt_text_ok(topic, n));
+	/* Once for each message: by routines that look at many bytes at a time. */
+	size_t n = strlen(topic);
+	return n > 0 && n <= MQTT_TEXT_MAX && !memchr(topic, '+', n) && !memchr(topic, '#', n) &&
+	       (is_ascii(topic, n) || mqtt_text_ok(topic, n));
 }
 
 bool mqtt_filter_ok(const char *filter)

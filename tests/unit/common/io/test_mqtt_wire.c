@@ -216,6 +216,17 @@ static void names(void **state)
 		assert_true(mqtt_filter_ok(filters[i]));
 	for (size_t i = 0; i < sizeof(no_filters) / sizeof(no_filters[0]); i++)
 		assert_false(mqtt_filter_ok(no_filters[i]));
+	/* Wherever it stands. */
+	for (size_t i = 0; i < 40; i++) {
+		static const char wrong[] = {'+', '#', (char)0xff, (char)0xc0};
+		for (size_t k = 0; k < sizeof(wrong); k++) {
+			char topic[] = "eu868/gateway/0016c001f1500812/event/up+";
+			topic[sizeof(topic) - 2] = 'x';
+			assert_true(mqtt_topic_ok(topic));
+			topic[i] = wrong[k];
+			assert_false(mqtt_topic_ok(topic));
+		}
+	}
 	char *endless = malloc(MQTT_TEXT_MAX + 2);
 	memset(endless, 'a', MQTT_TEXT_MAX + 1);
 	endless[MQTT_TEXT_MAX + 1] = 0;
