@@ -116,6 +116,8 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offe
 	const struct ns_rekey r = *offer; /* out may be where it is */
 	if (r.type == NS_REKEY_JOIN) {
 		ns_session_joined(&r, old->devaddr, &dev->profile, rc, out);
+		/* What was queued from outside is the device's, in whichever session it is. */
+		(void)ns_session_mac_enqueue(out, lw_span(old->mac_queue, old->mac_queue_len), false);
 	} else {
 		*out = *old;
 		offered_keys(&r, out);

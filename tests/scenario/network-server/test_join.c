@@ -548,6 +548,14 @@ static void old_session_until_the_first_uplink(void **state)
 	world_receive(w, &air, &f);
 	world_pass(w, 300);
 	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	/* MAC commands that were queued from outside meanwhile arrive, too. */
+	world_join(w, d);
+	s = world_session(d);
+	assert_int_equal(ns_session_mac_enqueue(&s, lw_span("\x06", 1), false), 0);
+	world_session_put(d, &s);
+	up_is_delivered(w, d);
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "06");
+	world_ack_ok(w);
 	/* One that did not hear the accept goes on as before, and is sent what waits at any time. */
 	struct device deaf = d->end;
 	world_join(w, d);
