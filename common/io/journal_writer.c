@@ -14,14 +14,20 @@
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 2000
 
+/* A commit starts no sooner than this after the one before it: under load one sync serves many records. Nothing but the
+ * acknowledgement to the broker waits for it. */
+#define GAP_MS 5
+
 struct journal_writer {
+	struct rt_loop *loop;
 	struct journal *j;
 	journal_written_fn *fn;
 	void *arg;
 	struct rt_watch *watch;
-	struct rt_timer retry;
+	struct rt_timer retry, gap;
 	uint32_t retry_ms;
-	int fd; /* the thread says: done */
+	int64_t begun_ns; /* the commit before; INT64_MIN: none */
+	int fd;           /* the thread says: done */
 	bool here;
 	bool busy;   /* a commit is under way */
 	bool wanted; /* another one behind it */
@@ -93,6 +99,7 @@ static void begin(struct journal_writer *w)
 		return;
 	}
 	w->busy = true;
+	w->begun_ns = rt_loop_mono_ns(w->loop);
 	pthread_mutex_lock(&w->lock);
 	w->job = true;
 	pthread_cond_signal(&w->wake);
@@ -116,6 +123,12 @@ static void on_finished(struct rt_watch *watch, unsigned events, void *arg)
 		journal_writer_commit(w);
 }
 
+static void on_gap_end(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	journal_writer_commit(arg);
+}
+
 static void on_retry(struct rt_timer *t, void *arg)
 {
 	(void)t;
@@ -126,10 +139,17 @@ int journal_writer_new(struct journal_writer **out, struct rt_loop *loop, struct
 		       journal_written_fn *fn, void *arg, struct lw_diag *diag)
 {
 	struct journal_writer *w = lw_xcalloc(1, sizeof(*w));
-	*w = (struct journal_writer){.j = j, .fn = fn, .arg = arg, .here = here, .retry_ms = RETRY_MIN_MS};
+	*w = (struct journal_writer){.loop = loop,
+				     .j = j,
+				     .fn = fn,
+				     .arg = arg,
+				     .here = here,
+				     .retry_ms = RETRY_MIN_MS,
+				     .begun_ns = INT64_MIN};
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->wake, NULL);
 	rt_timer_init(&w->retry, loop, "journal.retry", on_retry, w);
+	rt_timer_init(&w->gap, loop, "journal.gap", on_gap_end, w);
 	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	int err = w->fd < 0 ? -errno : 0;
 	if (err == 0 && !(w->watch = rt_watch_new(loop, w->fd, RT_READ, "journal", on_finished, w)))
@@ -148,9 +168,15 @@ int journal_writer_new(struct journal_writer **out, struct rt_loop *loop, struct
 void journal_writer_commit(struct journal_writer *w)
 {
 	BUG_ON(!w->here && !w->has_thread);
-	if (w->busy)
+	if (w->busy) {
 		w->wanted = true;
-	else if (!rt_timer_armed(&w->retry))
+		return;
+	}
+	if (rt_timer_armed(&w->retry) || rt_timer_armed(&w->gap))
+		return;
+	if (w->begun_ns != INT64_MIN && rt_loop_mono_ns(w->loop) - w->begun_ns < GAP_MS * LW_NS_PER_MS)
+		rt_timer_start_at(&w->gap, w->begun_ns + GAP_MS * LW_NS_PER_MS);
+	else
 		begin(w);
 }
 
@@ -158,6 +184,7 @@ void journal_writer_commit(struct journal_writer *w)
 static void stop(struct journal_writer *w)
 {
 	rt_timer_stop(&w->retry);
+	rt_timer_stop(&w->gap);
 	if (w->has_thread) {
 		pthread_mutex_lock(&w->lock);
 		w->quit = true;

@@ -11,6 +11,7 @@
 #include "common/base/bug.h"
 #include "common/base/xmalloc.h"
 #include "common/io/sql_impl.h"
+#include "common/io/sql_wal.h"
 
 #define GROUP_MAX 1024 /* transactions in one group */
 #define READS_MAX 64   /* reads that share a snapshot; their answers come together */
@@ -456,7 +457,8 @@ static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struc
 {
 	int rc = sqlite3_open_v2(
 		dsn->path, &t->h,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+		dsn->sync_full ? sql_wal_vfs() : NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_busy_timeout(t->h, BUSY_MS);
 		if (exec(t, "PRAGMA journal_mode=WAL") &&

@@ -368,9 +368,44 @@ static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
  * and larger pieces the more there is. SQLite writes one at a time anyway; PostgreSQL is a round trip away. */
 enum { FLIGHTS_SQLITE = 1, FLIGHTS_PG = 3 };
 
+/* Under load a transaction starts no sooner than this after the one before it. Each costs a sync, two wakes of threads
+ * and a page for each row however few rows it has. */
+#define GAP_MS 20
+/* Load: the transaction before had so many changes. At 800 uplinks a second it takes GAP_MS until there are so many. */
+#define GAP_CHANGES 16
+
+static bool is_too_soon(struct ns_store *s)
+{
+	int64_t next_ns = s->flushed_ns + GAP_MS * LW_NS_PER_MS;
+	if (s->flushed_changes < GAP_CHANGES || s->n_changes >= TX_CHANGES || rt_loop_mono_ns(s->o.loop) >= next_ns)
+		return false;
+	if (!rt_timer_armed(&s->gap_timer))
+		rt_timer_start_at(&s->gap_timer, next_ns);
+	return true;
+}
+
+/* The turn that it makes goes on to ns_commit_flush(). */
+static void on_gap_end(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	(void)arg;
+}
+
+void ns_commit_init(struct ns_store *s)
+{
+	rt_timer_init(&s->gap_timer, s->o.loop, "commit_gap", on_gap_end, s);
+}
+
+void ns_commit_deinit(struct ns_store *s)
+{
+	rt_timer_stop(&s->gap_timer);
+}
+
 void ns_commit_flush(void *store)
 {
 	struct ns_store *s = store;
+	if (!s->n_changes || is_too_soon(s))
+		return;
 	size_t at = 0, most = sql_is_sqlite(s->db) ? FLIGHTS_SQLITE : FLIGHTS_PG;
 	if (!sql_is_up(s->db)) /* each waits its own time for it */
 		most = SIZE_MAX;
@@ -378,6 +413,10 @@ void ns_commit_flush(void *store)
 		size_t n = s->n_changes - at < TX_CHANGES ? s->n_changes - at : TX_CHANGES;
 		send_all(s, s->changes + at, n);
 		at += n;
+	}
+	if (at) {
+		s->flushed_ns = rt_loop_mono_ns(s->o.loop);
+		s->flushed_changes = at;
 	}
 	s->n_changes -= at;
 	if (at && s->n_changes)

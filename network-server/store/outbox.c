@@ -50,7 +50,7 @@ void ns_store_read_outbox(struct ns_store *s, const char *origin, uint64_t after
 
 /* ---- acknowledged ---- */
 
-#define ACK_FLUSH_MS 50
+#define ACK_FLUSH_MS 100
 
 uint64_t ns_store_last_seq(const struct ns_store *s)
 {

@@ -157,6 +157,7 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 	lw_map_init(&s->changed);
 	lw_map_init(&s->changed_addr);
 	ns_outbox_init(s);
+	ns_commit_init(s);
 	s->tick = rt_loop_on_tick(o->loop, RT_TICK_COMMIT, "commit", ns_commit_flush, s);
 	rt_timer_init(&s->start_timer, o->loop, "store_start", on_start_timer, s);
 	rt_timer_init(&s->seen_timer, o->loop, "gateways_seen", on_seen_timer, s);
@@ -181,6 +182,7 @@ void ns_store_free(struct ns_store *s)
 	rt_tick_remove(s->tick);
 	free(s->changes);
 	ns_outbox_deinit(s);
+	ns_commit_deinit(s);
 	ns_cache_deinit(s);
 	ns_catalog_deinit(s);
 	free(s);

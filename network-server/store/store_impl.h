@@ -73,6 +73,10 @@ struct ns_store {
 	struct ns_change **changes;
 	size_t n_changes, cap_changes;
 	size_t n_flights; /* transactions of them under way */
+	/* When the last began, of how many changes; what comes next waits for company, see commit.c. */
+	int64_t flushed_ns;
+	size_t flushed_changes;
+	struct rt_timer gap_timer;
 	struct rt_tick *tick;
 
 	uint64_t ack_seq; /* outbox rows up to here may go */
@@ -173,6 +177,8 @@ void ns_store_addr_check(void *self, struct ns_addr_check **v, size_t n);
 /* commit.c */
 void ns_store_commit(void *self, struct ns_change **v, size_t n);
 /* What was handed over, when there is room for a transaction. */
+void ns_commit_init(struct ns_store *s);
+void ns_commit_deinit(struct ns_store *s);
 void ns_commit_flush(void *store);
 void ns_commit_flush_all(struct ns_store *s);
 /* queue.c */

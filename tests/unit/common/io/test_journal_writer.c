@@ -114,6 +114,31 @@ static void one_at_a_time_and_the_rest_together(void **state)
 	close_rig(r);
 }
 
+static void wait_for(struct rig *r, uint64_t position)
+{
+	r->want = position;
+	r->flag = false;
+	journal_writer_commit(r->w);
+	assert_true(rt_loop_run_until(r->loop, &r->flag, LONG_MS));
+}
+
+/* However soon the next is asked for: one sync serves what comes within five milliseconds. */
+static void commits_keep_apart(void **state)
+{
+	struct rig *r = *state;
+	open_rig(r, true, 0);
+	wait_for(r, append(r));
+	int64_t before = rt_loop_mono_ns(r->loop);
+	for (int i = 0; i < 10; i++)
+		wait_for(r, append(r));
+	assert_true(rt_loop_mono_ns(r->loop) - before >= 45 * LW_NS_PER_MS);
+	append(r);
+	journal_writer_commit(r->w); /* waits, and the end comes first */
+	assert_int_equal(journal_writer_finish(r->w), 0);
+	assert_int_equal(journal_durable(r->j), journal_appended(r->j));
+	close_rig(r);
+}
+
 /* Segments are begun and deleted while commits are under way. */
 static void files_come_and_go(void **state)
 {
@@ -230,9 +255,9 @@ static void without_sync_it_is_done_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(one_at_a_time_and_the_rest_together), T(files_come_and_go),
-		T(the_end_waits_for_what_is_under_way), T(failed_commit_of_the_thread),
-		T(failed_commit_on_the_loop),           T(without_sync_it_is_done_at_once),
+		T(one_at_a_time_and_the_rest_together), T(commits_keep_apart),          T(files_come_and_go),
+		T(the_end_waits_for_what_is_under_way), T(failed_commit_of_the_thread), T(failed_commit_on_the_loop),
+		T(without_sync_it_is_done_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

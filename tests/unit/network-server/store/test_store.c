@@ -553,6 +553,25 @@ static void write_events(struct rig *r, unsigned from, unsigned n)
 	}
 }
 
+/* After a transaction of many changes the next waits for company, however few come; after one of few it does not. */
+static void test_transactions_keep_apart_under_load(void **state)
+{
+	struct rig *r = *state;
+	uint8_t mem[64];
+	struct ns_event ev = rig_event(1, "e", mem, sizeof(mem));
+	struct ns_change c[40];
+	for (size_t i = 0; i < 40; i++)
+		c[i] = (struct ns_change){.op = NS_SESSION_KEEP, .events = &ev, .n_events = 1};
+	int64_t before = lw_mono_ns();
+	rig_commit(r, c, 40);
+	assert_false(rt_timer_armed(&r->store->gap_timer));
+	rig_commit(r, c, 1);
+	assert_true(lw_mono_ns() - before >= 20 * LW_NS_PER_MS);
+	assert_int_equal(r->store->flushed_changes, 1);
+	rig_commit(r, c, 1);
+	assert_false(rt_timer_armed(&r->store->gap_timer));
+}
+
 static void test_outbox(void **state)
 {
 	struct rig *r = *state;
@@ -793,6 +812,7 @@ int main(void)
 		BOTH(test_made_elsewhere),
 		BOTH(test_missed_while_loading),
 		BOTH(test_queue_operations),
+		BOTH(test_transactions_keep_apart_under_load),
 		BOTH(test_outbox),
 		BOTH(test_numbers_of_an_empty_database),
 		BOTH(test_fence),
