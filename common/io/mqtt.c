@@ -654,7 +654,7 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 	rt_timer_init(&m->timer, loop, "mqtt.timer", on_timer, m);
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
 	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
-	rt_gather_init(&m->gather, loop, "mqtt", opts->gather_from ? opts->gather_from : 1, look, m);
+	rt_gather_init(&m->gather, loop, "mqtt", opts->gather_from ? opts->gather_from : 1, false, look, m);
 	m->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "mqtt.flush", on_tick, m);
 	rt_timer_start(&m->timer, 0);
 	return m;

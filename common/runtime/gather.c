@@ -9,15 +9,20 @@
  * and that what comes while we are busy is gathering enough. */
 #define END_LOOKS 16
 #define END_MANY (END_LOOKS * 64u)
+/* What is awaited waits the whole 2 ms from so many pieces a millisecond. */
+#define AWAITED_FEW 4u
 
 static int64_t begin_ns(const struct rt_gather *g)
 {
 	return BEGIN_WAKES * LW_NS_PER_S / g->from;
 }
 
-static uint32_t end_few(const struct rt_gather *g)
+/* After END_LOOKS looks. */
+static void judge(struct rt_gather *g)
 {
-	return END_LOOKS * RT_GATHER_MS * g->from / 1000;
+	uint32_t ms = END_LOOKS * g->every_ms;
+	g->on = g->pieces >= ms * g->from / 1000 && g->pieces < END_MANY;
+	g->every_ms = g->awaited && g->pieces < ms * AWAITED_FEW ? 1 : RT_GATHER_MS;
 }
 
 static void on_timer(struct rt_timer *t, void *arg)
@@ -27,11 +32,12 @@ static void on_timer(struct rt_timer *t, void *arg)
 	g->fn(g->arg);
 }
 
-void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, rt_gather_fn *fn,
-		    void *arg)
+void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, bool awaited,
+		    rt_gather_fn *fn, void *arg)
 {
 	BUG_ON(from == 0 || from > 10000);
-	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from};
+	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from, .awaited = awaited};
+	g->every_ms = awaited ? 1 : RT_GATHER_MS;
 	rt_timer_init(&g->timer, loop, name, on_timer, g);
 }
 
@@ -44,7 +50,6 @@ static void count_from(struct rt_gather *g, int64_t now)
 bool rt_gather_note(struct rt_gather *g, size_t pieces)
 {
 	struct rt_loop *loop = g->timer.loop;
-	const int64_t grid = RT_GATHER_MS * LW_NS_PER_MS;
 	if (rt_loop_is_virtual(loop))
 		return false;
 	int64_t now = rt_loop_mono_ns(loop);
@@ -56,9 +61,10 @@ bool rt_gather_note(struct rt_gather *g, size_t pieces)
 		g->on = now - g->since_ns < begin_ns(g) && g->pieces < BEGIN_PIECES;
 		count_from(g, now);
 	} else if (g->on && g->looks >= END_LOOKS) {
-		g->on = g->pieces >= end_few(g) && g->pieces < END_MANY;
+		judge(g);
 		count_from(g, now);
 	}
+	int64_t grid = (int64_t)g->every_ms * LW_NS_PER_MS;
 	if (g->on)
 		rt_timer_start_at(&g->timer, now - now % grid + grid);
 	else

@@ -1,7 +1,8 @@
 /* Decides whether an input is looked at when it wakes the loop, or every 2 ms: when it wakes the loop more than so many
- * times a second, each wake for a piece or two, gathering costs a fraction and delays nothing by more than
- * those 2 ms. At a rate where each wake finds many pieces anyway it is of no use and ends. All gatherers of a loop look
- * at the same moments, so that one wake serves them all. Does no I/O itself.
+ * times a second, each wake for a piece or two, gathering costs a fraction and delays nothing by more than those 2 ms.
+ * What somebody waits for is looked at every millisecond as long as that brings less than a few pieces each time. At a
+ * rate where each wake finds many pieces anyway it is of no use and ends. All gatherers of a loop look at the same
+ * moments, so that one wake serves them all. Does no I/O itself.
  */
 #pragma once
 
@@ -23,13 +24,16 @@ struct rt_gather {
 	void *arg;
 	int64_t since_ns;
 	uint32_t from; /* wakes a second */
+	uint32_t every_ms;
+	bool awaited;
 	uint32_t looks, pieces;
 	bool on; /* read only: the owner does not watch its descriptor for input now */
 };
 
-/* `from`: so many wakes a second begin it, less than so many pieces a second end it. */
-void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, rt_gather_fn *fn,
-		    void *arg);
+/* `from`: so many wakes a second begin it, less than so many pieces a second end it. `awaited`: each millisecond
+ * counts. */
+void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, bool awaited,
+		    rt_gather_fn *fn, void *arg);
 /* After each look, with the pieces (datagrams, packets) that it found. Returns g->on as it is from now on. Never on in
  * virtual mode, where time does not pass by itself. */
 bool rt_gather_note(struct rt_gather *g, size_t pieces);

@@ -199,7 +199,7 @@ int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, c
 	u->out = lw_xmalloc(OUT_QUEUE * sizeof(u->out[0]));
 	lw_buf_init(&u->out_bytes, OUT_QUEUE * OUT_MAX);
 	u->reading = true;
-	rt_gather_init(&u->gather, loop, "udp", GATHER_FROM, look, u);
+	rt_gather_init(&u->gather, loop, "udp", GATHER_FROM, true, look, u);
 	u->watch = rt_watch_new(loop, u->fd, RT_READ, "udp", on_ready, u);
 	BUG_ON(!u->watch);
 	u->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "udp", on_tick, u);

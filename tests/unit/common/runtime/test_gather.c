@@ -29,7 +29,7 @@ static void look(void *arg)
 static void begin(struct rig *r, struct rt_loop *loop)
 {
 	*r = (struct rig){.loop = loop};
-	rt_gather_init(&r->gather, loop, "test", FROM, look, r);
+	rt_gather_init(&r->gather, loop, "test", FROM, false, look, r);
 }
 
 static void many_wakes_begin_it_and_few_pieces_end_it(void **state)
@@ -79,7 +79,7 @@ static void the_rate_is_the_owners(void **state)
 {
 	(void)state;
 	struct rig r = {.loop = rt_loop_new()};
-	rt_gather_init(&r.gather, r.loop, "test", FROM / 4, look, &r);
+	rt_gather_init(&r.gather, r.loop, "test", FROM / 4, false, look, &r);
 	for (int i = 0; i < 10000 && !r.gather.on; i++)
 		rt_gather_note(&r.gather, 1);
 	assert_true(r.gather.on);
@@ -90,6 +90,33 @@ static void the_rate_is_the_owners(void **state)
 	assert_false(r.off);
 	r.pieces = 0;
 	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	rt_loop_free(r.loop);
+}
+
+/* Every millisecond while it brings little, every second one when it brings more. */
+static void what_is_awaited_waits_less(void **state)
+{
+	(void)state;
+	bool never = false;
+	struct rig r = {.loop = rt_loop_new()};
+	rt_gather_init(&r.gather, r.loop, "test", FROM, true, look, &r);
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	assert_int_equal(r.gather.every_ms, 1);
+	r.pieces = 2;
+	while (r.looks < 40)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_int_equal(r.gather.every_ms, 1);
+	r.pieces = 20;
+	while (r.looks < 80)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_int_equal(r.gather.every_ms, RT_GATHER_MS);
+	r.pieces = 3;
+	while (r.looks < 120)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_int_equal(r.gather.every_ms, 1);
+	assert_false(r.off);
+	rt_gather_stop(&r.gather);
 	rt_loop_free(r.loop);
 }
 
@@ -123,6 +150,7 @@ int main(void)
 		cmocka_unit_test(many_wakes_begin_it_and_few_pieces_end_it),
 		cmocka_unit_test(many_pieces_a_look_are_left_alone),
 		cmocka_unit_test(the_rate_is_the_owners),
+		cmocka_unit_test(what_is_awaited_waits_less),
 		cmocka_unit_test(a_stop_ends_it_at_once),
 		cmocka_unit_test(never_in_virtual_time),
 	};
