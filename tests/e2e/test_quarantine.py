@@ -2,6 +2,8 @@
 
 import pytest
 
+from lw.procs import wait_for
+from lw.rpc import Rpc
 from lw.stack import Stack, World
 from test_link_metrics import metrics, total, until
 
@@ -64,3 +66,25 @@ def test_flood_of_joins(world):
     frame = world.stack.wait_frame("QUARANTINED", dev_eui=d.dev_eui)
     assert "join-requests in a minute" in frame.detail
     assert held(world, d)["cause"] == "JOINS"
+
+
+def test_two_replicas_know_of_it_and_of_its_end(tmp_path):
+    stack = Stack(tmp_path, replicas=2, **{"network-server": {"quarantine": {"airtime_percent": 1, "after": 1, "duration": "1h"}}})
+    try:
+        w = World(stack)
+        gw, d = w.gateway(), w.device(otaa=False)
+        servers = [Rpc(p) for p in stack.ns_ports]
+
+        def holding():
+            return [s.call("longwave.ns.v1.NetworkServer/GetQuarantine", dev_eui=d.dev_eui).HasField("quarantine") for s in servers]
+
+        for _ in range(300):
+            w.send(d, gw, data=b"flood")
+            if any(holding()):
+                break
+        wait_for(lambda: all(holding()), 5, text="both network-servers to hold the device")
+        w.rest.delete(path(d, "quarantine"))
+        wait_for(lambda: not any(holding()), 5, text="both network-servers to let it go")
+        w.close()
+    finally:
+        stack.close()
