@@ -206,7 +206,6 @@ int as_live_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 {
 	struct as *as = owner;
 	struct as_live *l = lw_xcalloc(1, sizeof(*l));
-	(void)env;
 	as->live = l;
 	l->as = as;
 	lw_list_init(&l->sources);
@@ -217,7 +216,8 @@ int as_live_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 	if (!as->conf->redis_url[0])
 		return 0;
 	l->health = rt_health_add(as->run, "redis");
-	struct redis_options o = {.url = as->conf->redis_url, .on_state = on_redis_state, .arg = l};
+	struct redis_options o = {
+		.url = as->conf->redis_url, .on_state = on_redis_state, .arg = l, .metrics = env->metrics};
 	int rc = redis_open(&l->redis, as->loop, &o, diag);
 	if (rc < 0) {
 		as_live_deinit(as);

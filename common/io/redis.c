@@ -16,6 +16,7 @@
 #include "common/base/xmalloc.h"
 #include "common/io/redis_impl.h"
 #include "common/runtime/loop.h"
+#include "common/runtime/metrics.h"
 
 #define TICK_MS 50
 #define CONNECT_MS 5000
@@ -393,6 +394,8 @@ static void hook_del_read(void *arg)
 static void hook_add_write(void *arg)
 {
 	struct redis *r = arg;
+	if (!r->want_write)
+		r->stats.round_trips++;
 	r->want_write = true;
 	watch_update(r);
 }
@@ -744,14 +747,28 @@ static void open_with(struct redis **out, struct rt_loop *loop, const struct red
 	start_connect(r);
 }
 
+static void collect(void *arg, struct lw_buf *out)
+{
+	const struct redis *r = arg;
+	const char *prefix = rt_metrics_prefix(r->opt.metrics);
+	lw_buf_printf(
+		out,
+		"# HELP %sredis_round_trips_total Exchanges with Redis: commands one behind the other count once.\n"
+		"# TYPE %sredis_round_trips_total counter\n%sredis_round_trips_total %llu\n",
+		prefix, prefix, prefix, (unsigned long long)r->stats.round_trips);
+}
+
 int redis_open(struct redis **out, struct rt_loop *loop, const struct redis_options *options, struct lw_diag *diag)
 {
 	struct redis_url url;
 	*out = NULL;
 	int rc = url_parse(&url, options->url, diag);
-	if (rc == 0)
-		open_with(out, loop, options, &url);
-	return rc;
+	if (rc < 0)
+		return rc;
+	open_with(out, loop, options, &url);
+	if (options->metrics)
+		rt_metrics_on_collect(options->metrics, collect, *out);
+	return 0;
 }
 
 struct redis *redis_sibling(struct redis *of, uint32_t timeout_ms, void (*on_ready)(void *arg),
@@ -774,6 +791,8 @@ void redis_free(struct redis *r)
 {
 	if (!r)
 		return;
+	if (r->opt.metrics)
+		rt_metrics_remove_collect(r->opt.metrics, r);
 	r->closing = true;
 	if (r->resolve)
 		r->resolve->r = NULL;

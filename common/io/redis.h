@@ -17,12 +17,15 @@ struct rt_loop;
 struct redis;
 struct redis_reply;
 
+struct rt_metrics;
+
 struct redis_options {
 	const char *url;
 	uint32_t timeout_ms;  /* per command; 0: 2000 */
 	uint32_t max_pending; /* commands under way; more fail with LW_EFULL; 0: 50000 */
 	void (*on_state)(void *arg, bool up, const char *detail); /* may be NULL */
 	void *arg;
+	struct rt_metrics *metrics; /* shows round_trips; NULL: nothing is shown. For one connection of a process */
 };
 
 /* Checks the URL and starts to connect; retried with back-off for ever. LW_EINVAL. */
@@ -38,6 +41,9 @@ struct redis_stats {
 	uint64_t timeouts;
 	uint64_t unavailable; /* refused or lost because the server was away */
 	uint64_t connects;
+	/* Exchanges: commands that went out one behind the other, without a pause in which nothing was left to send,
+	 * count once, however many they are. */
+	uint64_t round_trips;
 	size_t pending;
 };
 void redis_get_stats(const struct redis *r, struct redis_stats *out);

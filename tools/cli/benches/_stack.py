@@ -107,12 +107,14 @@ class Measure:
         return self.redis_after.get(name, 0) - self.redis_before.get(name, 0)
 
     def round_trips(self):
-        """Waits for a store's answer: the daemons' SQL counters, and what Redis counted as reads of requests."""
-        found = {"redis": self.redis("total_reads_processed")}
+        """Waits for a store's answer, as the daemons count them: groups of transactions and reads of the database, commands that
+        went to Redis one behind the other."""
+        found = {}
         for d in ("network-server", "app-server"):
-            n = self.delta(d, "sql_round_trips_total")
-            if n is not None:
-                found[f"{d} sql"] = n
+            for store in ("redis", "sql"):
+                n = self.delta(d, f"{store}_round_trips_total")
+                if n is not None:
+                    found[f"{d} {store}"] = n
         return found
 
 

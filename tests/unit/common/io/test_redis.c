@@ -136,6 +136,19 @@ static void test_commands(void **state)
 	redis_get_stats(c->r, &st);
 	assert_int_equal(st.commands, 7);
 	assert_int_equal(st.errors, 1);
+	/* All went together; what follows their answers is another exchange. */
+	uint64_t before = st.round_trips;
+	assert_in_range(before, 1, 3); /* with what the connection itself began with */
+	for (int i = 0; i < 100; i++)
+		redis_cmd(c->r, NULL, NULL, "PING");
+	a[0] = (struct answer){0};
+	redis_cmd(c->r, on_answer, &a[0], "PING");
+	await(c, &a[0]);
+	a[1] = (struct answer){0};
+	redis_cmd(c->r, on_answer, &a[1], "PING");
+	await(c, &a[1]);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.round_trips, before + 2);
 }
 
 static void test_script(void **state)
