@@ -116,8 +116,8 @@ struct ns_up {
 	struct ns_addr_check addr[NS_ADDR_DRAWS];
 	unsigned addr_open;
 	struct ns_join_ask ask;
-	struct ns_rekey offer; /* the session that the join leads to */
-	bool is_offer;         /* which waits beside the one that there is */
+	struct ns_rekey *offer; /* the session that the join leads to; in the arena */
+	bool is_offer;          /* which waits beside the one that there is */
 
 	struct ns_geo_ask geo;
 };

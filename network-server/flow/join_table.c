@@ -473,7 +473,9 @@ static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 {
 	struct ns_up *u = up_of(flow);
 	const struct ns_join_ask *a = &u->ask;
-	struct ns_rekey *offer = &u->offer;
+	struct ns_rekey *offer = LW_ARENA_NEW(&u->c.arena, struct ns_rekey);
+	if (offer == NULL)
+		return ns_drop(&u->c, LONGWAVE__V1__REASON__OVERLOAD, NULL);
 	if (a->result != NS_JOIN_OK) {
 		const char *text = REFUSAL[a->result].text;
 		if (text == NULL)
@@ -486,6 +488,7 @@ static enum rt_flow_rc join_accept(struct rt_flow_ctx *flow)
 	u->n_events = 0;
 	u->n_queue_ops = 0;
 	u->is_offer = false;
+	u->offer = offer;
 	if (keeps_address(u))
 		join_offered(u, offer);
 	else
@@ -528,7 +531,7 @@ static void fetched_again(struct ns_fetch *req)
 	} else if (u->is_offer) { /* made to the session as it is now */
 		u->dev = now;
 		if (now->has_session && lw_devaddr_eq(now->session.devaddr, u->ask.devaddr)) {
-			offer_session(u, &u->offer);
+			offer_session(u, u->offer);
 			commit_one(u);
 			return;
 		}

@@ -8,12 +8,12 @@
 static const struct sql_stmt PAGE = {
 	.name = "queued_devices",
 	.text = "SELECT q.dev_eui, d.device_profile_id, max(CASE WHEN q.item_state = 1 THEN 1 ELSE 0 END),"
-		" max(CASE WHEN q.item_state = 2 THEN q.timeout_after ELSE 0 END)"
+		" max(CASE WHEN q.item_state = 2 THEN q.timeout_after ELSE 0 END), d.version"
 		" FROM queue_item AS q JOIN device AS d ON d.dev_eui = q.dev_eui"
 		" WHERE q.dev_eui >= $1 AND d.dev_addr IS NOT NULL"
-		" GROUP BY q.dev_eui, d.device_profile_id ORDER BY q.dev_eui LIMIT $2",
+		" GROUP BY q.dev_eui, d.device_profile_id, d.version ORDER BY q.dev_eui LIMIT $2",
 	.params = "ll",
-	.cols = "ltll",
+	.cols = "ltlll",
 };
 
 struct asking {
@@ -21,6 +21,14 @@ struct asking {
 	ns_queued_fn *fn;
 	void *arg;
 };
+
+/* What memory has of a device that another replica served may be old, and would say that nothing can be sent. */
+static void forget_older(struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t version)
+{
+	const struct ns_cached *c = lw_map_find(&s->devices, lw_dev_eui_u64(dev_eui));
+	if (c && c->version < version)
+		ns_cache_drop(s, dev_eui);
+}
 
 static void on_page(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
@@ -39,6 +47,7 @@ static void on_page(void *arg, const struct sql_outcome *outcome, const struct s
 			.half_sent = sql_i64(r, i, 2) != 0,
 			.timeout_after_ns = sql_i64(r, i, 3) * LW_NS_PER_US,
 		};
+		forget_older(a.s, v[i].dev_eui, (uint64_t)sql_i64(r, i, 4));
 	}
 	a.fn(a.arg, outcome->err ? LW_EUNAVAILABLE : 0, v, n);
 	free(v);

@@ -33,3 +33,24 @@ def test_class_c_after_a_restart(own):
     assert down.data == b"now or never"
     stack.events.wait(d.dev_eui, "txack")
     assert own.queue(d) == []
+
+
+@pytest.mark.only_store("postgres")
+def test_class_c_of_a_replica_that_is_gone(tmp_path):
+    """The one that was about to send it never comes back: another one does."""
+    stack = Stack(tmp_path, replicas=2)
+    world = World(stack)
+    gw = world.gateway()
+    d = world.device("1.0.3", supportsClassC=True, classCTimeout=5)
+    world.join(d, gw)
+    world.send(d, gw, data=b"here")
+    stack.events.wait(d.dev_eui, "up")
+    gw.refuse = lambda txpk: False
+    world.enqueue(d, b"whoever is left")  # by the first network-server that the first app-server knows
+    gw.next_offer()
+    stack.nss[0].kill()
+    gw.refuse = lambda txpk: None
+    down = d.downlink(payload(gw.next_txpk(timeout=60)))
+    assert down.data == b"whoever is left"
+    world.close()
+    stack.close()
