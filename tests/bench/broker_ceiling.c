@@ -95,8 +95,8 @@ int main(int argc, char **argv)
 	struct mqtt_opts opts = {.server = argv[2],
 				 .client_id = b.publisher ? "bench-pub" : "bench-sub",
 				 .clean_session = true,
-				 .gather =
-					 !b.publisher, /* reads much at a time, so that the cores are for the broker */
+				 /* reads much at a time, so that the cores are for the broker */
+				 .gather_from = b.publisher ? 0 : 1,
 				 .on_message = on_message,
 				 .on_connect = on_connect,
 				 .arg = &b};
