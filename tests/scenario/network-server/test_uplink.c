@@ -819,8 +819,9 @@ static Gw__DownlinkTxInfo *only_tx_info(const struct world *w)
 	return m->items[0]->tx_info;
 }
 
-/* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, whatever its region's rates
- * are. spec: LoRaWAN 1.0.4 §4.2.1: proprietary rows: proprietary-down */
+/* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, whatever its region's rates are.
+ * spec: LoRaWAN 1.0.4 §4.2.1: proprietary
+ * rows: proprietary-down */
 static void proprietary_down(void **state)
 {
 	struct world *w = *state;
