@@ -819,7 +819,7 @@ static Gw__DownlinkTxInfo *only_tx_info(const struct world *w)
 	return m->items[0]->tx_info;
 }
 
-/* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, whatever its region's rates are.
+/* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, at any region's rates.
  * spec: LoRaWAN 1.0.4 §4.2.1: proprietary
  * rows: proprietary-down */
 static void proprietary_down(void **state)
