@@ -123,7 +123,8 @@ static void confirmed_acknowledged(void **state)
 
 /* Our answer to the acknowledging uplink is itself confirmed, and the device does not hear it: it repeats the uplink
  * with the ConfFCnt that it knows. The repetition is one, is answered with the frame once more, and the next
- * acknowledgement counts for the new one. spec: LoRaWAN 1.1 §4.4.1, §4.3.1.2 */
+ * acknowledgement counts for the new one.
+ * spec: LoRaWAN 1.1 §4.4.1, §4.3.1.2 */
 static void acknowledgement_repeated(void **state)
 {
 	struct world *w = *state;
@@ -166,7 +167,8 @@ static void acknowledgement_repeated(void **state)
 }
 
 /* A gateway with two boards of two antennas: each reception is the application's, the answer goes by the board and
- * antenna that heard best, with the context that they gave. spec: none: gateways with several antennas */
+ * antenna that heard best, with the context that they gave.
+ * spec: none: gateways with several antennas */
 static void boards_and_antennas(void **state)
 {
 	static const struct {
