@@ -96,6 +96,17 @@ const applicationDevices = createRoute({
 const applicationEvents = createRoute({ getParentRoute: () => application, path: '/events', component: lazyRouteComponent(() => import('./pages/Application'), 'ApplicationEvents') });
 const applicationIntegrations = createRoute({ getParentRoute: () => application, path: '/integrations', component: lazyRouteComponent(() => import('./pages/Integrations'), 'Integrations') });
 const applicationConfig = createRoute({ getParentRoute: () => application, path: '/configuration', component: lazyRouteComponent(() => import('./pages/ApplicationForm'), 'ApplicationConfig') });
+const applicationMulticast = createRoute({
+  getParentRoute: () => application,
+  path: '/multicast',
+  validateSearch: (s: Record<string, unknown>): ListSearch => listSearch(s),
+  component: lazyRouteComponent(() => import('./pages/MulticastGroups'), 'MulticastGroups'),
+});
+const multicastNew = createRoute({ getParentRoute: () => shell, path: '/applications/$applicationId/multicast/new', component: lazyRouteComponent(() => import('./pages/MulticastGroups'), 'MulticastNew') });
+const multicastGroup = createRoute({ getParentRoute: () => shell, path: '/multicast-groups/$groupId', component: lazyRouteComponent(() => import('./pages/MulticastGroup'), 'MulticastGroup') });
+const multicastQueue = createRoute({ getParentRoute: () => multicastGroup, path: '/', component: lazyRouteComponent(() => import('./pages/MulticastGroup'), 'MulticastQueue') });
+const multicastMembers = createRoute({ getParentRoute: () => multicastGroup, path: '/members', component: lazyRouteComponent(() => import('./pages/MulticastGroup'), 'MulticastMembers') });
+const multicastConfig = createRoute({ getParentRoute: () => multicastGroup, path: '/configuration', component: lazyRouteComponent(() => import('./pages/MulticastGroup'), 'MulticastConfig') });
 const deviceNew = createRoute({ getParentRoute: () => shell, path: '/applications/$applicationId/devices/new', component: lazyRouteComponent(() => import('./pages/DeviceForm'), 'DeviceNew') });
 
 export interface DeviceSearch extends ListSearch {
@@ -175,8 +186,10 @@ const tree = root.addChildren([
     tenant.addChildren([overview, gateways, gatewayNew, profiles, profileNew, applications, applicationNew, devices, apiKeys]),
     gateway.addChildren([gatewayOverview, gatewayLive, gatewayConfig, gatewayStatistics]),
     profile,
-    application.addChildren([applicationDevices, applicationEvents, applicationIntegrations, applicationConfig]),
+    application.addChildren([applicationDevices, applicationEvents, applicationIntegrations, applicationMulticast, applicationConfig]),
     deviceNew,
+    multicastNew,
+    multicastGroup.addChildren([multicastQueue, multicastMembers, multicastConfig]),
     device.addChildren([deviceOverview, deviceLive, deviceStatistics, deviceQueue, deviceKeys, deviceActivation, deviceConfig]),
     tenants,
     tenantNew,

@@ -116,6 +116,21 @@ export const q = {
   activation: (devEui: string) => queryOptions({ queryKey: ['device', 'activation', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/activation', { params: { path: { devEui } }, signal })) }),
   queue: (devEui: string) => queryOptions({ queryKey: ['device', 'queue', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/queue', { params: { path: { devEui } }, signal })) }),
 
+  multicastGroups: (applicationId: string, s: ListSearch) =>
+    queryOptions({ queryKey: ['multicast', 'list', applicationId, s], queryFn: ({ signal }) => ok(api.GET('/api/multicast-groups', { params: { query: { ...page(s), applicationId } }, signal })), placeholderData: keepPreviousData }),
+  multicastGroup: (id: string) => queryOptions({ queryKey: ['multicast', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/multicast-groups/{id}', { params: { path: { id } }, signal })) }),
+  // No stream tells what was sent to a group.
+  multicastQueue: (multicastGroupId: string) =>
+    queryOptions({ queryKey: ['multicast', 'queue', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/multicast-groups/{multicastGroupId}/queue', { params: { path: { multicastGroupId } }, signal })), refetchInterval: 3000 }),
+  multicastDevices: (applicationId: string, multicastGroupId: string) =>
+    queryOptions({ queryKey: ['multicast', 'devices', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { limit: ALL, applicationId, multicastGroupId } }, signal })), enabled: applicationId !== '' }),
+  multicastGateways: (multicastGroupId: string) =>
+    queryOptions({ queryKey: ['multicast', 'gateways', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: ALL, multicastGroupId } }, signal })) }),
+  deviceChoice: (applicationId: string) =>
+    queryOptions({ queryKey: ['device', 'choice', applicationId], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { limit: ALL, applicationId } }, signal })), enabled: applicationId !== '' }),
+  gatewayChoice: (tenantId: string) =>
+    queryOptions({ queryKey: ['gateway', 'choice', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: ALL, tenantId } }, signal })), enabled: tenantId !== '' }),
+
   users: (s: ListSearch) => queryOptions({ queryKey: ['user', 'list', s], queryFn: ({ signal }) => ok(api.GET('/api/users', { params: { query: { limit: PAGE_SIZE, offset: page(s).offset } }, signal })), placeholderData: keepPreviousData }),
   user: (id: string) => queryOptions({ queryKey: ['user', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/users/{id}', { params: { path: { id } }, signal })) }),
   apiKeys: (tenantId: string, isAdmin: boolean) =>

@@ -41,6 +41,7 @@ export function Application() {
         items={[
           { label: t('nav.devices'), link: { to: '/applications/$applicationId', params }, exact: true },
           { label: t('tabs.events'), link: { to: '/applications/$applicationId/events', params } },
+          { label: t('tabs.multicast'), link: { to: '/applications/$applicationId/multicast', params } },
           { label: t('tabs.integrations'), link: { to: '/applications/$applicationId/integrations', params } },
           ...(may ? [{ label: t('tabs.configuration'), link: { to: '/applications/$applicationId/configuration', params } as const }] : []),
         ]}
