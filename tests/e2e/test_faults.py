@@ -172,4 +172,4 @@ def test_broker_restarts(stack, traffic):
     traffic.stop()
     traffic.settle(30)
     assert len(traffic.acknowledged()) == len(traffic.sent)
-    traffic.check()
+    traffic.check(cut_off=True)

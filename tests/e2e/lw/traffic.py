@@ -125,10 +125,12 @@ class Traffic:
         """Uplinks that the bridge has taken from at least one gateway."""
         return [u for u in self.sent if any(g.acked(t) for g, t in u.tokens)]
 
-    def delivered(self):
-        """How often each payload was seen on the application's topic."""
+    def delivered(self, repeats=True):
+        """How often each payload was seen on the application's topic; without repeats of one deduplicationId."""
         mine = {d.dev_eui for d in self.devices}
-        return Counter((e.dev_eui, base64.b64decode(json.loads(e.raw)["data"])) for e in self.stack.events.all("up") if e.dev_eui in mine)
+        ups = [(e.dev_eui, json.loads(e.raw)) for e in self.stack.events.all("up") if e.dev_eui in mine]
+        seen = [(eui, base64.b64decode(up["data"]), up["deduplicationId"]) for eui, up in ups]
+        return Counter((eui, data) for eui, data, _ in (seen if repeats else set(seen)))
 
     def settle(self, timeout=20):
         """The sender has stopped: all that is acknowledged is delivered, queues run empty."""
@@ -158,8 +160,9 @@ class Traffic:
         while not arrived() and time.monotonic() < end:
             time.sleep(0.1)
 
-    def check(self):
-        got = self.delivered()
+    def check(self, cut_off=False):
+        """cut_off: the application lost its broker, and may hear what was under way again."""
+        got = self.delivered(repeats=not cut_off)
         sent = {(u.device.dev_eui, u.data) for u in self.sent}
         lost = [u for u in self.acknowledged() if not got[(u.device.dev_eui, u.data)]]
         began = self.sent[0].at
