@@ -455,10 +455,10 @@ static bool set_cache(struct lite_thread *t)
 
 static bool connect_file(struct lite_thread *t, const struct sql_dsn *dsn, struct lw_diag *diag)
 {
-	int rc = sqlite3_open_v2(
-		dsn->path, &t->h,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-		dsn->sync_full ? sql_wal_vfs() : NULL);
+	int rc = sqlite3_open_v2(dsn->path, &t->h,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+					 SQLITE_OPEN_EXRESCODE,
+				 dsn->sync_full ? sql_wal_vfs() : NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_busy_timeout(t->h, BUSY_MS);
 		if (exec(t, "PRAGMA journal_mode=WAL") &&
