@@ -190,6 +190,8 @@ void ns_plan_answered(struct ns_tx *tx, int taken)
 		return;
 	/* It took another window than the one planned. */
 	struct ns_plan_window w = window(f, &tx->frame[taken], tx->uplink_at_ns);
+	if (w.start_ns < tx->sent_mono_ns || w.start_ns >= now_ns + NS_TIMELINE_AHEAD_NS)
+		w.start_ns = now_ns; /* the wall clock was set meanwhile */
 	ns_timeline_release(t, tx->downlink_id);
 	(void)ns_timeline_plan(t, tx->downlink_id, w.start_ns, w.airtime_us, band_of(tx, (unsigned)taken));
 }
