@@ -25,6 +25,7 @@
 #define SLOT_LEAD_NS LW_NS_PER_S
 #define STATS_INTERVAL_S 30
 #define CHUNK_MEM_MAX (16u << 20)
+#define RUN_MEM_MAX (64u << 20) /* a group may have as many devices as there are */
 enum { ATTEMPTS = 4, GONE_MAX = 16, CHUNK = 32, SHIFTS = 8 };
 
 /* A group that has something to send. */
@@ -142,6 +143,7 @@ void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id)
 	}
 	struct run *m = lw_xcalloc(1, sizeof(*m));
 	ns_ctx_init(&m->c, f, NULL, 0);
+	m->c.arena.max = RUN_MEM_MAX;
 	lw_arena_init(&m->chunk, NULL, 0, CHUNK_MEM_MAX);
 	m->st = st;
 	st->running = true;

@@ -302,6 +302,8 @@ static void on_devices(void *arg, const struct sql_outcome *outcome, const struc
 	req->n = 0;
 	size_t n = r ? sql_rows(r) : 0;
 	req->v = n > 0 ? LW_ARENA_ARRAY(req->arena, struct lw_dev_eui, n) : NULL;
+	if (n > 0 && !req->v)
+		req->err = LW_ENOMEM;
 	for (size_t i = 0; req->v && i < n; i++)
 		req->v[req->n++] = lw_dev_eui_from_u64((uint64_t)sql_i64(r, i, 0));
 	req->done(req);
