@@ -81,6 +81,13 @@ static Common__MetricKind kind_of(Api__MeasurementKind kind)
 	}
 }
 
+/* An entry of a map may have come without its value. */
+static Api__MeasurementKind kind_at(const Api__DeviceProfile *p, size_t i)
+{
+	const Api__Measurement *m = p->measurements[i]->value;
+	return m ? m->kind : API__MEASUREMENT_KIND__UNKNOWN;
+}
+
 static void on_measurements(struct as_call *c, const struct sql_result *r)
 {
 	Api__GetDeviceMetricsResponse *resp = as_msg_new(c->arena, &api__get_device_metrics_response__descriptor);
@@ -94,7 +101,7 @@ static void on_measurements(struct as_call *c, const struct sql_result *r)
 	const Api__DeviceProfile *p = (const void *)body;
 	size_t n_states = 0, n_metrics = 0;
 	for (size_t i = 0; i < p->n_measurements; i++) {
-		Api__MeasurementKind kind = p->measurements[i]->value->kind;
+		Api__MeasurementKind kind = kind_at(p, i);
 		n_states += kind == API__MEASUREMENT_KIND__STRING;
 		n_metrics += kind != API__MEASUREMENT_KIND__STRING && kind != API__MEASUREMENT_KIND__UNKNOWN;
 	}
@@ -103,11 +110,11 @@ static void on_measurements(struct as_call *c, const struct sql_result *r)
 	Api__GetDeviceMetricsResponse__StatesEntry **s = (void *)as_msg_list(c->arena, &resp->base, "states", n_states);
 	for (size_t i = 0; i < p->n_measurements; i++) {
 		const Api__Measurement *from = p->measurements[i]->value;
-		if (from->kind == API__MEASUREMENT_KIND__STRING) {
+		if (kind_at(p, i) == API__MEASUREMENT_KIND__STRING) {
 			(*s)->key = p->measurements[i]->key;
 			(*s)->value = as_msg_new(c->arena, &api__device_state__descriptor);
 			(*s++)->value->name = from->name;
-		} else if (from->kind != API__MEASUREMENT_KIND__UNKNOWN) {
+		} else if (kind_at(p, i) != API__MEASUREMENT_KIND__UNKNOWN) {
 			(*m)->key = p->measurements[i]->key;
 			(*m)->value = as_msg_new(c->arena, &common__metric__descriptor);
 			(*m)->value->name = from->name;

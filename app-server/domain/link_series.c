@@ -8,6 +8,7 @@
 
 #define BANDS_MAX 32
 #define CARRY_S 600
+#define KEYS_MAX 256 /* data sets of one series: what a gateway reports is not ours to choose */
 
 static void *get(struct lw_arena *a, size_t n, size_t size)
 {
@@ -97,7 +98,7 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* All keys of the kind, each once, rising. */
+/* The keys of the kind, each once, rising; the lowest of too many. */
 static size_t keys_of(const Longwave__Ns__V1__LinkMetricsResponse *in, as_tally_kind kind, uint32_t **out)
 {
 	size_t n = 0, cap = 1, unique = 0;
@@ -117,7 +118,7 @@ static size_t keys_of(const Longwave__Ns__V1__LinkMetricsResponse *in, as_tally_
 		if (unique == 0 || keys[unique - 1] != keys[i])
 			keys[unique++] = keys[i];
 	*out = keys;
-	return unique;
+	return unique < KEYS_MAX ? unique : KEYS_MAX;
 }
 
 Common__Metric *as_series_by_key(struct lw_arena *a, const Longwave__Ns__V1__LinkMetricsResponse *in, const char *name,

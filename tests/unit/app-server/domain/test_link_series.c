@@ -120,6 +120,26 @@ static void a_data_set_for_each_key(void **state)
 	assert_int_equal(as_series_by_key(&in.arena, &in.msg, "x", KIND(TX_DR), NULL)->n_datasets, 0);
 }
 
+/* A gateway may report as many frequencies as it likes. */
+static void data_sets_are_not_more_than_some(void **state)
+{
+	enum { MANY = 1000, MOST = 256 };
+	static Longwave__Ns__V1__LinkTally v[MANY], *list[MANY];
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		longwave__ns__v1__link_tally__init(&v[i]);
+		v[i].kind = KIND(RX_FREQUENCY);
+		v[i].key = 868000000 + i;
+		v[i].n = 1;
+		list[i] = &v[i];
+	}
+	in.counts[0].tallies = list;
+	in.counts[0].n_tallies = MANY;
+	const Common__Metric *m = as_series_by_key(&in.arena, &in.msg, "x", KIND(RX_FREQUENCY), NULL);
+	assert_int_equal(m->n_datasets, MOST);
+	assert_string_equal(m->datasets[MOST - 1]->label, "868000255");
+}
+
 static void duty_cycles(void **state)
 {
 	(void)state;
@@ -147,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(sums_and_means, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_data_set_for_each_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(data_sets_are_not_more_than_some, setup, teardown),
 		cmocka_unit_test_setup_teardown(duty_cycles, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
