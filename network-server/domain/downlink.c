@@ -18,7 +18,7 @@
 
 /* ---- windows ---- */
 
-static int8_t power(const struct ns_region_config *rc, const struct lw_region *region, uint32_t hz)
+int8_t ns_down_power(const struct ns_region_config *rc, const struct lw_region *region, uint32_t hz)
 {
 	int8_t most = (int8_t)lw_region_downlink_eirp_dbm(region, hz);
 	return rc->downlink_tx_power_dbm != -1 && rc->downlink_tx_power_dbm < most ? rc->downlink_tx_power_dbm : most;
@@ -27,7 +27,7 @@ static int8_t power(const struct ns_region_config *rc, const struct lw_region *r
 static bool fill(const struct ns_region_config *rc, const struct lw_region *region, struct ns_down_window *w)
 {
 	w->mod = lw_region_dr(region, LW_DOWN, w->dr);
-	w->power_dbm = power(rc, region, w->hz);
+	w->power_dbm = ns_down_power(rc, region, w->hz);
 	return w->mod != NULL;
 }
 

@@ -166,8 +166,7 @@ bool ns_mc_window(const struct ns_mc_group *g, const struct ns_region_config *rc
 	if (out->hz == 0 && gps_ns != 0)
 		out->hz = lw_hop_hz(&region->ping_slot, (uint32_t)(ns_beacon_start(gps_ns) / LW_NS_PER_S), g->addr.v);
 	out->mod = lw_region_dr(region, LW_DOWN, g->dr);
-	out->power_dbm = rc->downlink_tx_power_dbm != -1 ? rc->downlink_tx_power_dbm
-							 : (int8_t)lw_region_downlink_eirp_dbm(region, out->hz);
+	out->power_dbm = ns_down_power(rc, region, out->hz);
 	return out->mod != NULL && out->hz != 0;
 }
 
