@@ -27,6 +27,9 @@ void ns_flow_config_defaults(struct ns_flow_config *c)
 	c->multicast_class_b_margin_ms = 5000;
 }
 
+/* Every device of class B or C whose gateways are away waits in the flow for its next try. */
+#define DOWN_MAX 1000000
+
 static struct rt_flow *flow_new(struct ns_flows *f, const char *name, const struct rt_flow_step *steps, size_t n,
 				rt_flow_end_fn *on_end)
 {
@@ -37,7 +40,7 @@ static struct rt_flow *flow_new(struct ns_flows *f, const char *name, const stru
 		.owner = f,
 		.on_end = on_end,
 		.on_trace = ns_ctx_traced,
-		.max_in_flight = f->cfg.max_in_flight,
+		.max_in_flight = steps == ns_downlink_steps ? DOWN_MAX : f->cfg.max_in_flight,
 		.max_batch = NS_BATCH,
 		.late_reason = LONGWAVE__V1__REASON__OVERLOAD,
 	};
