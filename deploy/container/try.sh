@@ -25,7 +25,7 @@ say() { echo "try: $*"; }
 base_image() {
   local root mirror envs=() v
   . /etc/os-release
-  mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
+  mirror=$({ cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
     sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' | head -n 1)
   root=$(mktemp -d /var/tmp/longwave-base.XXXXXX)
   trap "rm -rf --one-file-system '$root'" RETURN
