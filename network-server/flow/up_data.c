@@ -65,6 +65,12 @@ void up_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t 
 
 /* ---- match, authorize ---- */
 
+/* Replicas that were just started serve before they know of each other. */
+static bool may_have_others(const struct ns_flows *f)
+{
+	return f->replicated || f->ports->store.is_shared;
+}
+
 /* With replicas what memory has of a session may be old, and an old session can refuse what a new one would take; that
  * nobody has the address may be old, too. What replicas tell each other makes this rare, but can be lost. */
 static bool look_again(struct ns_up *u)
@@ -72,8 +78,7 @@ static bool look_again(struct ns_up *u)
 	struct ns_flows *f = u->c.f;
 	bool refused = u->match.kind == NS_MATCH_NO_MIC || u->match.kind == NS_MATCH_REPLAY;
 	bool unknown = u->match.kind == NS_MATCH_NO_DEVICE;
-	bool others = f->replicated || f->ports->store.is_shared; /* they may not know of each other yet */
-	if (!(refused || unknown) || !others || u->looked_again || f->ports->store.forget == NULL)
+	if (!(refused || unknown) || !may_have_others(f) || u->looked_again || f->ports->store.forget == NULL)
 		return false;
 	if ((unknown || !f->replicated) && !ns_may_look(f, &f->device_looks))
 		return false;
@@ -94,7 +99,7 @@ enum rt_flow_rc up_match(struct rt_flow_ctx *flow)
 		u->match.kind = NS_MATCH_REPLAY;
 	if (look_again(u))
 		return RT_FLOW_AGAIN;
-	if (u->match.kind == NS_MATCH_REPLAY && (u->in.is_replay || u->c.f->replicated) && !u->match.rekeyed &&
+	if (u->match.kind == NS_MATCH_REPLAY && (u->in.is_replay || may_have_others(u->c.f)) && !u->match.rekeyed &&
 	    ns_uplink_is_gap(&u->dev->session, u->match.f_cnt))
 		u->match.kind = NS_MATCH_LATE;
 	switch (u->match.kind) {

@@ -256,6 +256,40 @@ static void late_counter_is_taken_once(void **state)
 		assert_int_not_equal(w->event[i]->kind_case, KIND(UPLINK));
 }
 
+/* The same in the first moments after a start, before the replicas have seen each other: the other one, which the broker
+ * handed the newer frame of an outage, has written first. */
+static void late_counter_among_strangers(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f[3];
+	world_join(w, d);
+	w->ports.store.is_shared = true;
+	for (size_t i = 0; i < 3; i++)
+		device_frame_up(&d->end, &(struct up){.confirmed = true, .f_port = 10}, &f[i]);
+	world_receive(w, &air, &f[0]);
+	world_pass(w, 2000);
+	world_ack_ok(w);
+	air.context_hex = "00000002";
+	world_receive(w, &air, &f[2]);
+	world_pass(w, 2000);
+	world_ack_ok(w);
+	size_t downs = w->n_downs;
+	air.context_hex = "00000001";
+	world_receive(w, &air, &f[1]);
+	world_pass(w, 2000);
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_last(w, KIND(UPLINK))->uplink->f_cnt, 1);
+	assert_int_equal(w->n_downs, downs);
+	size_t told = world_count(w, KIND(UPLINK));
+	air.context_hex = "00000011";
+	world_receive(w, &air, &f[1]);
+	world_pass(w, 2000);
+	assert_outcome(w, DROPPED, R(FCNT_REPLAY));
+	assert_int_equal(world_count(w, KIND(UPLINK)), told);
+}
+
 /* [test_lorawan_10_errors: reset] A counter that is far behind is refused and said.
  * spec: LoRaWAN 1.0.4 §4.3.1.5
  * rows: fcnt-reset */
@@ -956,6 +990,7 @@ int main(void)
 		TEST(retransmission_is_acknowledged_not_delivered),
 		TEST(quick_repeat_is_no_late_copy),
 		TEST(late_counter_is_taken_once),
+		TEST(late_counter_among_strangers),
 		TEST(replay_is_refused),
 		TEST(wrong_mic),
 		TEST(unknown_device),
