@@ -337,6 +337,30 @@ static void one_item(void **state)
 	assert_int_equal(g->w->n_downs, 1);
 }
 
+/* A configured power that some frequencies allow is limited where the region allows less. */
+static void power_of_the_frequency(void **state)
+{
+	struct groups *g = *state;
+	struct ns_region_config strong = *ns_region_config_find("eu868");
+	strong.downlink_tx_power_dbm = 27;
+	for (size_t i = 0; i < g->w->cfg.n_regions; i++)
+		if (strcmp(g->w->regions[i]->id, "eu868") == 0)
+			g->w->regions[i] = &strong;
+	world_restart(g->w);
+	by_hand(g, 0);
+	enqueue(g, "0102");
+	assert_int_equal(g->w->down[0].msg->items[0]->tx_info->frequency, 868300000);
+	assert_int_equal(g->w->down[0].msg->items[0]->tx_info->power, 16);
+	answer(g, 0, "OK");
+	world_pass(g->w, 60000);
+	g->group.hz = 869525000;
+	enqueue(g, "0102");
+	assert_int_equal(g->w->n_downs, 2);
+	assert_int_equal(g->w->down[1].msg->items[0]->tx_info->frequency, 869525000);
+	assert_int_equal(g->w->down[1].msg->items[0]->tx_info->power, 27);
+	answer(g, 1, "OK");
+}
+
 /* [two items in queue] The second with the next counter, a margin later.
  * rows: mc-two */
 static void two_items(void **state)
@@ -872,10 +896,29 @@ static void broker_away(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(nothing),       T(one_item),   T(two_items),    T(too_large),       T(expired),        T(refused),
-		T(spaced),        T(silent),     T(gps_time),     T(gps_free),        T(ping_slots),     T(far_slot),
-		T(covered),       T(nobody),     T(gone_gateway), T(private_gateway), T(gateway_region), T(restart),
-		T(other_replica), T(store_away), T(broker_away),  T(heard_elsewhere),
+		T(nothing),
+		T(one_item),
+		T(two_items),
+		T(too_large),
+		T(expired),
+		T(refused),
+		T(spaced),
+		T(silent),
+		T(gps_time),
+		T(gps_free),
+		T(ping_slots),
+		T(far_slot),
+		T(covered),
+		T(nobody),
+		T(gone_gateway),
+		T(private_gateway),
+		T(gateway_region),
+		T(restart),
+		T(other_replica),
+		T(store_away),
+		T(broker_away),
+		T(heard_elsewhere),
+		T(power_of_the_frequency),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

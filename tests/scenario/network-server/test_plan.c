@@ -172,6 +172,29 @@ static void silent_gateway_is_replaced(void **state)
 	assert_int_equal(world_session(d).n_f_cnt_down, f_cnt + 2);
 }
 
+/* Between a downlink and its answer the wall clock is set, back or forward: the window that the gateway took cannot be
+ * placed by it any more. Nothing ends, and the next downlink goes as ever. */
+static void clock_set_before_the_answer(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w);
+	const int64_t by_s[] = {-3600, 3600, 40, -40, 86400 * 365};
+	for (size_t i = 0; i < sizeof(by_s) / sizeof(by_s[0]); i++) {
+		world_pass(w, 20000);
+		size_t downs = w->n_downs;
+		world_up(w, d, &CONFIRMED);
+		assert_int_equal(w->n_downs, downs + 1);
+		assert_int_equal(world_last_down(w)->n_items, 2);
+		world_set_clock(w, by_s[i]);
+		world_ack(w, (const char *const[]){"COLLISION_PACKET", "OK", NULL});
+		assert_int_equal(world_last_downlink_record(w)->outcome, LONGWAVE__V1__OUTCOME__DELIVERED);
+	}
+	world_pass(w, 20000);
+	world_up(w, d, &CONFIRMED);
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->timing->delay->delay->seconds, 1);
+	world_ack_ok(w);
+}
+
 /* SF12 answers in RX1 only: where the duty cycle counts, the gateway stops before its hour is used up, says why, and
  * spends no counter; where it does not, it goes on. */
 static void the_hour_is_used_up(void **state)
@@ -226,6 +249,7 @@ int main(void)
 		TEST(busy_everywhere_goes_out_all_the_same),
 		TEST(slow_gateway_gets_rx2),
 		TEST(silent_gateway_is_replaced),
+		TEST(clock_set_before_the_answer),
 		TEST(the_hour_is_used_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

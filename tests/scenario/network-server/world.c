@@ -557,6 +557,11 @@ void world_abp(struct world *w, struct world_device *d, const char *region_confi
 
 /* ---- time and air ---- */
 
+void world_set_clock(struct world *w, int64_t by_s)
+{
+	((struct lw_clock *)(uintptr_t)rt_loop_clock(w->loop))->manual_now_ns += by_s * LW_NS_PER_S;
+}
+
 void world_pass(struct world *w, uint32_t ms)
 {
 	rt_loop_turn(w->loop);

@@ -127,6 +127,8 @@ void world_receive(struct world *w, const struct air *air, const struct frame *f
 void world_up(struct world *w, struct world_device *d, const struct up *up);
 /* Lets time pass. */
 void world_pass(struct world *w, uint32_t ms);
+/* Somebody sets the wall clock, by so much; the monotonic one goes on. */
+void world_set_clock(struct world *w, int64_t by_s);
 /* The last downlink's gateway answers with these statuses ("OK", "TOO_LATE" …), NULL-terminated. */
 void world_ack(struct world *w, const char *const *statuses);
 /* The same for the i-th of all. */
