@@ -91,9 +91,10 @@ struct ns_down_out {
 bool ns_ping_window(const struct ns_device *dev, const struct ns_region_config *rc, int64_t slot_gps_ns,
 		    struct ns_down_window *out);
 
-/* The time in which a PENDING item (with a timeout) could be acknowledged is over. One that ends later than any can was
- * given before the clock was set back. */
-bool ns_item_timed_out(const struct ns_device *dev, const struct ns_queue_item *item, int64_t now_ns);
+/* The time in which a PENDING item (with a timeout) could be acknowledged was over at at_ns: now, or when the uplink
+ * came that is dealt with now, be it before the item went out. One that ends later from now than any can was given
+ * before the clock was set back. */
+bool ns_item_timed_out(const struct ns_device *dev, const struct ns_queue_item *item, int64_t at_ns, int64_t now_ns);
 /* EIRP in dBm on this frequency: as the configuration says, at most what the region allows there. */
 int8_t ns_down_power(const struct ns_region_config *rc, const struct lw_region *region, uint32_t hz);
 void ns_down_build(const struct ns_down_in *in, struct ns_down_out *out);

@@ -392,7 +392,8 @@ static size_t sendable(struct ns_down *d)
 			continue;
 		}
 		queued--;
-		if (item->timeout_after_ns == 0 || !ns_item_timed_out(d->dev, item, ns_now(d->c.f))) {
+		int64_t now_ns = ns_now(d->c.f);
+		if (item->timeout_after_ns == 0 || !ns_item_timed_out(d->dev, item, now_ns, now_ns)) {
 			held = true;
 			continue;
 		}

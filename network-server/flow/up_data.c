@@ -398,6 +398,17 @@ static void resolve_item(struct ns_up *u, struct ns_queue_item *item, bool ackno
 			item->f_cnt_down);
 }
 
+/* The item left for its gateway, which has not answered yet, after this uplink came: an acknowledgement of 1.0 does not
+ * tell of what, and this one is of an item before, given up meanwhile. */
+static bool left_after(const struct ns_up *u, const struct ns_queue_item *item)
+{
+	const struct ns_flows *f = u->c.f;
+	const struct ns_tx *tx = lw_map_find(&f->tx_by_device, lw_dev_eui_u64(u->dev->dev_eui));
+	if (item->state != NS_ITEM_SENT || tx == NULL || !tx->has_item || !lw_uuid_eq(tx->item_id, item->id))
+		return false;
+	return rt_loop_mono_ns(f->loop) - tx->sent_mono_ns < ns_now(f) - u->up.received_ns;
+}
+
 /* Item by item: acknowledged, not acknowledged, still waiting, or free to be sent. Leaves in queue.items those that can
  * be sent. */
 enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
@@ -423,12 +434,13 @@ enum rt_flow_rc up_acknowledge(struct rt_flow_ctx *flow)
 	for (size_t i = 0; i < u->queue.n; i++) {
 		struct ns_queue_item *item = &u->queue.items[i];
 		if (item->confirmed && item->state != NS_ITEM_QUEUED && ack &&
-		    item->f_cnt_down == u->match.conf_f_cnt) {
+		    item->f_cnt_down == u->match.conf_f_cnt && !left_after(u, item)) {
 			resolve_item(u, item, true);
 			continue;
 		}
 		if (item->state == NS_ITEM_PENDING) {
-			if (item->timeout_after_ns == 0 || ns_item_timed_out(u->dev, item, u->up.received_ns))
+			if (item->timeout_after_ns == 0 ||
+			    ns_item_timed_out(u->dev, item, u->up.received_ns, ns_now(u->c.f)))
 				resolve_item(u, item, false);
 			else
 				u->n_queued--;

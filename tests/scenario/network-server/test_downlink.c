@@ -1002,6 +1002,75 @@ static void class_c_clock_back(void **state)
 	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
 }
 
+/* The next uplink of the device, which closes its window 200 ms later. */
+static void receive(struct world *w, struct world_device *d, const struct up *up)
+{
+	struct frame f;
+	struct air air = world_air();
+	struct up u = *up;
+	u.dr = air.dr;
+	device_frame_up(&d->end, &u, &f);
+	world_receive(w, &air, &f);
+}
+
+/* An uplink that came just before a confirmed item went out says nothing about it, however late it is dealt with.
+ * spec: LoRaWAN 1.0.4, Class C */
+static void class_c_uplink_before_the_item(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 10000);
+	receive(w, d, &PLAIN);
+	world_pass(w, 50);
+	world_enqueue(w, d, 7, true, "01");
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "02");
+	world_pass(w, 400);
+	assert_int_equal(world_count(w, KIND(ACK)), 0);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_PENDING);
+	world_up(w, d, &WITH_ACK);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "02");
+}
+
+/* An acknowledgement that came before an item went out is not for that item: refused by the gateway, it goes again.
+ * spec: LoRaWAN 1.0.4, Class C */
+static void class_c_acknowledgement_of_the_one_before(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, true, "01");
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, true, "02");
+	world_pass(w, 4900);
+	size_t downs = w->n_downs;
+	receive(w, d, &WITH_ACK);
+	world_pass(w, 150); /* the first one's time is over before the uplink's window closes */
+	assert_int_equal(world_count(w, KIND(ACK)), 1);
+	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_int_equal(d->queue[0].item.state, NS_ITEM_SENT);
+	world_pass(w, 400);
+	assert_int_equal(world_count(w, KIND(ACK)), 1);
+	assert_int_equal(d->n_queue, 1);
+	world_ack(w, (const char *const[]){"TOO_LATE", NULL});
+	world_pass(w, 6000);
+	world_ack_ok(w);
+	world_up(w, d, &WITH_ACK);
+	assert_int_equal(world_count(w, KIND(ACK)), 2);
+	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
+	assert_int_equal(d->n_queue, 0);
+}
+
 /* Queued while a downlink without an item is under way: it follows when that is settled, whichever way.
  * spec: LoRaWAN 1.0.4, Class C */
 static void class_c_behind_an_acknowledgement(void **state)
@@ -1114,6 +1183,8 @@ int main(void)
 		TEST(class_c_refused),
 		TEST(class_c_after_uplink),
 		TEST(class_c_clock_back),
+		TEST(class_c_uplink_before_the_item),
+		TEST(class_c_acknowledgement_of_the_one_before),
 		TEST(class_c_behind_an_acknowledgement),
 		TEST(gateway_stats),
 		TEST(strange_tx_acks),
