@@ -2,6 +2,7 @@
 them is killed or leaves."""
 
 import base64
+import json
 
 import pytest
 
@@ -92,6 +93,32 @@ def test_before_they_know_each_other(tmp_path):
                 assert base64.b64decode(stack.events.wait(d.dev_eui, "up", n)["data"]) == b"%d" % n
             world.join(joiners.pop(), alone)
         assert any("replicas changed" not in ns.output() for ns in stack.nss), "nothing was tested"
+    finally:
+        stack.close()
+
+
+def test_late_to_one_that_knows_of_nobody(tmp_path):
+    """A network-server comes back without Redis to what the broker kept for it. The other one has written newer frames of the device
+    meanwhile: the older ones are no replays."""
+    stack = Stack(tmp_path, replicas=2)
+    try:
+        world = World(stack)
+        g, d = world.gateway(), world.device(otaa=False)
+        world.send(d, g, data=b"0")
+        stack.events.wait(d.dev_eui, "up", 1)
+        late = stack.nss[0]
+        late.kill()
+        stack.redis.kill()
+
+        def counters():
+            return [json.loads(e.raw).get("fCnt", 0) for e in stack.events.of(d.dev_eui, "up")]
+
+        for n in range(1, 8):  # the broker keeps every other one for who is away
+            world.send(d, g, data=b"%d" % n)
+        lw.wait_for(lambda: max(counters()) >= len(counters()), text="a newer one has come before an older one")
+        late.start(wait=False)
+        lw.wait_for(lambda: len(counters()) == 8, 20, text="all have come")
+        assert sorted(counters()) == list(range(8))
     finally:
         stack.close()
 

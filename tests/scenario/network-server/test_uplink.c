@@ -256,8 +256,8 @@ static void late_counter_is_taken_once(void **state)
 		assert_int_not_equal(w->event[i]->kind_case, KIND(UPLINK));
 }
 
-/* The same in the first moments after a start, before the replicas have seen each other: the other one, which the broker
- * handed the newer frame of an outage, has written first. */
+/* The same in the first moments after a start, before the replicas have seen each other: the other one, to which the
+ * broker handed the newer frame of an outage, has written first. */
 static void late_counter_among_strangers(void **state)
 {
 	struct world *w = *state;
