@@ -68,7 +68,9 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
 
 /* It was given to the gateway, whose answer is in its frame log; or LW_ENOTFOUND: its region is not known; LW_EINVAL:
- * outside the region, or too long; LW_EUNAVAILABLE: it could not be asked. */
+ * outside the region, or too long. It could not be asked: LW_EUNAVAILABLE: the broker is away; LW_ETIMEDOUT: its time
+ * is past; LW_ERANGE: further ahead than is planned. Where the duty cycle is enforced LW_EEXHAUSTED: it is used up;
+ * LW_EBIG: longer on the air than the dwell time; LW_EAGAIN: the gateway sends something else then. */
 int ns_flows_send_proprietary(struct ns_flows *f, const struct ns_proprietary *p, uint32_t *downlink_id);
 
 /* Something waits for the multicast group. */

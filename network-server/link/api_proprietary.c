@@ -68,8 +68,18 @@ static const char *words(int err)
 		return "the gateway has not reported yet: its region is not known, say region_config_id";
 	case LW_EINVAL:
 		return "the frequency is outside the region";
+	case LW_ETIMEDOUT:
+		return "frame.time_since_gps_epoch is past, or too near for the gateway to get it in time";
+	case LW_ERANGE:
+		return "frame.time_since_gps_epoch is further ahead than is planned: four minutes";
+	case LW_EEXHAUSTED:
+		return "the gateway's duty cycle is used up";
+	case LW_EBIG:
+		return "the frame is longer on the air than the region's dwell time";
+	case LW_EAGAIN:
+		return "the gateway sends something else then";
 	default:
-		return "the gateway cannot be asked now: the broker is away, or its duty cycle is used up";
+		return "the gateway cannot be asked now: the broker is away";
 	}
 }
 

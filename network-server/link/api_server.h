@@ -36,8 +36,7 @@ struct ns_api_opts {
 	void (*on_enqueued)(void *arg, struct lw_dev_eui dev_eui);
 	/* An item was enqueued for the multicast group. */
 	void (*on_multicast)(void *arg, struct lw_uuid group_id);
-	/* Sends it. 0; LW_ENOTFOUND: the gateway's region is not known; LW_EINVAL: outside of it; else it could not be
-	 * asked. */
+	/* Sends it. 0, or an error as ns_flows_send_proprietary() gives. */
 	int (*on_proprietary)(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id);
 	/* A device is about to get this address by Activate; may be NULL. */
 	void (*on_activated)(void *arg, struct lw_devaddr addr);

@@ -904,6 +904,40 @@ static void proprietary_down(void **state)
 	assert_string_equal(world_last_downlink_record(w)->gateway_id, "0000000000000002");
 }
 
+/* The region's power, or the configuration's, is what it has without one of its own, and never more than that. */
+static void proprietary_down_power(void **state)
+{
+	struct world *w = *state;
+	struct ns_region_config weak = *ns_region_config_find("eu868");
+	weak.downlink_tx_power_dbm = 10;
+	struct ns_proprietary p = {.gateway_id = world_gateway(w, 2),
+				   .mod = {.kind = LW_MOD_LORA, .bw_hz = 125000, .sf = 7},
+				   .payload = lw_span("x", 1)};
+	const struct {
+		const struct ns_region_config *rc;
+		uint32_t hz;
+		int8_t asked, sent;
+	} v[] = {
+		{ns_region_config_find("eu868"), 868100000, 0, 16},
+		{ns_region_config_find("eu868"), 868100000, 60, 16},
+		{ns_region_config_find("eu868"), 868100000, 14, 14},
+		{ns_region_config_find("eu868"), 868100000, -3, -3},
+		{ns_region_config_find("eu868"), 869525000, 60, 29},
+		{&weak, 869525000, 0, 10},
+		{&weak, 869525000, 20, 10},
+		{&weak, 869525000, 5, 5},
+	};
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		uint32_t id = 0;
+		p.rc = v[i].rc;
+		p.hz = v[i].hz;
+		p.power_dbm = v[i].asked;
+		assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
+		assert_int_equal(only_tx_info(w)->power, v[i].sent);
+		world_ack_ok(w);
+	}
+}
+
 static void proprietary_down_refused(void **state)
 {
 	struct world *w = *state;
@@ -926,7 +960,52 @@ static void proprietary_down_refused(void **state)
 	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
 	world_pass(w, 60000);
 	assert_int_equal(world_last_downlink_record(w)->reason, R(GATEWAY_SILENT));
+	/* its time */
+	int64_t now_ns = lw_gps_from_unix_ns(rt_loop_now_ns(w->loop));
+	p.gps_ns = now_ns - LW_NS_PER_S;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_ETIMEDOUT);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(TOO_LATE));
+	p.gps_ns = now_ns + 240 * LW_NS_PER_S;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_ERANGE);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(TOO_EARLY));
+	assert_int_equal(w->n_downs, 1);
+	p.gps_ns = now_ns + 239 * LW_NS_PER_S;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
 	assert_int_equal(w->n_events, 0);
+}
+
+/* Where the duty cycle counts: 250 bytes of SF12 are nine seconds of the hour's 36, and longer than a dwell time. */
+static void proprietary_down_enforced(void **state)
+{
+	struct world *w = *state;
+	struct ns_region_config dwell = *ns_region_config_find("eu868");
+	const struct ns_region_config *enforce[2] = {ns_region_config_find("eu868"), &dwell};
+	static const uint8_t bytes[250];
+	uint32_t id = 0;
+	dwell.dwell_time_400ms = true;
+	w->cfg.enforce = enforce;
+	w->cfg.n_enforce = 2;
+	world_restart(w);
+	struct ns_proprietary p = {.gateway_id = world_gateway(w, 2),
+				   .rc = &dwell,
+				   .mod = {.kind = LW_MOD_LORA, .bw_hz = 125000, .sf = 12},
+				   .hz = 868100000,
+				   .payload = lw_span(bytes, sizeof(bytes))};
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_EBIG);
+	p.rc = enforce[0];
+	unsigned sent = 0;
+	int err;
+	while ((err = ns_flows_send_proprietary(w->flows, &p, &id)) == 0 && sent++ < 9) {
+		world_ack_ok(w);
+		world_pass(w, 20000);
+	}
+	assert_int_equal(err, LW_EEXHAUSTED);
+	assert_int_equal(sent, 3);
+	/* Something else is on the air at that time. */
+	p.hz = 869525000;
+	p.gps_ns = lw_gps_from_unix_ns(rt_loop_now_ns(w->loop)) + 30 * LW_NS_PER_S;
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), 0);
+	assert_int_equal(ns_flows_send_proprietary(w->flows, &p, &id), LW_EAGAIN);
 }
 
 /* [Proprietary: uplink] Passed on once, with all receptions, whatever its data rate.
@@ -980,7 +1059,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(proprietary_down),
+		TEST(proprietary_down_power),
 		TEST(proprietary_down_refused),
+		TEST(proprietary_down_enforced),
 		TEST(proprietary),
 		TEST(unconfirmed_with_payload),
 		TEST(three_gateways_one_event),

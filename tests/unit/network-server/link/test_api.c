@@ -3,6 +3,7 @@
 
 #include "common/io/grpc_client.h"
 #include "common/runtime/metrics.h"
+#include "network-server/domain/proprietary.h"
 #include "network-server/link/api_server.h"
 #include "network-server/link/event_stream.h"
 #include "network-server/link/frame_log.h"
@@ -23,6 +24,7 @@ struct world {
 	struct grpc_client *client;
 	const struct ns_region_config *regions[1];
 	unsigned hints;
+	int proprietary; /* what becomes of frames of that type */
 	/* The last answer. */
 	bool answered;
 	int status;
@@ -48,6 +50,13 @@ static void on_enqueued(void *arg, struct lw_dev_eui eui)
 {
 	(void)eui;
 	((struct world *)arg)->hints++;
+}
+
+static int on_proprietary(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id)
+{
+	assert_int_equal(p->hz, 868100000);
+	*downlink_id = 7;
+	return ((struct world *)arg)->proprietary;
 }
 
 static int setup_any(void **state, bool pg)
@@ -77,6 +86,7 @@ static int setup_any(void **state, bool pg)
 				.n_regions = 1,
 				.devaddr_prefix = lw_netid_prefix(netid),
 				.on_enqueued = on_enqueued,
+				.on_proprietary = on_proprietary,
 				.arg = w};
 	assert_int_equal(ns_api_new(&w->api, &o, NULL), 0);
 	char address[32];
@@ -457,6 +467,54 @@ static void test_regions(void **state)
 	drop_answer(w);
 }
 
+/* Each reason why a gateway was not asked has its own words. */
+static void test_proprietary(void **state)
+{
+	static const struct {
+		int err;
+		const char *words;
+	} v[] = {
+		{0, ""},
+		{LW_ENOTFOUND, "region is not known"},
+		{LW_EINVAL, "outside the region"},
+		{LW_EUNAVAILABLE, "broker is away"},
+		{LW_ETIMEDOUT, "epoch is past"},
+		{LW_ERANGE, "further ahead"},
+		{LW_EEXHAUSTED, "duty cycle"},
+		{LW_EBIG, "dwell time"},
+		{LW_EAGAIN, "something else"},
+	};
+	struct world *w = *state;
+	Longwave__Ns__V1__SendProprietaryRequest req = LONGWAVE__NS__V1__SEND_PROPRIETARY_REQUEST__INIT;
+	Longwave__Ns__V1__ProprietaryFrame frame = LONGWAVE__NS__V1__PROPRIETARY_FRAME__INIT;
+	Gw__Modulation modulation = GW__MODULATION__INIT;
+	Gw__FskModulationInfo fsk = GW__FSK_MODULATION_INFO__INIT;
+	char gateway[] = "0000000000000002", *gateways[] = {gateway};
+	uint8_t byte = 1;
+	fsk.datarate = 50000;
+	modulation.parameters_case = GW__MODULATION__PARAMETERS_FSK;
+	modulation.fsk = &fsk;
+	frame.payload = (ProtobufCBinaryData){1, &byte};
+	frame.frequency_hz = 868100000;
+	frame.modulation = &modulation;
+	req.frame = &frame;
+	req.gateway_ids = gateways;
+	req.n_gateway_ids = 1;
+	ns_api_open(w->api);
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		w->proprietary = v[i].err;
+		assert_int_equal(
+			call(w, "SendProprietary", &req.base, &longwave__ns__v1__send_proprietary_response__descriptor),
+			GRPC_OK);
+		const Longwave__Ns__V1__SendProprietaryResponse *r = (const void *)w->resp;
+		assert_int_equal(r->n_results, 1);
+		assert_string_equal(r->results[0]->gateway_id, gateway);
+		assert_int_equal(r->results[0]->error[0] != 0, v[i].err != 0);
+		assert_non_null(strstr(r->results[0]->error, v[i].words));
+		drop_answer(w);
+	}
+}
+
 /* The caller goes, or the daemon ends, while the database is asked. */
 static void test_gone_in_between(void **state)
 {
@@ -497,6 +555,7 @@ int main(void)
 		BOTH(test_queue),
 		BOTH(test_gone_in_between),
 		{"test_frames", test_frames, setup_lite, teardown, NULL},
+		{"test_proprietary", test_proprietary, setup_lite, teardown, NULL},
 		{"test_regions", test_regions, setup_lite, teardown, NULL},
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
