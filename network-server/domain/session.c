@@ -452,8 +452,11 @@ static void read_region(struct lw_span v, char out[NS_REGION_ID_MAX])
 		memcpy(out, v.p, strnlen((const char *)v.p, v.n < NS_REGION_ID_MAX - 1 ? v.n : NS_REGION_ID_MAX - 1));
 }
 
+/* Follows the offer that it belongs to; of any other, nothing is taken. */
 static void read_join_offer(struct lw_span v, struct ns_rekey *r)
 {
+	if (!r->present || r->type != NS_REKEY_JOIN)
+		return;
 	get(&v, r->join_eui.b, sizeof(r->join_eui.b));
 	r->dev_nonce = get16(&v);
 	uint8_t mac = get8(&v);
