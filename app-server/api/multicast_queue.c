@@ -43,11 +43,33 @@ static bool take_keys(struct as_call *c, const struct sql_result *r)
 	return true;
 }
 
+static void forget_keys(struct as_call *c)
+{
+	struct keys *k = c->state;
+	lw_wipe(&k->app_s_key, sizeof(k->app_s_key));
+}
+
+/* What an answer other than OK ends with: the keys are not kept for it. */
+static void refused(struct as_call *c, int status, const char *message)
+{
+	forget_keys(c);
+	as_fail(c, status, "network-server: %s", message);
+}
+
 static Longwave__Ns__V1__MulticastGroupRequest group_request(const struct as_call *c)
 {
 	Longwave__Ns__V1__MulticastGroupRequest req = LONGWAVE__NS__V1__MULTICAST_GROUP_REQUEST__INIT;
 	req.id = (char *)(uintptr_t)c->object_id;
 	return req;
+}
+
+/* With keys in c->state, so that the answer, whichever, comes to `done`. */
+static void ask_with_keys(struct as_call *c, const char *path, const ProtobufCMessageDescriptor *output,
+			  grpc_done_fn *done)
+{
+	Longwave__Ns__V1__MulticastGroupRequest req = group_request(c);
+	struct grpc_client_request r = {.path = path, .deadline_ms = DEADLINE_MS, .output = output};
+	grpc_client_call(c->as->ns, &r, &req.base, done, c);
 }
 
 /* ---- enqueue ---- */
@@ -63,11 +85,11 @@ static void on_enqueued(void *arg, int status, const char *message, const Protob
 		ask_counter(c);
 		return;
 	}
-	lw_wipe(&k->app_s_key, sizeof(k->app_s_key));
 	if (status != GRPC_OK) {
-		as_fail(c, status, "network-server: %s", message);
+		refused(c, status, message);
 		return;
 	}
+	forget_keys(c);
 	resp.f_cnt = ((const Longwave__Ns__V1__EnqueueMulticastResponse *)(const void *)msg)->f_cnt;
 	as_reply(c, &resp.base);
 }
@@ -99,11 +121,18 @@ static void send_item(struct as_call *c, const ProtobufCMessage *msg)
 	grpc_client_call(c->as->ns, &r, &req.base, on_enqueued, c);
 }
 
+static void on_counter(void *arg, int status, const char *message, const ProtobufCMessage *msg)
+{
+	if (status == GRPC_OK)
+		send_item(arg, msg);
+	else
+		refused(arg, status, message);
+}
+
 static void ask_counter(struct as_call *c)
 {
-	Longwave__Ns__V1__MulticastGroupRequest req = group_request(c);
-	as_ns(c, "GetMulticastGroup", &req.base, &longwave__ns__v1__get_multicast_group_response__descriptor,
-	      send_item);
+	ask_with_keys(c, "/longwave.ns.v1.NetworkServer/GetMulticastGroup",
+		      &longwave__ns__v1__get_multicast_group_response__descriptor, on_counter);
 }
 
 static void with_keys(struct as_call *c, const struct sql_result *r)
@@ -161,25 +190,28 @@ static void fill_item(struct as_call *c, const Longwave__Ns__V1__MulticastItem *
 				lw_span(in->frm_payloads[0].data, out->data.len), out->data.data);
 }
 
-static void on_list(struct as_call *c, const ProtobufCMessage *msg)
+static void on_list(void *arg, int status, const char *message, const ProtobufCMessage *msg)
 {
+	struct as_call *c = arg;
 	const Longwave__Ns__V1__ListMulticastQueueResponse *in = (const void *)msg;
-	struct keys *k = c->state;
+	if (status != GRPC_OK) {
+		refused(c, status, message);
+		return;
+	}
 	Api__ListMulticastGroupQueueResponse *resp =
 		as_msg_new(c->arena, &api__list_multicast_group_queue_response__descriptor);
 	Api__MulticastGroupQueueItem **v = (void *)as_msg_list(c->arena, &resp->base, "items", in->n_items);
 	for (size_t i = 0; i < in->n_items; i++)
 		fill_item(c, in->items[i], v[i]);
-	lw_wipe(&k->app_s_key, sizeof(k->app_s_key));
+	forget_keys(c);
 	as_reply(c, &resp->base);
 }
 
 static void list_with_keys(struct as_call *c, const struct sql_result *r)
 {
-	Longwave__Ns__V1__MulticastGroupRequest req = group_request(c);
 	if (take_keys(c, r))
-		as_ns(c, "ListMulticastQueue", &req.base, &longwave__ns__v1__list_multicast_queue_response__descriptor,
-		      on_list);
+		ask_with_keys(c, "/longwave.ns.v1.NetworkServer/ListMulticastQueue",
+			      &longwave__ns__v1__list_multicast_queue_response__descriptor, on_list);
 }
 
 void as_multicast_list_queue(struct as_call *c)
