@@ -178,7 +178,8 @@ static bool release_quarantine(void *arg, struct lw_dev_eui dev_eui)
 	uint8_t b[8];
 	lw_put_le64(b, lw_dev_eui_u64(dev_eui));
 	ns_replicas_tell(ns->replicas, "release", lw_span(b, sizeof(b)));
-	return ns_flows_release(ns->flows, dev_eui);
+	/* Another replica that heard it before may have told us: whoever asks again is not told that it was in none. */
+	return ns_flows_release(ns->flows, dev_eui) || ns_replicas_any(ns->replicas);
 }
 
 static void on_activated(void *arg, struct lw_devaddr addr)
