@@ -37,8 +37,8 @@ static const struct sql_stmt use_dev_nonce = {
 };
 static const struct sql_stmt forget_others = {
 	.name = "as_device_session_forget",
-	.text = "DELETE FROM device_session WHERE dev_eui = $1 AND session_key_id <> $2 AND session_key_id <> $3",
-	.params = "ttt",
+	.text = "DELETE FROM device_session WHERE dev_eui = $1 AND session_key_id NOT IN ($2, $3, $4)",
+	.params = "tttt",
 };
 static const struct sql_stmt set_addr = {
 	.name = "as_device_session_addr",
@@ -66,12 +66,33 @@ static bool got_key(struct as_call *c, int err, const struct lw_key *key, char *
 	return true;
 }
 
+static void on_offered_before_key(void *arg, int err, const struct lw_key *key)
+{
+	struct as_call *c = arg;
+	Longwave__App__V1__ExportSessionResponse *resp = ((struct exporting *)c->state)->resp;
+	if (got_key(c, err, key, &resp->offered_before_app_s_key))
+		as_reply(c, &resp->base);
+}
+
+static void ask_offered_before(struct as_call *c)
+{
+	Longwave__App__V1__ExportSessionResponse *resp = ((struct exporting *)c->state)->resp;
+	const Longwave__Ns__V1__SessionRejoin *rejoin = resp->session->rejoin;
+	if (rejoin && rejoin->offer_before)
+		as_session_key(
+			c->as, c->object_id,
+			lw_span(rejoin->offer_before->session_key_id.data, rejoin->offer_before->session_key_id.len),
+			on_offered_before_key, c);
+	else
+		as_reply(c, &resp->base);
+}
+
 static void on_offered_key(void *arg, int err, const struct lw_key *key)
 {
 	struct as_call *c = arg;
 	Longwave__App__V1__ExportSessionResponse *resp = ((struct exporting *)c->state)->resp;
 	if (got_key(c, err, key, &resp->offered_app_s_key))
-		as_reply(c, &resp->base);
+		ask_offered_before(c);
 }
 
 static void on_key(void *arg, int err, const struct lw_key *key)
@@ -86,7 +107,7 @@ static void on_key(void *arg, int err, const struct lw_key *key)
 			       lw_span(rejoin->offer->session_key_id.data, rejoin->offer->session_key_id.len),
 			       on_offered_key, c);
 	else
-		as_reply(c, &resp->base);
+		ask_offered_before(c);
 }
 
 /* Ours, because the network-server's answer goes when its handler returns. */
@@ -151,11 +172,12 @@ struct arriving {
 struct importing {
 	struct arriving now;
 	struct arriving offered;
+	struct arriving offered_before;
 	char addr[LW_DEVADDR_TEXT];
 	char join_eui[LW_EUI_TEXT];
 	Longwave__Ns__V1__ExportedSession session; /* the caller's, with our names for the keys */
 	Longwave__Ns__V1__SessionRejoin rejoin;
-	Longwave__Ns__V1__SessionRejoin__Offer offer;
+	Longwave__Ns__V1__SessionRejoin__Offer offer, offer_before;
 };
 
 static bool arrive(struct as_call *c, struct arriving *a, const char *text, ProtobufCBinaryData *id, const char *name)
@@ -191,6 +213,7 @@ static void wipe(struct importing *m)
 {
 	lw_wipe(&m->now.key, sizeof(m->now.key));
 	lw_wipe(&m->offered.key, sizeof(m->offered.key));
+	lw_wipe(&m->offered_before.key, sizeof(m->offered_before.key));
 }
 
 static void finished(struct as_call *c, const struct sql_result *r)
@@ -233,6 +256,7 @@ static void on_imported(struct as_call *c, const ProtobufCMessage *resp)
 	sql_put_text(p, c->object_id);
 	sql_put_text(p, m->now.id_text);
 	sql_put_text(p, m->offered.id_text);
+	sql_put_text(p, m->offered_before.id_text);
 	p = sql_tx_add(tx, &set_addr, NULL, NULL);
 	sql_put_text(p, c->object_id);
 	sql_put_text(p, m->addr);
@@ -289,33 +313,48 @@ static bool check(struct as_call *c, const Longwave__App__V1__ImportSessionReque
 	return true;
 }
 
+/* The offers become ours to name their keys. */
+static bool take_offers(struct as_call *c, const Longwave__App__V1__ImportSessionRequest *req, struct importing *m)
+{
+	if (!req->session->rejoin)
+		return true;
+	m->rejoin = *req->session->rejoin;
+	m->session.rejoin = &m->rejoin;
+	if (m->rejoin.offer) {
+		m->offer = *m->rejoin.offer;
+		m->rejoin.offer = &m->offer;
+		if (!arrive(c, &m->offered, req->offered_app_s_key, &m->offer.session_key_id, "offered_app_s_key"))
+			return false;
+	}
+	if (!m->rejoin.offer_before)
+		return true;
+	m->offer_before = *m->rejoin.offer_before;
+	m->rejoin.offer_before = &m->offer_before;
+	return arrive(c, &m->offered_before, req->offered_before_app_s_key, &m->offer_before.session_key_id,
+		      "offered_before_app_s_key");
+}
+
 void as_device_session_import(struct as_call *c)
 {
 	const Longwave__App__V1__ImportSessionRequest *req = c->req;
 	struct importing *m = LW_ARENA_NEW(c->arena, struct importing);
-	bool has_offer = req->session && req->session->rejoin && req->session->rejoin->offer;
 
 	c->state = m;
 	if (!check(c, req, m))
 		return;
 	m->session = *req->session;
 	m->session.dev_eui = (char *)(uintptr_t)c->object_id;
-	if (has_offer) {
-		m->rejoin = *req->session->rejoin;
-		m->offer = *m->rejoin.offer;
-		m->rejoin.offer = &m->offer;
-		m->session.rejoin = &m->rejoin;
-	}
 	if (!arrive(c, &m->now, req->app_s_key, &m->session.session_key_id, "app_s_key"))
 		return;
-	if (has_offer && !arrive(c, &m->offered, req->offered_app_s_key, &m->offer.session_key_id, "offered_app_s_key"))
+	if (!take_offers(c, req, m))
 		return;
-	if (!m->now.given && !m->offered.given) {
+	if (!m->now.given && !m->offered.given && !m->offered_before.given) {
 		call_import(c, NULL);
 		return;
 	}
 	struct sql_tx *tx = sql_tx_new(c->as->db);
 	put_key(c, tx, &m->now, m->addr);
 	put_key(c, tx, &m->offered, m->addr);
+	put_key(c, tx, &m->offered_before, m->addr);
 	as_commit(c, tx, call_import);
 }

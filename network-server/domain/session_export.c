@@ -183,14 +183,10 @@ static void export_last(const struct ns_session *s, struct lw_arena *a, Longwave
 	out->last_uplink = u;
 }
 
-static void export_rejoin(const struct ns_session *s, struct lw_arena *a, Longwave__Ns__V1__ExportedSession *out)
+static Longwave__Ns__V1__SessionRejoin__Offer *export_offer(const struct ns_rekey *r, struct lw_arena *a)
 {
-	const struct ns_rekey *r = &s->rekey;
-	out->rejoin = LW_ARENA_NEW(a, Longwave__Ns__V1__SessionRejoin);
-	longwave__ns__v1__session_rejoin__init(out->rejoin);
-	out->rejoin->rj_count0 = s->rj_count0;
 	if (!r->present)
-		return;
+		return NULL;
 	Longwave__Ns__V1__SessionRejoin__Offer *o = LW_ARENA_NEW(a, Longwave__Ns__V1__SessionRejoin__Offer);
 	longwave__ns__v1__session_rejoin__offer__init(o);
 	o->type = r->type;
@@ -204,14 +200,23 @@ static void export_rejoin(const struct ns_session *s, struct lw_arena *a, Longwa
 	o->is_foreign = r->is_foreign;
 	o->app_s_key_kek = lw_arena_strdup(a, r->app_s_key_kek);
 	o->app_s_key = octets(a, r->app_s_key, r->app_s_key_len);
-	out->rejoin->offer = o;
 	if (r->type != NS_REKEY_JOIN)
-		return;
+		return o;
 	char text[LW_EUI_TEXT];
 	o->join_eui = lw_arena_strdup(a, lw_join_eui_print(r->join_eui, text));
 	o->dev_nonce = r->dev_nonce;
 	o->mac_version = (Common__MacVersion)r->mac_version;
 	o->joined_at_ns = r->at_ns;
+	return o;
+}
+
+static void export_rejoin(const struct ns_session *s, struct lw_arena *a, Longwave__Ns__V1__ExportedSession *out)
+{
+	out->rejoin = LW_ARENA_NEW(a, Longwave__Ns__V1__SessionRejoin);
+	longwave__ns__v1__session_rejoin__init(out->rejoin);
+	out->rejoin->rj_count0 = s->rj_count0;
+	out->rejoin->offer = export_offer(&s->rekey, a);
+	out->rejoin->offer_before = export_offer(&s->rekey_before, a);
 }
 
 Longwave__Ns__V1__ExportedSession *ns_session_export(struct lw_dev_eui dev_eui, const struct ns_session *s,
@@ -522,46 +527,56 @@ static void import_last(struct reader *r, const Longwave__Ns__V1__SessionLastUpl
 	}
 }
 
-static void import_join(struct reader *r, const Longwave__Ns__V1__SessionRejoin__Offer *o, struct ns_session *s)
+/* A member of an offer, by its full name. */
+#define OF(member) (first ? "rejoin.offer." member : "rejoin.offer_before." member)
+
+static void import_join(struct reader *r, const Longwave__Ns__V1__SessionRejoin__Offer *o, bool first,
+			const struct ns_session *s, struct ns_rekey *k)
 {
-	struct ns_rekey *k = &s->rekey;
 	if (o->join_eui[0] && lw_join_eui_parse(&k->join_eui, o->join_eui) != 0)
-		wrong(r, LW_EINVAL, "rejoin.offer.join_eui", "is not an EUI of 16 hexadecimal digits");
-	k->dev_nonce = (uint16_t)upto(r, o->dev_nonce, UINT16_MAX, "rejoin.offer.dev_nonce");
-	k->mac_version =
-		(enum lw_mac_version)upto(r, (uint32_t)o->mac_version, LW_MAC_VERSIONS - 1, "rejoin.offer.mac_version");
-	k->at_ns = time_ns(r, o->joined_at_ns, "rejoin.offer.joined_at_ns");
+		wrong(r, LW_EINVAL, OF("join_eui"), "is not an EUI of 16 hexadecimal digits");
+	k->dev_nonce = (uint16_t)upto(r, o->dev_nonce, UINT16_MAX, OF("dev_nonce"));
+	k->mac_version = (enum lw_mac_version)upto(r, (uint32_t)o->mac_version, LW_MAC_VERSIONS - 1, OF("mac_version"));
+	k->at_ns = time_ns(r, o->joined_at_ns, OF("joined_at_ns"));
 	memcpy(k->region_config_id, s->region_config_id, sizeof(k->region_config_id));
+}
+
+static void import_offer(struct reader *r, const Longwave__Ns__V1__SessionRejoin__Offer *o, bool first,
+			 const struct ns_session *s, struct ns_rekey *k)
+{
+	if (o == NULL)
+		return;
+	k->present = true;
+	k->type = small(r, o->type, NS_REKEY_JOIN, OF("type"));
+	if (k->type == NS_REKEY_JOIN)
+		import_join(r, o, first, s, k);
+	key(r, &o->f_nwk_s_int_key, &k->f_nwk_s_int_key, OF("f_nwk_s_int_key"));
+	key(r, &o->s_nwk_s_int_key, &k->s_nwk_s_int_key, OF("s_nwk_s_int_key"));
+	key(r, &o->nwk_s_enc_key, &k->nwk_s_enc_key, OF("nwk_s_enc_key"));
+	k->session_key_id_len =
+		(uint8_t)take(r, &o->session_key_id, k->session_key_id, NS_KEY_ID_MAX, OF("session_key_id"));
+	k->dl_settings = small(r, o->dl_settings, UINT8_MAX, OF("dl_settings"));
+	k->rx_delay_s = small(r, o->rx_delay_s, NIBBLE_MAX, OF("rx_delay_s"));
+	size_t n = take(r, &o->cflist, k->cflist, sizeof(k->cflist), OF("cflist"));
+	k->has_cflist = n > 0;
+	if (n > 0 && n < sizeof(k->cflist))
+		wrong(r, LW_EINVAL, OF("cflist"), "is not 16 octets");
+	k->is_foreign = o->is_foreign;
+	n = at_most(r, strlen(o->app_s_key_kek), sizeof(k->app_s_key_kek) - 1,
+		    first ? "length of rejoin.offer.app_s_key_kek" : "length of rejoin.offer_before.app_s_key_kek");
+	memcpy(k->app_s_key_kek, o->app_s_key_kek, n);
+	k->app_s_key_len = (uint8_t)take(r, &o->app_s_key, k->app_s_key, NS_WRAPPED_KEY_MAX, OF("app_s_key"));
 }
 
 static void import_rejoin(struct reader *r, const Longwave__Ns__V1__SessionRejoin *in, struct ns_session *s)
 {
-	struct ns_rekey *k = &s->rekey;
 	if (in == NULL)
 		return;
 	s->rj_count0 = in->rj_count0;
-	const Longwave__Ns__V1__SessionRejoin__Offer *o = in->offer;
-	if (o == NULL)
-		return;
-	k->present = true;
-	k->type = small(r, o->type, NS_REKEY_JOIN, "rejoin.offer.type");
-	if (k->type == NS_REKEY_JOIN)
-		import_join(r, o, s);
-	key(r, &o->f_nwk_s_int_key, &k->f_nwk_s_int_key, "rejoin.offer.f_nwk_s_int_key");
-	key(r, &o->s_nwk_s_int_key, &k->s_nwk_s_int_key, "rejoin.offer.s_nwk_s_int_key");
-	key(r, &o->nwk_s_enc_key, &k->nwk_s_enc_key, "rejoin.offer.nwk_s_enc_key");
-	k->session_key_id_len =
-		(uint8_t)take(r, &o->session_key_id, k->session_key_id, NS_KEY_ID_MAX, "rejoin.offer.session_key_id");
-	k->dl_settings = small(r, o->dl_settings, UINT8_MAX, "rejoin.offer.dl_settings");
-	k->rx_delay_s = small(r, o->rx_delay_s, NIBBLE_MAX, "rejoin.offer.rx_delay_s");
-	size_t n = take(r, &o->cflist, k->cflist, sizeof(k->cflist), "rejoin.offer.cflist");
-	k->has_cflist = n > 0;
-	if (n > 0 && n < sizeof(k->cflist))
-		wrong(r, LW_EINVAL, "rejoin.offer.cflist", "is not 16 octets");
-	k->is_foreign = o->is_foreign;
-	n = at_most(r, strlen(o->app_s_key_kek), sizeof(k->app_s_key_kek) - 1, "length of rejoin.offer.app_s_key_kek");
-	memcpy(k->app_s_key_kek, o->app_s_key_kek, n);
-	k->app_s_key_len = (uint8_t)take(r, &o->app_s_key, k->app_s_key, NS_WRAPPED_KEY_MAX, "rejoin.offer.app_s_key");
+	import_offer(r, in->offer, true, s, &s->rekey);
+	import_offer(r, in->offer_before, false, s, &s->rekey_before);
+	if (in->offer_before != NULL && in->offer_before->type != NS_REKEY_JOIN)
+		wrong(r, LW_EINVAL, "rejoin.offer_before.type", "is not 3");
 }
 
 int ns_session_import(const Longwave__Ns__V1__ExportedSession *in, const struct ns_profile *profile,

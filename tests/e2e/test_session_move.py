@@ -1,6 +1,7 @@
 """A device moves to another server without a join: export here, import there, and it goes on."""
 
 import base64
+import copy
 
 import pytest
 
@@ -68,6 +69,30 @@ def test_device_moves_without_a_join(world, other, version):
     assert there.stack.events.wait(d.dev_eui, "log")["code"] == "OTAA"
     # And it can join.
     there.join(d, moved)
+    there.close()
+
+
+def test_both_joins_that_were_not_used_yet_move(world, other):
+    """Of two joins the device may use either; the payloads of either are read there."""
+    here, there = world, World(other)
+    gw = here.gateway()
+    d = here.device()
+    here.join(d, gw)
+    here.send(d, gw, data=b"first")
+    here.stack.events.wait(d.dev_eui, "up")
+    here.join(d, gw)
+    before = copy.deepcopy(d)
+    here.join(d, gw)
+    exported = here.rest.get(session_path(d) + "?includeAppSKey=true")
+    rejoin = exported["session"]["rejoin"]
+    assert (rejoin["offerBefore"]["devNonce"], rejoin["offer"]["devNonce"]) == (before.dev_nonce, d.dev_nonce)
+    assert (exported["offeredBeforeAppSKey"], exported["offeredAppSKey"]) == (before.app_s_key.hex(), d.app_s_key.hex())
+
+    register_again(there, d)
+    there.rest.post(session_path(d), exported)
+    moved = there.gateway()
+    there.send(before, moved, data=b"joined before", f_port=4)
+    assert base64.b64decode(there.stack.events.wait(d.dev_eui, "up")["data"]) == b"joined before"
     there.close()
 
 

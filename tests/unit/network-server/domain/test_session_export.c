@@ -35,8 +35,8 @@ static void comes_back(void **state)
 	struct lw_diag diag = {.text = ""};
 	(void)state;
 	make(&r);
-	/* Only the latest offer moves. */
-	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before));
+	/* The region of an offer is the session's. */
+	strcpy(r.session.rekey_before.region_config_id, "eu868");
 	assert_int_equal(r.m->version, 1);
 	assert_string_equal(r.m->dev_eui, "0000000000000102");
 	/* Over the wire, as another server gets it. */
@@ -61,7 +61,7 @@ static void join_offer_comes_back(void **state)
 	make(&r);
 	r.session.rekey = r.session.rekey_before;
 	strcpy(r.session.rekey.region_config_id, "eu868");
-	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before));
+	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before)); /* and the one before may be missing */
 	r.m = ns_session_export(lw_dev_eui_from_u64(0x0102), &r.session, &r.arena);
 	assert_int_equal(ns_session_import(r.m, &PROFILE, ns_region_config_find("eu868"), &out, &diag), 0);
 	assert_memory_equal(&out, &r.session, sizeof(out));
@@ -122,6 +122,10 @@ static void out_of_range(void **state)
 	       "last_uplink.gateways.gateway_id is not 16 hexadecimal digits");
 	REFUSE(r.m->rejoin->offer->type = 4, "rejoin.offer.type is above 3");
 	REFUSE(r.m->rejoin->offer->cflist.len = 15, "rejoin.offer.cflist is not 16 octets");
+	REFUSE(r.m->rejoin->offer_before->type = 2, "rejoin.offer_before.type is not 3");
+	REFUSE(r.m->rejoin->offer_before->dev_nonce = 65536, "rejoin.offer_before.dev_nonce is above 65535");
+	REFUSE(r.m->rejoin->offer_before->nwk_s_enc_key.len = 0,
+	       "rejoin.offer_before.nwk_s_enc_key is not a key of 16 octets");
 #undef REFUSE
 	lw_arena_deinit(&r.arena);
 }
