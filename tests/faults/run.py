@@ -14,6 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 PATIENCE_S = 30
 WEBHOOK_PATIENCE_S = 75  # longer than its longest back-off
+STUCK_PATIENCE_S = 60  # a try for class C that failed in the last faults waits in its flow for the next one: 5, 10, 20, 40 s
 
 
 def parse():
@@ -78,7 +79,7 @@ def run(opt, tmp):
         if left:
             say(f"still waiting for: {left}")
         report.wait_webhook(field, receiver, WEBHOOK_PATIENCE_S)
-        report.stuck(r, stack, 10)
+        report.stuck(r, stack, STUCK_PATIENCE_S)
         for name, n in sorted({k.name: sum(x.name == k.name for x in killer.kills) for k in killer.kills}.items()):
             r.row(f"kill -9 {name}", n)
         for name, n in sorted(field.air.done.items()):
