@@ -147,7 +147,7 @@ static void on_gateway(struct as_call *c, const ProtobufCMessage *msg)
 	resp.rx_packets_per_dr = as_series_by_key(a, in, "Received / DR", KIND(RX_DR), NULL);
 	resp.tx_packets_per_dr = as_series_by_key(a, in, "Transmitted / DR", KIND(TX_DR), NULL);
 	resp.tx_packets_per_status =
-		as_series_by_key(a, in, "Transmitted / status", KIND(TX_STATUS), &gw__tx_ack_status__descriptor);
+		as_series_by_key(a, in, "TX packets / status", KIND(TX_STATUS), &gw__tx_ack_status__descriptor);
 	as_reply(c, &resp.base);
 }
 
@@ -162,8 +162,8 @@ static void on_duty(struct as_call *c, const ProtobufCMessage *msg)
 {
 	const Longwave__Ns__V1__LinkMetricsResponse *in = (const void *)msg;
 	Api__GetGatewayDutyCycleMetricsResponse resp = API__GET_GATEWAY_DUTY_CYCLE_METRICS_RESPONSE__INIT;
-	resp.max_load_percentage = as_series_duty(c->arena, in, "Percentage of what is allowed", false);
-	resp.window_percentage = as_series_duty(c->arena, in, "Percentage of the time", true);
+	resp.max_load_percentage = as_series_duty(c->arena, in, "Percentage of max tx duty-cycle", false);
+	resp.window_percentage = as_series_duty(c->arena, in, "Tx duty-cycle", true);
 	as_reply(c, &resp.base);
 }
 

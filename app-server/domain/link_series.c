@@ -26,13 +26,13 @@ static char *text(struct lw_arena *a, const char *s)
 }
 
 static Common__Metric *metric(struct lw_arena *a, const Longwave__Ns__V1__LinkMetricsResponse *in, const char *name,
-			      Common__MetricKind kind, size_t n_sets)
+			      size_t n_sets)
 {
 	Common__Metric *m = get(a, 1, sizeof(*m));
 	Common__MetricDataset *sets = get(a, n_sets, sizeof(*sets));
 	common__metric__init(m);
 	m->name = text(a, name);
-	m->kind = kind;
+	m->kind = COMMON__METRIC_KIND__ABSOLUTE; /* of every series, as clients of the reference expect */
 	m->n_timestamps = in->n_buckets;
 	m->timestamps = get(a, in->n_buckets, sizeof(*m->timestamps));
 	for (size_t i = 0; i < in->n_buckets; i++) {
@@ -72,7 +72,7 @@ static int64_t sum(const Longwave__Ns__V1__LinkMetricsResponse *in, size_t bucke
 Common__Metric *as_series_of(struct lw_arena *a, const Longwave__Ns__V1__LinkMetricsResponse *in, const char *name,
 			     const char *label, as_tally_kind kind, float unit)
 {
-	Common__Metric *m = metric(a, in, name, COMMON__METRIC_KIND__ABSOLUTE, 1);
+	Common__Metric *m = metric(a, in, name, 1);
 	m->datasets[0]->label = text(a, label);
 	for (size_t i = 0; i < in->n_buckets; i++)
 		m->datasets[0]->data[i] = (float)sum(in, i, kind) * unit;
@@ -82,7 +82,7 @@ Common__Metric *as_series_of(struct lw_arena *a, const Longwave__Ns__V1__LinkMet
 Common__Metric *as_series_mean(struct lw_arena *a, const Longwave__Ns__V1__LinkMetricsResponse *in, const char *name,
 			       const char *label, as_tally_kind kind, float unit)
 {
-	Common__Metric *m = metric(a, in, name, COMMON__METRIC_KIND__GAUGE, 1);
+	Common__Metric *m = metric(a, in, name, 1);
 	m->datasets[0]->label = text(a, label);
 	for (size_t i = 0; i < in->n_buckets; i++) {
 		int64_t n = sum(in, i, LONGWAVE__NS__V1__LINK_TALLY__KIND__RX);
@@ -126,7 +126,7 @@ Common__Metric *as_series_by_key(struct lw_arena *a, const Longwave__Ns__V1__Lin
 {
 	uint32_t *keys;
 	size_t n = keys_of(in, kind, &keys);
-	Common__Metric *m = metric(a, in, name, COMMON__METRIC_KIND__ABSOLUTE, n);
+	Common__Metric *m = metric(a, in, name, n);
 	for (size_t k = 0; k < n; k++) {
 		char number[12];
 		const ProtobufCEnumValue *named =
@@ -215,7 +215,7 @@ Common__Metric *as_series_duty(struct lw_arena *a, const Longwave__Ns__V1__LinkM
 {
 	struct band band[BANDS_MAX];
 	size_t n = bands_of(in, band);
-	Common__Metric *m = metric(a, in, name, COMMON__METRIC_KIND__GAUGE, n);
+	Common__Metric *m = metric(a, in, name, n);
 	for (size_t k = 0; k < n; k++) {
 		double whole_ms = of_window ? band[k].window_s * 1e3 : band[k].max_ms;
 		double last = 0;

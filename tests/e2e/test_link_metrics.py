@@ -62,7 +62,7 @@ def test_a_device_after_uplinks_and_a_restart(own):
         assert total(m["rxPacketsPerFreq"], str(d.hz)) == 3 and m["rxPacketsPerFreq"]["name"] == "Received / frequency"
         assert sum(sum(s["data"]) for s in m["rxPacketsPerDr"]["datasets"]) == 3
         rssi = [v for v in m["gwRssi"]["datasets"][0]["data"] if v]
-        assert rssi and all(-150 < v < 0 for v in rssi) and m["gwRssi"]["kind"] == "GAUGE"
+        assert rssi and all(-150 < v < 0 for v in rssi) and m["gwRssi"]["kind"] == "ABSOLUTE"
         assert total(m["errors"], "MIC_MISMATCH") == 1
         assert len(m["rxPackets"]["timestamps"]) == len(m["rxPackets"]["datasets"][0]["data"])
         return m
@@ -91,7 +91,7 @@ def test_a_gateway_and_its_duty_cycle(world):
 
     m = until(reported)
     assert m["rxPackets"]["name"] == "Received" and m["txPackets"]["name"] == "Transmitted"
-    assert m["txPacketsPerStatus"]["name"] == "Transmitted / status"
+    assert m["txPacketsPerStatus"]["name"] == "TX packets / status"
     duty = until(lambda: (lambda r: r if r["maxLoadPercentage"]["datasets"] else None)(
         world.rest.get(f"/api/gateways/{gw.id}/duty-cycle-metrics?" + urllib.parse.urlencode({"start": at(-600), "end": at()}))))
     band = duty["maxLoadPercentage"]["datasets"][0]

@@ -94,7 +94,7 @@ static void sums_and_means(void **state)
 	assert_string_equal(m->datasets[0]->label, "rx_count");
 	assert_true(near(m->datasets[0]->data[1], 4) && near(m->datasets[0]->data[2], 0));
 	m = as_series_mean(&in.arena, &in.msg, "SNR", "snr", KIND(SNR_DDB), 0.1F);
-	assert_int_equal(m->kind, COMMON__METRIC_KIND__GAUGE);
+	assert_int_equal(m->kind, COMMON__METRIC_KIND__ABSOLUTE);
 	assert_true(near(m->datasets[0]->data[1], -3.75));
 	assert_true(near(m->datasets[0]->data[2], 0));
 	assert_true(near(m->datasets[0]->data[3], 7.5));
