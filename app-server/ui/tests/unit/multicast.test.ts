@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { groupOf, groupValues, randomKey, slots } from '../../src/lib/multicast';
 
 const group = {
@@ -20,7 +20,10 @@ describe('multicast group', () => {
   test('frequencies are whole Hz', () => expect(groupOf({ ...groupValues(group), frequency: 868.3 }, 'a').frequency).toBe(868_300_000));
   test('ping slots of a beacon period', () => expect([0, 3, 7].map(slots)).toEqual([128, 16, 1]));
   test('keys by chance', () => {
+    // Node 18 has no global crypto; browsers do.
+    vi.stubGlobal('crypto', { getRandomValues: (a: Uint8Array) => a.map(() => Math.floor(Math.random() * 256)) });
     expect(randomKey(16)).toMatch(/^[0-9a-f]{32}$/);
     expect(randomKey(16)).not.toBe(randomKey(16));
+    vi.unstubAllGlobals();
   });
 });
