@@ -35,6 +35,7 @@ struct rig {
 	size_t received, want;
 	size_t done, failed, want_done;
 	int last_err;
+	int first_end; /* why the first connection ended; the next attempt may fail in the same turn */
 	size_t connects, disconnects, before_acks;
 	bool session_present;
 	char topic[64], payload[64];
@@ -149,7 +150,8 @@ static void on_disconnect(void *arg, int err, const char *text)
 	assert_true(err < 0);
 	assert_true(strlen(text) > 0);
 	r->last_err = err;
-	r->disconnects++;
+	if (r->disconnects++ == 0)
+		r->first_end = err;
 	r->flag = true;
 }
 
@@ -853,7 +855,7 @@ static void a_silent_broker_is_noticed_while_sending(void **state)
 		rt_loop_run_until(r->loop, &never, 10);
 	}
 	assert_true(r->disconnects >= 1);
-	assert_int_equal(r->last_err, LW_ETIMEDOUT);
+	assert_int_equal(r->first_end, LW_ETIMEDOUT);
 	mqtt_free(m);
 	close(heard);
 	waitpid(pid, NULL, 0);
@@ -869,7 +871,7 @@ static void flags_that_must_be_zero_end_the_session(void **state)
 	struct mqtt *m = client(r, &o);
 	while (r->disconnects < 1)
 		await(r);
-	assert_int_equal(r->last_err, LW_EPROTO);
+	assert_int_equal(r->first_end, LW_EPROTO);
 	mqtt_free(m);
 	close(heard);
 	waitpid(pid, NULL, 0);
