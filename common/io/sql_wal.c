@@ -24,12 +24,22 @@ struct wal {
 	sqlite3_file real[];
 };
 
-/* What could not be written is given up, as it would be without us: SQLite rolls back. */
+/* What could not be written stays. */
 static int flush(struct wal *w)
 {
-	int n = w->n;
+	int rc = w->n ? w->real->pMethods->xWrite(w->real, w->p, w->n, w->at) : SQLITE_OK;
+	if (rc == SQLITE_OK)
+		w->n = 0;
+	return rc;
+}
+
+/* On behalf of a write or a sync, after whose failure SQLite rolls the transaction back: what could not be written is
+ * given up, as it would be without us. After a read that failed a transaction may go on, and needs what it wrote. */
+static int flush_or_drop(struct wal *w)
+{
+	int rc = flush(w);
 	w->n = 0;
-	return n ? w->real->pMethods->xWrite(w->real, w->p, n, w->at) : SQLITE_OK;
+	return rc;
 }
 
 static int wal_close(sqlite3_file *f)
@@ -53,7 +63,7 @@ static int wal_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
 	struct wal *w = (void *)f;
 	if (w->n && (at != w->at + w->n || n > GATHER_BYTES - w->n)) {
-		int rc = flush(w);
+		int rc = flush_or_drop(w);
 		if (rc)
 			return rc;
 	}
@@ -78,7 +88,7 @@ static int wal_truncate(sqlite3_file *f, sqlite3_int64 size)
 static int wal_sync(sqlite3_file *f, int flags)
 {
 	struct wal *w = (void *)f;
-	int rc = flush(w);
+	int rc = flush_or_drop(w);
 	return rc ? rc : w->real->pMethods->xSync(w->real, flags);
 }
 

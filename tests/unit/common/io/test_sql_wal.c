@@ -234,12 +234,33 @@ static void test_full_disk(void **state)
 	sqlite3_close(h);
 }
 
+/* A statement that fails to read is undone alone; the transaction goes on with what it had written before. */
+static void test_full_disk_at_a_read(void **state)
+{
+	(void)state;
+	sqlite3 *h = fresh("read");
+	assert_int_equal(exec(h, "CREATE TABLE y (v BLOB UNIQUE); PRAGMA cache_size=10"), SQLITE_OK);
+	assert_int_equal(exec(h, "BEGIN IMMEDIATE; WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE"
+				 " i < 60) INSERT INTO x SELECT randomblob(1000) FROM c"),
+			 SQLITE_OK);
+	t.refuse = true;
+	int rc = exec(h, "INSERT INTO y SELECT v FROM x");
+	t.refuse = false;
+	assert_int_equal(rc & 0xff, SQLITE_FULL);
+	assert_int_equal(sqlite3_get_autocommit(h), 0);
+	assert_int_equal(count(h), 60);
+	assert_int_equal(exec(h, "COMMIT"), SQLITE_OK);
+	assert_int_equal(count_in_copy(), 60);
+	sqlite3_close(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_few_writes),
 		cmocka_unit_test(test_spilled_pages),
 		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_full_disk_at_a_read),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
