@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/base/bytes.h"
+#include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "network-server/domain/mac_settings.h"
 #include "network-server/domain/session.h"
@@ -37,6 +38,7 @@ struct ns_profile {
 	struct ns_mac_settings mac;
 	bool allow_roaming;
 	bool class_b_downlink_only; /* items of the queue wait for ping slots while it is of class B */
+	uint16_t uplink_drs;        /* bit n: the device can send at DRn; 0: at all of the region */
 };
 
 /* A device with its profile and its session, as one fetch brings them. A copy: nobody else changes it. */
@@ -61,6 +63,14 @@ static inline const struct lw_region *ns_profile_region(const struct ns_profile 
 	return lw_region_revision(lw_region_by_id(plan), p->mac_version, p->reg_params);
 }
 
+/* Those of `drs` that the device can send at. */
+static inline uint16_t ns_profile_drs(const struct ns_profile *p, uint16_t drs)
+{
+	return p->uplink_drs != 0 ? drs & p->uplink_drs : drs;
+}
+
+#define NS_STATS_INTERVAL_S 30 /* of a gateway that names none */
+
 struct ns_gateway {
 	struct lw_gateway_id id;
 	struct lw_uuid tenant_id;
@@ -74,6 +84,13 @@ struct ns_gateway {
 	/* That its last statistics came in; "": not known here. */
 	char region_config_id[NS_REGION_ID_MAX];
 };
+
+/* False: no statistics for two intervals. */
+static inline bool ns_gateway_is_heard(const struct ns_gateway *g, int64_t now_ns)
+{
+	int64_t interval_s = g->stats_interval_s != 0 ? g->stats_interval_s : NS_STATS_INTERVAL_S;
+	return g->last_seen_ns != 0 && now_ns - g->last_seen_ns <= 2 * interval_s * LW_NS_PER_S;
+}
 
 #define NS_QUEUE_PAYLOADS 16
 

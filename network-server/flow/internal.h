@@ -263,6 +263,8 @@ struct ns_stats {
 	struct ns_inbox in;
 	struct lw_span payload;
 	Gw__GatewayStats *msg;
+	struct lw_gateway_id gateway_id;
+	struct ns_gateway_look look;
 	struct ns_event event;
 	struct ns_change change;
 };
@@ -336,6 +338,12 @@ int ns_decode(struct ns_ctx *c, const ProtobufCMessageDescriptor *type, struct l
 struct lw_modulation ns_modulation(const Gw__Modulation *m);
 /* Adds or replaces an entry; the strings are borrowed. */
 void ns_metadata_put(struct lw_arena *a, Gw__UplinkRxInfo *rx, const char *key, const char *value);
+
+/* --- up_receive.c ------------------------------------------------------------------------------------------------- */
+/* False: enough for this second. */
+bool ns_may_look(const struct ns_flows *f, struct ns_looks *l);
+/* Whether the database is to be asked for a gateway that memory does not have. */
+bool ns_wants_look(struct ns_flows *f, struct lw_gateway_id id);
 
 /* --- hold.c ------------------------------------------------------------------------------------------------------- */
 /* This reception of the address waits in the journal for another try; or no longer. */

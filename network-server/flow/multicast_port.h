@@ -5,6 +5,13 @@
 #include "common/base/arena.h"
 #include "network-server/domain/multicast.h"
 
+/* Parked copies at a gateway that are not due yet. */
+struct ns_mc_parked {
+	struct lw_gateway_id gateway_id;
+	uint32_t f_cnt; /* the lowest of them */
+	int64_t due_ns; /* the earliest of them */
+};
+
 /* Takes or renews the lease, and brings what is to be sent first. */
 struct ns_mc_take {
 	struct lw_uuid group_id;
@@ -24,7 +31,8 @@ struct ns_mc_take {
 	struct ns_mc_item item;
 	struct ns_mc_copy *copies; /* all of this item */
 	size_t n_copies;
-	int64_t parked_due_ns; /* the earliest of the group's other parked copies; 0: there are none */
+	struct ns_mc_parked *parked; /* of the group, one for each gateway that has any */
+	size_t n_parked;
 	void (*done)(struct ns_mc_take *req);
 	void *owner;
 };
@@ -54,14 +62,17 @@ struct ns_mc_change {
 	size_t n_put;
 	const struct lw_gateway_id *remove; /* copies */
 	size_t n_remove;
+	const struct lw_gateway_id *wake; /* what the group has parked at these is due at wake_ns */
+	size_t n_wake;
+	int64_t wake_ns;
 	/* answer */
 	int err; /* 0, LW_ECONFLICT, LW_EUNAVAILABLE */
 	void (*done)(struct ns_mc_change *req);
 	void *owner;
 };
 
-/* What the database knows of these gateways, when they were heard and in which region, comes into memory: another
- * network-server may have their statistics. */
+/* What the database knows of these gateways, that they are there, when they were heard and in which region, comes into
+ * memory: another network-server may have their statistics. */
 struct ns_mc_refresh {
 	const struct lw_gateway_id *v; /* borrowed until done */
 	size_t n;

@@ -1,7 +1,8 @@
 /* Downlinks to multicast groups. Each group has at most one run at a time, and one network-server that sends to it. The
  * items of a group go in the order of their counters: one that has a gateway left that is heard holds back those behind
- * it, so that a device between two gateways never hears a higher counter first. No polling: a run comes when something
- * was enqueued, when gateways have answered, and at the time that the run before it has named. */
+ * it, so that a device between two gateways never hears a higher counter first. At a gateway that is heard again, what
+ * it has missed goes before what comes after: no later counter passes an earlier one there. No polling: a run comes
+ * when something was enqueued, when gateways have answered, and at the time that the run before it has named. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,7 +24,6 @@
 #define RETRY_NS (5 * LW_NS_PER_S)
 /* How long before a ping slot its frame must leave, at least. */
 #define SLOT_LEAD_NS LW_NS_PER_S
-#define STATS_INTERVAL_S 30
 #define CHUNK_MEM_MAX (16u << 20)
 #define RUN_MEM_MAX (64u << 20) /* a group may have as many devices as there are */
 enum { ATTEMPTS = 4, GONE_MAX = 16, CHUNK = 32, SHIFTS = 8 };
@@ -69,6 +69,8 @@ struct run {
 	size_t n_put;
 	struct lw_gateway_id *remove;
 	size_t n_remove;
+	struct lw_gateway_id *overdue; /* earlier items go there first */
+	size_t n_overdue;
 	struct ns_mc_copy **send; /* of put */
 	size_t n_send;
 	int64_t gps_ns; /* then; 0: at once */
@@ -258,6 +260,12 @@ static void wake(struct run *m, int64_t at_ns)
 		m->wake_ns = at_ns;
 }
 
+static void wake_parked(struct run *m)
+{
+	for (size_t i = 0; i < m->take.n_parked; i++)
+		wake(m, m->take.parked[i].due_ns);
+}
+
 /* What ends an item without any gateway. */
 static bool ends_item(struct run *m)
 {
@@ -306,7 +314,7 @@ static enum rt_flow_rc mc_check(struct rt_flow_ctx *flow)
 	}
 	m->change = (struct ns_mc_change){.item_id = m->take.item.id};
 	if (!m->take.has_item)
-		wake(m, m->take.parked_due_ns);
+		wake_parked(m);
 	else
 		(void)ends_item(m);
 	return RT_FLOW_NEXT;
@@ -347,11 +355,9 @@ static void mc_devices(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v
 	}
 }
 
-/* No statistics for two intervals. */
 static bool is_heard(const struct ns_flows *f, const struct ns_gateway *g)
 {
-	int64_t interval_s = g->stats_interval_s != 0 ? g->stats_interval_s : STATS_INTERVAL_S;
-	return g->last_seen_ns != 0 && ns_now(f) - g->last_seen_ns <= 2 * interval_s * LW_NS_PER_S;
+	return ns_gateway_is_heard(g, ns_now(f));
 }
 
 /* Gateways of the device's last uplink that may send to the group. */
@@ -426,7 +432,7 @@ static void mc_receptions(struct rt_flow *flow, void *owner, struct rt_flow_ctx 
 static void ask_for(struct run *m, struct lw_map *asked, struct lw_gateway_id *v, struct lw_gateway_id id)
 {
 	const struct ns_gateway *g = m->c.f->ports->gateways.find(m->c.f->ports->gateways.self, id);
-	if (g == NULL || (is_heard(m->c.f, g) && g->region_config_id[0] != '\0'))
+	if (g != NULL && is_heard(m->c.f, g) && g->region_config_id[0] != '\0')
 		return;
 	if (lw_map_put(asked, lw_gateway_id_u64(id), m) == NULL)
 		v[m->refresh.n++] = id;
@@ -511,6 +517,15 @@ static void drop_copy(struct run *m, const struct ns_mc_copy *k)
 	m->remove[m->n_remove++] = k->gateway_id;
 }
 
+/* An item before this one waits for the gateway. */
+static bool comes_later(const struct run *m, struct lw_gateway_id id)
+{
+	for (size_t i = 0; i < m->take.n_parked; i++)
+		if (lw_gateway_id_eq(m->take.parked[i].gateway_id, id))
+			return m->take.parked[i].f_cnt < m->take.item.f_cnt;
+	return false;
+}
+
 /* Where the item stands with this gateway: stays in put, and is among those that can be sent now; or goes. */
 static void look_at(struct run *m, struct ns_mc_copy k, struct ns_mc_copy **ready, size_t *n_ready)
 {
@@ -547,6 +562,11 @@ static void look_at(struct run *m, struct ns_mc_copy k, struct ns_mc_copy **read
 		k.due_ns = now_ns;
 	}
 	m->put[m->n_put++] = k;
+	if (comes_later(m, k.gateway_id)) {
+		m->overdue[m->n_overdue++] = k.gateway_id;
+		m->again = true;
+		return;
+	}
 	if (k.due_ns <= now_ns)
 		ready[(*n_ready)++] = &m->put[m->n_put - 1];
 	else
@@ -692,7 +712,8 @@ static bool choose(struct run *m)
 	m->put = LW_ARENA_ARRAY(&m->c.arena, struct ns_mc_copy, n + 1);
 	m->remove = LW_ARENA_ARRAY(&m->c.arena, struct lw_gateway_id, n + 1);
 	m->send = LW_ARENA_ARRAY(&m->c.arena, struct ns_mc_copy *, n + 1);
-	if (ready == NULL || m->put == NULL || m->remove == NULL || m->send == NULL)
+	m->overdue = LW_ARENA_ARRAY(&m->c.arena, struct lw_gateway_id, n + 1);
+	if (ready == NULL || m->put == NULL || m->remove == NULL || m->send == NULL || m->overdue == NULL)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		look_at(m, m->take.copies[i], ready, &n_ready);
@@ -732,6 +753,9 @@ static enum rt_flow_rc mc_decide(struct rt_flow_ctx *flow)
 	m->change.n_put = m->change.delete_item ? 0 : m->n_put;
 	m->change.remove = m->remove;
 	m->change.n_remove = m->change.delete_item ? 0 : m->n_remove;
+	m->change.wake = m->overdue;
+	m->change.n_wake = m->n_overdue;
+	m->change.wake_ns = now_ns;
 	return RT_FLOW_NEXT;
 }
 

@@ -5,11 +5,12 @@
 #include "network-server/flow/internal.h"
 
 static rt_flow_pure_fn stats_decode, stats_seen, stats_compose;
-static rt_flow_io_fn stats_commit;
+static rt_flow_io_fn stats_look, stats_commit;
 
 const struct rt_flow_step ns_stats_steps[] = {
 	{"decode", .pure = stats_decode},
-	{"seen", .pure = stats_seen}, /* last seen, position, what it counted */
+	{"look_up", .io = stats_look}, /* at the database, for a gateway that memory does not have */
+	{"seen", .pure = stats_seen},  /* last seen, position, what it counted */
 	{"compose", .pure = stats_compose},
 	{"commit", .io = stats_commit},
 };
@@ -22,7 +23,35 @@ static enum rt_flow_rc stats_decode(struct rt_flow_ctx *flow)
 	if (ns_decode(&st->c, &gw__gateway_stats__descriptor, st->payload, &m) != 0)
 		return ns_drop(&st->c, LONGWAVE__V1__REASON__MALFORMED, NULL);
 	st->msg = (Gw__GatewayStats *)(void *)m;
+	if (lw_gateway_id_parse(&st->gateway_id, st->msg->gateway_id) != 0)
+		return ns_drop(&st->c, LONGWAVE__V1__REASON__MALFORMED, NULL);
 	return RT_FLOW_NEXT;
+}
+
+/* Without the database it is as unknown as it was. */
+static void looked(struct ns_gateway_look *req)
+{
+	struct ns_stats *st = req->owner;
+	rt_flow_resume(&st->c.flow, RT_FLOW_NEXT);
+}
+
+static void stats_look(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
+{
+	struct ns_flows *f = owner;
+	struct ns_gateway_look *req[NS_BATCH];
+	size_t n_req = 0;
+	(void)flow;
+	for (size_t i = 0; i < n; i++) {
+		struct ns_stats *st = (struct ns_stats *)(void *)v[i];
+		if (!ns_wants_look(f, st->gateway_id)) {
+			rt_flow_resume(v[i], RT_FLOW_NEXT);
+			continue;
+		}
+		st->look = (struct ns_gateway_look){.id = st->gateway_id, .done = looked, .owner = st};
+		req[n_req++] = &st->look;
+	}
+	if (n_req > 0)
+		f->ports->gateways.look(f->ports->gateways.self, req, n_req);
 }
 
 static enum rt_flow_rc stats_seen(struct rt_flow_ctx *flow)
@@ -30,9 +59,7 @@ static enum rt_flow_rc stats_seen(struct rt_flow_ctx *flow)
 	struct ns_stats *st = (struct ns_stats *)(void *)flow;
 	const struct ns_gateway_port *p = &st->c.f->ports->gateways;
 	const Common__Location *loc = st->msg->location;
-	struct lw_gateway_id id;
-	if (lw_gateway_id_parse(&id, st->msg->gateway_id) != 0)
-		return ns_drop(&st->c, LONGWAVE__V1__REASON__MALFORMED, NULL);
+	struct lw_gateway_id id = st->gateway_id;
 	if (p->find(p->self, id) == NULL)
 		return ns_drop(&st->c, LONGWAVE__V1__REASON__UNKNOWN_GATEWAY, NULL);
 	if (loc != NULL && loc->latitude == 0 && loc->longitude == 0 && loc->altitude == 0)

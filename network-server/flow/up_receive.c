@@ -38,6 +38,12 @@ bool ns_may_look(const struct ns_flows *f, struct ns_looks *l)
 	return l->n++ < LOOKS_PER_S;
 }
 
+bool ns_wants_look(struct ns_flows *f, struct lw_gateway_id id)
+{
+	const struct ns_gateway_port *p = &f->ports->gateways;
+	return p->look != NULL && p->find(p->self, id) == NULL && ns_may_look(f, &f->gateway_looks);
+}
+
 static void looked(struct ns_gateway_look *req)
 {
 	struct ns_up *u = req->owner;
@@ -58,7 +64,7 @@ void up_look(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n
 	(void)flow;
 	for (size_t i = 0; i < n; i++) {
 		struct ns_up *u = (struct ns_up *)(void *)v[i];
-		if (p->look == NULL || p->find(p->self, u->gateway_id) != NULL || !ns_may_look(f, &f->gateway_looks)) {
+		if (!ns_wants_look(f, u->gateway_id)) {
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
 			continue;
 		}

@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/xmalloc.h"
 #include "network-server/store/store_impl.h"
+
+#define HEARD_MS 50 /* others know that soon that a gateway is back */
 
 static const struct sql_stmt LOAD_PROFILES = {
 	.name = "load_profiles",
@@ -15,8 +18,8 @@ static const struct sql_stmt LOAD_PROFILES = {
 
 static const struct sql_stmt LOAD_GATEWAYS = {
 	.name = "load_gateways",
-	.text = "SELECT body, last_seen FROM gateway",
-	.cols = "yl",
+	.text = "SELECT body, last_seen, region FROM gateway",
+	.cols = "ylt",
 };
 
 static const struct sql_stmt SEEN_GATEWAYS = {
@@ -58,6 +61,7 @@ static void profile_from_body(const Longwave__Ns__V1__DeviceProfile *b, struct n
 		.rx1_delay_s = (uint8_t)(b->rx1_delay_s & 15),
 		.allow_roaming = b->allow_roaming,
 		.class_b_downlink_only = b->class_b_downlink_only,
+		.uplink_drs = (uint16_t)b->uplink_data_rates,
 	};
 	/* Checked when it was put. */
 	(void)ns_adr_settings_from_pb(b->adr, &p->adr);
@@ -168,12 +172,22 @@ const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id)
 	return row ? &row->gateway : NULL;
 }
 
+/* It is there again, or elsewhere: others want to know soon. */
+static void changed(struct ns_store *s, struct ns_gateway_row *row)
+{
+	row->dirty = row->untold = true;
+	if (!rt_timer_armed(&s->heard_timer))
+		rt_timer_start(&s->heard_timer, HEARD_MS);
+}
+
 void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location)
 {
 	struct ns_store *s = self;
 	struct ns_gateway_row *row = lw_map_find(&s->gateways, lw_gateway_id_u64(id));
 	if (!row)
 		return;
+	if (!ns_gateway_is_heard(&row->gateway, now_ns))
+		changed(s, row);
 	row->gateway.last_seen_ns = now_ns;
 	row->dirty = true;
 	if (!location)
@@ -196,7 +210,8 @@ void ns_catalog_region(void *self, struct lw_gateway_id id, const char *region_c
 	if (!row || strcmp(row->gateway.region_config_id, region_config_id) == 0)
 		return;
 	snprintf(row->gateway.region_config_id, sizeof(row->gateway.region_config_id), "%s", region_config_id);
-	row->dirty = row->region_dirty = true;
+	row->region_dirty = true;
+	changed(s, row);
 }
 
 void ns_catalog_heard(struct ns_store *s, struct lw_gateway_id id, int64_t last_seen_ns, const char *region_config_id)
@@ -208,8 +223,91 @@ void ns_catalog_heard(struct ns_store *s, struct lw_gateway_id id, int64_t last_
 	bool is_newer = last_seen_ns > g->last_seen_ns;
 	if (is_newer)
 		g->last_seen_ns = last_seen_ns;
-	if ((is_newer || !g->region_config_id[0]) && !row->region_dirty)
+	if (region_config_id[0] && (is_newer || !g->region_config_id[0]) && !row->region_dirty)
 		snprintf(g->region_config_id, sizeof(g->region_config_id), "%s", region_config_id);
+}
+
+#define TELL_MAX (32u * 1024)
+#define HEARD_HEAD 17
+
+/* Those that came back or moved, to the other replicas: id, time, length of the region, region. */
+void ns_catalog_tell_heard(struct ns_store *s)
+{
+	struct lw_buf b;
+	size_t it = 0;
+	uint64_t key;
+	void *value;
+	lw_buf_init(&b, SIZE_MAX);
+	while (lw_map_next(&s->gateways, &it, &key, &value)) {
+		struct ns_gateway_row *row = value;
+		const struct ns_gateway *g = &row->gateway;
+		size_t n = strlen(g->region_config_id);
+		uint8_t head[HEARD_HEAD];
+		if (!row->untold)
+			continue;
+		row->untold = false;
+		lw_put_le64(head, key);
+		lw_put_le64(head + 8, (uint64_t)g->last_seen_ns);
+		head[16] = (uint8_t)n;
+		lw_buf_append(&b, head, sizeof(head));
+		lw_buf_append(&b, g->region_config_id, n);
+		if (b.n > TELL_MAX) {
+			ns_tell(s, "heard", lw_span(b.p, b.n));
+			lw_buf_reset(&b);
+		}
+	}
+	if (b.n > 0)
+		ns_tell(s, "heard", lw_span(b.p, b.n));
+	lw_buf_deinit(&b);
+}
+
+void ns_catalog_hear(struct ns_store *s, struct lw_span body)
+{
+	char region[NS_REGION_ID_MAX];
+	while (body.n >= HEARD_HEAD && body.p[16] < sizeof(region) && body.n - HEARD_HEAD >= body.p[16]) {
+		size_t n = body.p[16];
+		memcpy(region, body.p + HEARD_HEAD, n);
+		region[n] = '\0';
+		ns_catalog_heard(s, lw_gateway_id_from_u64(lw_get_le64(body.p)), (int64_t)lw_get_le64(body.p + 8),
+				 region);
+		body = lw_span(body.p + HEARD_HEAD + n, body.n - HEARD_HEAD - n);
+	}
+}
+
+/* What a flush writes, to be written again when it fails. */
+struct flush {
+	struct ns_store *s;
+	size_t n, cap;
+	struct {
+		uint64_t key;
+		bool body, region;
+	} * v;
+};
+
+static void flushed(void *arg, const struct sql_outcome *outcome)
+{
+	struct flush *f = arg;
+	for (size_t i = 0; outcome->err && i < f->n; i++) {
+		struct ns_gateway_row *row = lw_map_find(&f->s->gateways, f->v[i].key);
+		if (!row)
+			continue;
+		row->dirty = true;
+		row->body_dirty |= f->v[i].body;
+		row->region_dirty |= f->v[i].region;
+	}
+	free(f->v);
+	free(f);
+}
+
+static void flush_note(struct flush *f, uint64_t key, bool body, bool region)
+{
+	if (f->n == f->cap) {
+		f->cap = f->cap * 2 + 16;
+		f->v = lw_xrealloc(f->v, f->cap * sizeof(*f->v));
+	}
+	f->v[f->n].key = key;
+	f->v[f->n].body = body;
+	f->v[f->n++].region = region;
 }
 
 /* One statement for all gateways that reported since the last time. What is lost with a crash is a last-seen time. */
@@ -217,6 +315,7 @@ void ns_catalog_flush_seen(struct ns_store *s)
 {
 	struct sql_tx *tx = NULL;
 	struct sql_params *p = NULL;
+	struct flush *f = NULL;
 	size_t it = 0;
 	uint64_t key;
 	void *value;
@@ -229,6 +328,8 @@ void ns_catalog_flush_seen(struct ns_store *s)
 		if (!tx) {
 			tx = sql_tx_new(s->db);
 			p = sql_tx_add(tx, &SEEN_GATEWAYS, NULL, NULL);
+			f = lw_xcalloc(1, sizeof(*f));
+			f->s = s;
 		}
 		sql_put_i64(p, ns_i64(key));
 		sql_put_i64(p, row->gateway.last_seen_ns / LW_NS_PER_US);
@@ -244,12 +345,13 @@ void ns_catalog_flush_seen(struct ns_store *s)
 			sql_put_null(p);
 		}
 		sql_put_text(p, row->region_dirty ? row->gateway.region_config_id : NULL);
+		flush_note(f, key, body, row->region_dirty);
 		row->region_dirty = false;
 		row->body_dirty = row->body_dirty && !body;
 		row->dirty = row->body_dirty;
 	}
 	if (tx)
-		sql_tx_commit(tx, NULL, NULL);
+		sql_tx_commit(tx, flushed, f);
 }
 
 /* Of a load, or (`some`) of those that memory did not have. What was changed here since the question is newer than the
@@ -267,6 +369,8 @@ static void take_gateways(struct ns_store *s, const struct sql_result *r, bool s
 						     : NULL;
 		if (!row || (!some && row->fresh != s->load))
 			ns_catalog_put_gateway(s, g, sql_i64(r, i, 1) * LW_NS_PER_US);
+		if (lw_gateway_id_parse(&id, g->gateway_id) == 0)
+			ns_catalog_heard(s, id, sql_i64(r, i, 1) * LW_NS_PER_US, sql_text(r, i, 2));
 		longwave__ns__v1__gateway__free_unpacked(g, NULL);
 	}
 }
@@ -305,9 +409,9 @@ static void on_profiles(void *arg, const struct sql_outcome *outcome, const stru
 
 static const struct sql_stmt SOME_GATEWAYS = {
 	.name = "some_gateways",
-	.text = "SELECT g.body, g.last_seen FROM {batch} JOIN gateway AS g ON g.gateway_id = b.gateway_id",
+	.text = "SELECT g.body, g.last_seen, g.region FROM {batch} JOIN gateway AS g ON g.gateway_id = b.gateway_id",
 	.batch = "gateway_id:l",
-	.cols = "yl",
+	.cols = "ylt",
 };
 
 static const struct sql_stmt SOME_PROFILES = {
@@ -317,9 +421,16 @@ static const struct sql_stmt SOME_PROFILES = {
 	.cols = "y",
 };
 
-struct look {
+struct reading {
 	struct ns_store *s;
 	unsigned n_gone;
+	ns_catalog_read_fn *done;
+	void *arg;
+	size_t n;
+	struct lw_gateway_id v[];
+};
+
+struct look {
 	size_t n;
 	struct ns_gateway_look *v[];
 };
@@ -330,38 +441,58 @@ struct profile_look {
 	void *arg;
 };
 
-static void ask_gateways(struct look *l);
+static void ask_gateways(struct reading *l);
 
 static void on_some_gateways(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
-	struct look *l = arg;
+	struct reading *l = arg;
 	if (!outcome->err && l->n_gone != l->s->n_gone) {
 		ask_gateways(l); /* one of the answer may be gone */
 		return;
 	}
 	take_gateways(l->s, r, true);
+	l->done(l->arg, outcome->err);
+	free(l);
+}
+
+static void ask_gateways(struct reading *l)
+{
+	struct sql_query *q = sql_query_new(l->s->db, &SOME_GATEWAYS);
+	l->n_gone = l->s->n_gone;
+	for (size_t i = 0; i < l->n; i++)
+		sql_put_i64(sql_query_params(q), ns_i64(lw_gateway_id_u64(l->v[i])));
+	sql_query_send(q, on_some_gateways, l);
+}
+
+void ns_catalog_read(struct ns_store *s, const struct lw_gateway_id *v, size_t n, ns_catalog_read_fn *done, void *arg)
+{
+	struct reading *l = lw_xmalloc(sizeof(*l) + n * sizeof(l->v[0]));
+	*l = (struct reading){.s = s, .done = done, .arg = arg, .n = n};
+	memcpy(l->v, v, n * sizeof(v[0]));
+	ask_gateways(l);
+}
+
+static void on_looked(void *arg, int err)
+{
+	struct look *l = arg;
 	for (size_t i = 0; i < l->n; i++) {
-		l->v[i]->err = outcome->err ? LW_EUNAVAILABLE : 0;
+		l->v[i]->err = err ? LW_EUNAVAILABLE : 0;
 		l->v[i]->done(l->v[i]);
 	}
 	free(l);
 }
 
-static void ask_gateways(struct look *l)
-{
-	struct sql_query *q = sql_query_new(l->s->db, &SOME_GATEWAYS);
-	l->n_gone = l->s->n_gone;
-	for (size_t i = 0; i < l->n; i++)
-		sql_put_i64(sql_query_params(q), ns_i64(lw_gateway_id_u64(l->v[i]->id)));
-	sql_query_send(q, on_some_gateways, l);
-}
-
 void ns_catalog_look(void *self, struct ns_gateway_look **v, size_t n)
 {
 	struct look *l = lw_xmalloc(sizeof(*l) + n * sizeof(l->v[0]));
-	*l = (struct look){.s = self, .n = n};
-	memcpy(l->v, v, n * sizeof(v[0]));
-	ask_gateways(l);
+	struct lw_gateway_id *ids = lw_xmalloc(n * sizeof(*ids) + 1);
+	l->n = n;
+	for (size_t i = 0; i < n; i++) {
+		l->v[i] = v[i];
+		ids[i] = v[i]->id;
+	}
+	ns_catalog_read(self, ids, n, on_looked, l);
+	free(ids);
 }
 
 static void on_some_profiles(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)

@@ -49,10 +49,12 @@ static const struct sql_stmt FRONT = {
 
 static const struct sql_stmt PARKED = {
 	.name = "multicast_parked",
-	.text = "SELECT b.n, min(c.due) FROM {batch} JOIN multicast_item AS i ON i.group_id = b.id"
-		" JOIN multicast_copy AS c ON c.item_id = i.id WHERE c.parked <> 0 AND c.due > b.now_us GROUP BY b.n",
+	.text = "SELECT b.n, c.gateway_id, min(i.f_cnt), min(c.due)"
+		" FROM {batch} JOIN multicast_item AS i ON i.group_id = b.id"
+		" JOIN multicast_copy AS c ON c.item_id = i.id WHERE c.parked <> 0 AND c.due > b.now_us"
+		" GROUP BY b.n, c.gateway_id ORDER BY b.n",
 	.batch = "id:u now_us:l",
-	.cols = "ll",
+	.cols = "llll",
 };
 
 static const struct sql_stmt DEVICES = {
@@ -97,6 +99,15 @@ static const struct sql_stmt REMOVE_COPIES = {
 	.text = "DELETE FROM multicast_copy WHERE (item_id, gateway_id) IN"
 		" (SELECT b.item_id, b.gateway_id FROM {batch} WHERE" IF_WRITER ")",
 	.batch = "group_id:u writer:l item_id:u gateway_id:l",
+};
+
+static const struct sql_stmt WAKE_COPIES = {
+	.name = "multicast_wake_copies",
+	.text = "UPDATE multicast_copy SET due = b.due FROM {batch}"
+		" WHERE multicast_copy.gateway_id = b.gateway_id AND multicast_copy.parked <> 0"
+		" AND multicast_copy.due > b.due AND multicast_copy.item_id IN"
+		" (SELECT i.id FROM multicast_item AS i WHERE i.group_id = b.group_id) AND" IF_WRITER,
+	.batch = "group_id:u writer:l gateway_id:l due:l",
 };
 
 static const struct sql_stmt REMOVE_ITEMS = {
@@ -242,8 +253,17 @@ static void on_parked(void *arg, const struct sql_result *r)
 	struct taking *t = arg;
 	for (size_t i = 0; i < sql_rows(r); i++) {
 		struct ns_mc_take *req = taken(t, r, i);
-		if (req != NULL)
-			req->parked_due_ns = sql_i64(r, i, 1) * LW_NS_PER_US;
+		if (req == NULL)
+			continue;
+		if (req->parked == NULL)
+			req->parked = LW_ARENA_ARRAY(req->arena, struct ns_mc_parked, sql_rows(r) - i);
+		if (req->parked == NULL)
+			req->err = LW_ENOMEM;
+		else
+			req->parked[req->n_parked++] =
+				(struct ns_mc_parked){.gateway_id = lw_gateway_id_from_u64((uint64_t)sql_i64(r, i, 1)),
+						      .f_cnt = (uint32_t)sql_i64(r, i, 2),
+						      .due_ns = sql_i64(r, i, 3) * LW_NS_PER_US};
 	}
 }
 
@@ -378,6 +398,16 @@ static void remove_copies(struct sql_params *p, const struct ns_mc_change *c, ui
 	}
 }
 
+static void wake_copies(struct sql_params *p, const struct ns_mc_change *c, uint64_t writer)
+{
+	for (size_t k = 0; k < c->n_wake; k++) {
+		sql_put_uuid(p, c->group_id);
+		sql_put_i64(p, c->needs_lease ? ns_i64(writer) : 0);
+		sql_put_i64(p, ns_i64(lw_gateway_id_u64(c->wake[k])));
+		sql_put_i64(p, c->wake_ns / LW_NS_PER_US);
+	}
+}
+
 static void commit(void *self, struct ns_mc_change **v, size_t n)
 {
 	struct ns_store *s = self;
@@ -407,6 +437,9 @@ static void commit(void *self, struct ns_mc_change **v, size_t n)
 	p = sql_tx_add(tx, &REMOVE_COPIES, NULL, NULL);
 	for (size_t i = 0; i < n; i++)
 		remove_copies(p, v[i], writer);
+	p = sql_tx_add(tx, &WAKE_COPIES, NULL, NULL);
+	for (size_t i = 0; i < n; i++)
+		wake_copies(p, v[i], writer);
 	p = sql_tx_add(tx, &REMOVE_ITEMS, NULL, NULL);
 	for (size_t i = 0; i < n; i++)
 		if (v[i]->delete_item)
@@ -420,38 +453,16 @@ static void commit(void *self, struct ns_mc_change **v, size_t n)
 
 /* ---- gateways ---- */
 
-static const struct sql_stmt HEARD = {
-	.name = "multicast_heard",
-	.text = "SELECT g.gateway_id, g.last_seen, g.region FROM {batch} JOIN gateway AS g ON g.gateway_id = "
-		"b.gateway_id",
-	.batch = "gateway_id:l",
-	.cols = "llt",
-};
-
-struct refreshing {
-	struct ns_store *s;
-	struct ns_mc_refresh *req;
-};
-
-static void on_heard(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+static void on_refreshed(void *arg, int err)
 {
-	struct refreshing *f = arg;
-	for (size_t i = 0; !outcome->err && i < sql_rows(r); i++)
-		ns_catalog_heard(f->s, lw_gateway_id_from_u64((uint64_t)sql_i64(r, i, 0)),
-				 sql_i64(r, i, 1) * LW_NS_PER_US, sql_text(r, i, 2));
-	f->req->done(f->req);
-	free(f);
+	struct ns_mc_refresh *req = arg;
+	(void)err;
+	req->done(req);
 }
 
 static void refresh(void *self, struct ns_mc_refresh *req)
 {
-	struct ns_store *s = self;
-	struct refreshing *f = lw_xmalloc(sizeof(*f));
-	struct sql_query *q = sql_query_new(s->db, &HEARD);
-	*f = (struct refreshing){s, req};
-	for (size_t i = 0; i < req->n; i++)
-		sql_put_i64(sql_query_params(q), ns_i64(lw_gateway_id_u64(req->v[i])));
-	sql_query_send(q, on_heard, f);
+	ns_catalog_read(self, req->v, req->n, on_refreshed, req);
 }
 
 void ns_store_fill_multicast_port(struct ns_store *s, struct ns_multicast_port *out)

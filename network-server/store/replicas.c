@@ -8,7 +8,7 @@
 
 #define BODY_MAX (64u * 1024)
 
-static void tell(struct ns_store *s, const char *kind, struct lw_span body)
+void ns_tell(struct ns_store *s, const char *kind, struct lw_span body)
 {
 	if (s->o.tell)
 		s->o.tell(s->o.arg, kind, body);
@@ -18,7 +18,7 @@ static void tell_eui(struct ns_store *s, const char *kind, uint64_t eui)
 {
 	uint8_t b[8];
 	lw_put_le64(b, eui);
-	tell(s, kind, lw_span(b, sizeof(b)));
+	ns_tell(s, kind, lw_span(b, sizeof(b)));
 }
 
 void ns_tell_device(struct ns_store *s, struct lw_dev_eui dev_eui)
@@ -31,7 +31,7 @@ void ns_tell_addr(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_devad
 	uint8_t b[12];
 	lw_put_le64(b, lw_dev_eui_u64(dev_eui));
 	lw_put_le32(b + 8, addr.v);
-	tell(s, "address", lw_span(b, sizeof(b)));
+	ns_tell(s, "address", lw_span(b, sizeof(b)));
 }
 
 static void tell_message(struct ns_store *s, const char *kind, const ProtobufCMessage *m)
@@ -39,7 +39,7 @@ static void tell_message(struct ns_store *s, const char *kind, const ProtobufCMe
 	size_t n = protobuf_c_message_get_packed_size(m);
 	uint8_t *b = lw_xmalloc(n ? n : 1);
 	protobuf_c_message_pack(m, b);
-	tell(s, kind, lw_span(b, n));
+	ns_tell(s, kind, lw_span(b, n));
 	free(b);
 }
 
@@ -67,7 +67,7 @@ void ns_tell_change(struct ns_store *s, const Longwave__Ns__V1__Change *c)
 		tell_message(s, "profile", &c->put_device_profile->base);
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_DELETE_DEVICE_PROFILE:
-		tell(s, "no profile", lw_span_str(c->delete_device_profile));
+		ns_tell(s, "no profile", lw_span_str(c->delete_device_profile));
 		break;
 	case LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE:
 		tell_device_text(s, c->put_device->dev_eui);
@@ -120,6 +120,8 @@ void ns_store_hear(struct ns_store *s, const char *kind, struct lw_span body)
 		hear_message(s, kind[0] == 'g', body);
 	} else if (strcmp(kind, "no gateway") == 0 && body.n == 8) {
 		ns_catalog_delete_gateway(s, lw_gateway_id_from_u64(eui));
+	} else if (strcmp(kind, "heard") == 0) {
+		ns_catalog_hear(s, body);
 	} else if (strcmp(kind, "no profile") == 0 && body.n < LW_UUID_TEXT) {
 		char id[LW_UUID_TEXT] = "";
 		memcpy(id, body.p, body.n);

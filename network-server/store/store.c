@@ -141,6 +141,13 @@ static void on_seen_timer(struct rt_timer *t, void *arg)
 	ns_catalog_flush_seen(arg);
 }
 
+static void on_heard_timer(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	ns_catalog_tell_heard(arg);
+	ns_catalog_flush_seen(arg);
+}
+
 struct ns_store *ns_store_new(const struct ns_store_opts *o)
 {
 	struct ns_store *s = lw_xcalloc(1, sizeof(*s));
@@ -161,6 +168,7 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 	s->tick = rt_loop_on_tick(o->loop, RT_TICK_COMMIT, "commit", ns_commit_flush, s);
 	rt_timer_init(&s->start_timer, o->loop, "store_start", on_start_timer, s);
 	rt_timer_init(&s->seen_timer, o->loop, "gateways_seen", on_seen_timer, s);
+	rt_timer_init(&s->heard_timer, o->loop, "gateways_heard", on_heard_timer, s);
 	rt_timer_start_every(&s->seen_timer, SEEN_INTERVAL_MS);
 	sql_migrate(s->db, &ns_migrations, on_migrated, s);
 	return s;
@@ -178,6 +186,7 @@ void ns_store_free(struct ns_store *s)
 	if (!s)
 		return;
 	rt_timer_stop(&s->seen_timer);
+	rt_timer_stop(&s->heard_timer);
 	rt_timer_stop(&s->start_timer);
 	rt_tick_remove(s->tick);
 	free(s->changes);

@@ -22,6 +22,7 @@ struct ns_gateway_row {
 	bool dirty;                      /* last_seen or position changed since the last write */
 	bool body_dirty;
 	bool region_dirty;
+	bool untold; /* other replicas are to hear of it */
 };
 
 /* A device in memory: small; the session stays packed until a frame needs it. */
@@ -83,6 +84,7 @@ struct ns_store {
 	bool ack_dirty;
 	struct rt_timer ack_timer;
 	struct rt_timer seen_timer;
+	struct rt_timer heard_timer;
 	struct rt_timer start_timer;
 	unsigned load; /* how often gateways and profiles were read */
 	bool loading;
@@ -100,6 +102,7 @@ static inline int64_t ns_i64(uint64_t v)
 }
 
 /* replicas.c */
+void ns_tell(struct ns_store *s, const char *kind, struct lw_span body);
 void ns_tell_device(struct ns_store *s, struct lw_dev_eui dev_eui);
 void ns_tell_addr(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_devaddr addr);
 void ns_tell_change(struct ns_store *s, const Longwave__Ns__V1__Change *c);
@@ -122,12 +125,18 @@ struct ns_profile_row *ns_catalog_profile(const struct ns_store *s, const char *
 void ns_catalog_put_gateway(struct ns_store *s, const Longwave__Ns__V1__Gateway *body, int64_t last_seen_ns);
 void ns_catalog_delete_gateway(struct ns_store *s, struct lw_gateway_id id);
 void ns_catalog_region(void *self, struct lw_gateway_id id, const char *region_config_id);
-/* The database knows this of a gateway. */
+/* The database or another replica knows this of a gateway. */
 void ns_catalog_heard(struct ns_store *s, struct lw_gateway_id id, int64_t last_seen_ns, const char *region_config_id);
+/* Tells other replicas which gateways are there again, or elsewhere, and what one of them has told. */
+void ns_catalog_tell_heard(struct ns_store *s);
+void ns_catalog_hear(struct ns_store *s, struct lw_span body);
 void ns_catalog_flush_seen(struct ns_store *s);
 void ns_catalog_seen(void *self, struct lw_gateway_id id, int64_t now_ns, const Common__Location *location);
 const struct ns_gateway *ns_catalog_find(void *self, struct lw_gateway_id id);
 void ns_catalog_look(void *self, struct ns_gateway_look **v, size_t n);
+/* Brings into memory what the database knows of these gateways. */
+typedef void ns_catalog_read_fn(void *arg, int err);
+void ns_catalog_read(struct ns_store *s, const struct lw_gateway_id *v, size_t n, ns_catalog_read_fn *done, void *arg);
 /* Reads the profiles with these ids; those that are there are in memory when done is called. */
 typedef void ns_profiles_fn(void *arg, int err);
 void ns_catalog_look_profiles(struct ns_store *s, const char *const *ids, size_t n, ns_profiles_fn *done, void *arg);

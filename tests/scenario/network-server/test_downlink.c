@@ -1118,6 +1118,19 @@ static void gateway_stats(void **state)
 	assert_int_equal(world_count(w, KIND(GATEWAY_STATS)), 1);
 	assert_int_equal(w->outcomes[R(UNKNOWN_GATEWAY)], 1);
 	assert_int_equal(w->outcomes[R(MALFORMED)], 1);
+	/* One that another network-server was told of is looked up. */
+	w->n_gateways_unseen = w->n_gateways;
+	in.received_at_ns++;
+	assert_int_equal(ns_flows_stats(w->flows, &in, lw_span_str(json)), 0);
+	world_pass(w, 1);
+	assert_int_equal(w->gateway[0].last_seen_ns, in.received_at_ns);
+	assert_int_equal(world_count(w, KIND(GATEWAY_STATS)), 2);
+	/* Without the database it stays unknown. */
+	w->n_gateways_unseen = w->n_gateways;
+	w->store_away = true;
+	assert_int_equal(ns_flows_stats(w->flows, &in, lw_span_str(json)), 0);
+	world_pass(w, 1);
+	assert_int_equal(w->outcomes[R(UNKNOWN_GATEWAY)], 2);
 }
 
 /* Answers that answer nothing. */

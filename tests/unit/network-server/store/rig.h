@@ -40,6 +40,8 @@ struct rig {
 	void (*on_events)(struct rig *r, const struct ns_stored_event *v, size_t n);
 	int gaps_opened, gaps_closed;
 	void (*on_gap)(struct rig *r, bool open);
+	size_t n_told;
+	void (*tell)(struct rig *r, const char *kind, struct lw_span body);
 	void *user;
 };
 
@@ -94,6 +96,13 @@ static inline void rig_on_gap(void *arg, bool open)
 		r->on_gap(r, open);
 }
 
+static inline void rig_tell(void *arg, const char *kind, struct lw_span body)
+{
+	struct rig *r = arg;
+	if (r->tell)
+		r->tell(r, kind, body);
+}
+
 static inline void rig_open(struct rig *r)
 {
 	struct lw_diag diag = {""};
@@ -109,6 +118,7 @@ static inline void rig_open(struct rig *r)
 				  .on_ready = rig_on_ready,
 				  .on_events = rig_on_events,
 				  .on_gap = rig_on_gap,
+				  .tell = rig_tell,
 				  .arg = r};
 	r->ready = false;
 	r->n_events = 0;
@@ -297,9 +307,9 @@ static inline void rig_committed(struct ns_change *c)
 /* All in one call; answers are in v. */
 static inline void rig_commit(struct rig *r, struct ns_change *v, size_t n)
 {
-	struct ns_change *p[64];
+	struct ns_change *p[1024];
 	size_t open = n;
-	assert_true(n <= 64);
+	assert_true(n <= 1024);
 	for (size_t i = 0; i < n; i++) {
 		v[i].done = rig_committed;
 		v[i].owner = &open;

@@ -347,7 +347,25 @@ static void test_copies(void **state)
 		commit(r, (struct ns_mc_change){.item_id = first, .remove = &copies[0].gateway_id, .n_remove = 1}), 0);
 	take_at(r, &a, &t, 102, 160);
 	assert_int_equal(t.item.f_cnt, 11);
-	assert_true(t.parked_due_ns == 140 * LW_NS_PER_S);
+	assert_int_equal(t.n_parked, 1);
+	assert_true(lw_gateway_id_eq(t.parked[0].gateway_id, copies[1].gateway_id));
+	assert_int_equal(t.parked[0].f_cnt, 10);
+	assert_true(t.parked[0].due_ns == 140 * LW_NS_PER_S);
+	/* another gateway is back, then this one */
+	struct ns_mc_change wake = {.item_id = t.item.id,
+				    .needs_lease = true,
+				    .lease_until_ns = 160 * LW_NS_PER_S,
+				    .wake = &copies[0].gateway_id,
+				    .n_wake = 1,
+				    .wake_ns = 110 * LW_NS_PER_S};
+	assert_int_equal(commit(r, wake), 0);
+	take_at(r, &a, &t, 110, 160);
+	assert_int_equal(t.item.f_cnt, 11);
+	wake.wake = &copies[1].gateway_id;
+	assert_int_equal(commit(r, wake), 0);
+	take_at(r, &a, &t, 110, 160);
+	assert_int_equal(t.item.f_cnt, 10);
+	assert_int_equal(t.n_parked, 0);
 	take_at(r, &a, &t, 140, 160);
 	assert_int_equal(t.item.f_cnt, 10);
 	assert_int_equal(t.n_copies, 1);
@@ -549,6 +567,93 @@ static void test_gateway_heard(void **state)
 	assert_string_equal(found->region_config_id, "us915_1");
 }
 
+/* To the other replica, which then reads nothing. */
+static void tell_other(struct rig *r, const char *kind, struct lw_span body)
+{
+	struct rig *other = r->user;
+	r->n_told++;
+	ns_store_hear(other->store, kind, body);
+}
+
+static struct rig *other_replica(const struct rig *a)
+{
+	struct rig *b = rig_new(a->pg, 0);
+	sql_free(b->db);
+	ns_store_free(b->store);
+	memcpy(b->dsn, a->dsn, sizeof(b->dsn));
+	snprintf(b->origin, sizeof(b->origin), "other");
+	rig_open(b);
+	return b;
+}
+
+static void wait_told(struct rig *r, size_t n)
+{
+	int64_t end = rt_loop_mono_ns(r->loop) + RIG_WAIT_MS * LW_NS_PER_MS;
+	while (r->n_told < n) {
+		rt_loop_turn(r->loop);
+		assert_true(rt_loop_mono_ns(r->loop) < end);
+	}
+}
+
+/* A gateway that is there again, or comes in another region, is known to the others at once, and in the database; that
+ * it was heard once more is not worth a word. */
+static void test_back_is_told(void **state)
+{
+	struct rig *a = *state;
+	struct rig *b = other_replica(a);
+	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
+	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
+	struct lw_gateway_id id = lw_gateway_id_from_u64(UINT64_C(0xF102030405060708));
+	struct ns_multicast_port p;
+	g.gateway_id = (char[]){"f102030405060708"};
+	c.change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY;
+	c.put_gateway = &g;
+	rig_apply_one(a, &c);
+	/* what nobody told of is found where it is wanted */
+	struct rig_wait w = {0};
+	struct ns_mc_refresh req = {.v = &id, .n = 1, .done = on_refreshed, .owner = &w};
+	ns_store_fill_multicast_port(b->store, &p);
+	assert_null(b->gateways.find(b->gateways.self, id));
+	p.refresh(p.self, &req);
+	rig_wait(b, &w);
+	const struct ns_gateway *there = b->gateways.find(b->gateways.self, id);
+	assert_non_null(there);
+
+	a->user = b;
+	a->tell = tell_other;
+	a->n_told = 0;
+	a->gateways.seen(a->gateways.self, id, 1000 * LW_NS_PER_S, NULL);
+	a->gateways.region(a->gateways.self, id, "us915_3");
+	wait_told(a, 1);
+	assert_true(there->last_seen_ns == 1000 * LW_NS_PER_S);
+	assert_string_equal(there->region_config_id, "us915_3");
+	a->gateways.seen(a->gateways.self, id, 1030 * LW_NS_PER_S, NULL);
+	a->gateways.region(a->gateways.self, id, "us915_3");
+	assert_false(rt_timer_armed(&a->store->heard_timer));
+	a->gateways.region(a->gateways.self, id, "us915_4");
+	wait_told(a, 2);
+	assert_string_equal(there->region_config_id, "us915_4");
+	a->gateways.seen(a->gateways.self, id, 1091 * LW_NS_PER_S, NULL); /* two intervals and a second */
+	wait_told(a, 3);
+	assert_true(there->last_seen_ns == 1091 * LW_NS_PER_S);
+	/* the word is lost; the flush at leisure is far away */
+	rt_timer_stop(&a->store->seen_timer);
+	a->tell = NULL;
+	a->gateways.seen(a->gateways.self, id, 1200 * LW_NS_PER_S, NULL);
+	int64_t end = rt_loop_mono_ns(a->loop) + RIG_WAIT_MS * LW_NS_PER_MS;
+	while (there->last_seen_ns != 1200 * LW_NS_PER_S) {
+		rt_loop_turn(a->loop);
+		w.done = false;
+		p.refresh(p.self, &req);
+		rig_wait(b, &w);
+		assert_true(rt_loop_mono_ns(a->loop) < end);
+	}
+	/* said badly */
+	ns_store_hear(b->store, "heard", lw_span_str("12345678abcdefgh\xff"));
+	ns_store_hear(b->store, "heard", lw_span_str("1234"));
+	rig_free(b);
+}
+
 #define BOTH(fn)                                                                                                       \
 	{#fn " [sqlite]", fn, setup_lite, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -558,8 +663,9 @@ static void test_gateway_heard(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_counters), BOTH(test_update),  BOTH(test_lease),   BOTH(test_copies),
-		BOTH(test_members),  BOTH(test_waiting), BOTH(test_refused), BOTH(test_gateway_heard),
+		BOTH(test_counters), BOTH(test_update),        BOTH(test_lease),
+		BOTH(test_copies),   BOTH(test_members),       BOTH(test_waiting),
+		BOTH(test_refused),  BOTH(test_gateway_heard), BOTH(test_back_is_told),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
