@@ -5,13 +5,15 @@
 #include "common/base/xmalloc.h"
 #include "network-server/store/store_impl.h"
 
+/* A device's own columns are the same in each row of it: max() keeps them out of GROUP BY, which then goes along the
+ * queue's index and ends with the page. */
 static const struct sql_stmt PAGE = {
 	.name = "queued_devices",
-	.text = "SELECT q.dev_eui, d.device_profile_id, max(CASE WHEN q.item_state = 1 THEN 1 ELSE 0 END),"
-		" max(CASE WHEN q.item_state = 2 THEN q.timeout_after ELSE 0 END), d.version"
+	.text = "SELECT q.dev_eui, max(d.device_profile_id), max(CASE WHEN q.item_state = 1 THEN 1 ELSE 0 END),"
+		" max(CASE WHEN q.item_state = 2 THEN q.timeout_after ELSE 0 END), max(d.version)"
 		" FROM queue_item AS q JOIN device AS d ON d.dev_eui = q.dev_eui"
 		" WHERE q.dev_eui >= $1 AND d.dev_addr IS NOT NULL"
-		" GROUP BY q.dev_eui, d.device_profile_id, d.version ORDER BY q.dev_eui LIMIT $2",
+		" GROUP BY q.dev_eui ORDER BY q.dev_eui LIMIT $2",
 	.params = "ll",
 	.cols = "ltlll",
 };

@@ -1,4 +1,5 @@
 /* Which devices have something in their queue, page by page, on both engines. */
+#include "tests/fixtures/sqlite_sorts.h"
 #include "tests/unit/network-server/store/rig.h"
 
 static struct lw_arena arena;
@@ -140,6 +141,23 @@ static void states(void **state)
 	assert_int_equal(p.v[1].timeout_after_ns, INT64_C(1700000000123456000));
 }
 
+/* With 100,000 of them 500 pages are asked for: each looks at what it gives. */
+static void pages_are_not_sorted(void **state)
+{
+	struct rig *r = *state;
+	put_profile(r, true);
+	for (uint64_t eui = 1; eui <= 5; eui++) {
+		rig_put_device(r, eui);
+		give_session(r, eui, NULL, 0);
+		assert_int_equal(rig_enqueue(r, eui, (unsigned)eui, false), 0);
+	}
+	sorts_watch();
+	rig_reopen(r);
+	unsigned before = atomic_load(&sorts_n);
+	assert_int_equal(page(r, INT64_MIN, 2).n, 2);
+	assert_int_equal(sorts_seen(), before);
+}
+
 #define BOTH(fn)                                                                                                       \
 	{#fn " [sqlite]", fn, setup_lite, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -151,6 +169,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(pages),
 		BOTH(states),
+		cmocka_unit_test_setup_teardown(pages_are_not_sorted, setup_lite, teardown),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
