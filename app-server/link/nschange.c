@@ -110,6 +110,8 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 	m->rx1_delay_s = p->rx1_delay;
 	m->allow_roaming = p->allow_roaming;
 	m->class_b_downlink_only = p->class_b_downlink_only;
+	for (size_t i = 0; i < p->n_supported_uplink_data_rates; i++)
+		m->uplink_data_rates |= 1U << p->supported_uplink_data_rates[i]; /* checked: 0 to 15 */
 	m->adr = rs->adr;
 	m->mac = rs->mac;
 	c->put_device_profile = m;

@@ -32,16 +32,39 @@ static uint8_t nb_trans(unsigned loss, uint8_t now)
 	return TABLE[row][column - 1];
 }
 
+/* The rate's modulation when it is one that the walk knows: LoRa of 125 kHz on an enabled channel. NULL: it is not. */
+static const struct lw_modulation *lora_125(const struct ns_adr_request *r, unsigned dr)
+{
+	const struct lw_modulation *m = lw_region_dr(r->region, LW_UP, dr);
+	/* 2.4 GHz has one bandwidth, which stands where 125 kHz stands elsewhere. */
+	bool ok = m != NULL && m->kind == LW_MOD_LORA && (m->bw_hz == 125000 || m->bw_hz > 500000) &&
+		  (r->enabled_drs >> dr & 1) != 0;
+	return ok ? m : NULL;
+}
+
 static int highest_lora_125(const struct ns_adr_request *r)
 {
-	for (int dr = LW_DR_COUNT - 1; dr >= 0; dr--) {
-		const struct lw_modulation *m = lw_region_dr(r->region, LW_UP, (unsigned)dr);
-		/* 2.4 GHz has one bandwidth, which stands where 125 kHz stands elsewhere. */
-		if (m != NULL && m->kind == LW_MOD_LORA && (m->bw_hz == 125000 || m->bw_hz > 500000) &&
-		    (r->enabled_drs >> dr & 1) != 0)
+	for (int dr = r->max_dr < LW_DR_COUNT ? r->max_dr : LW_DR_COUNT - 1; dr >= 0; dr--)
+		if (lora_125(r, (unsigned)dr) != NULL)
 			return dr;
-	}
 	return -1;
+}
+
+/* The next faster rate up to max_dr and how many steps of 3 dB it takes: one for each spreading factor. -1: none. */
+static int faster(const struct ns_adr_request *r, uint8_t from, uint8_t max_dr, int *steps)
+{
+	const struct lw_modulation *now = lw_region_dr(r->region, LW_UP, from);
+	int best = -1;
+	uint8_t best_sf = 0;
+	for (unsigned dr = 0; now != NULL && dr <= max_dr && dr < LW_DR_COUNT; dr++) {
+		const struct lw_modulation *m = lora_125(r, dr);
+		if (m == NULL || m->sf >= now->sf || m->sf <= best_sf)
+			continue;
+		best = (int)dr;
+		best_sf = m->sf;
+		*steps = now->sf - m->sf;
+	}
+	return best;
 }
 
 static int best_snr_ddb(const struct ns_adr_request *r)
@@ -64,11 +87,16 @@ static size_t entries_at_this_power(const struct ns_adr_request *r)
 /* Faster first, then weaker; the other way round only stronger. */
 static void walk(int steps, uint8_t max_dr, const struct ns_adr_request *r, struct ns_adr_choice *c)
 {
-	for (; steps > 0; steps--) {
-		if (c->dr < max_dr)
-			c->dr++;
+	while (steps > 0) {
+		int cost = 1;
+		int dr = faster(r, c->dr, max_dr, &cost);
+		if (dr >= 0 && cost > steps)
+			break; /* less power would only put the next rate further off */
+		if (dr >= 0)
+			c->dr = (uint8_t)dr;
 		else if (c->tx_power_index < r->max_tx_power_index)
 			c->tx_power_index++;
+		steps -= cost;
 	}
 	for (; steps < 0 && c->tx_power_index > 0; steps++)
 		c->tx_power_index--;
@@ -80,7 +108,7 @@ static void choose_default(const struct ns_adr_request *r, struct ns_adr_choice 
 	if (!r->adr)
 		return;
 	int highest = highest_lora_125(r);
-	uint8_t max_dr = highest >= 0 && highest < r->max_dr ? (uint8_t)highest : r->max_dr;
+	uint8_t max_dr = highest >= 0 ? (uint8_t)highest : r->max_dr;
 	if (c->dr > max_dr)
 		c->dr = max_dr;
 	c->nb_trans = nb_trans(loss_percent(r), r->nb_trans);

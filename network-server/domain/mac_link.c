@@ -50,7 +50,7 @@ static uint32_t enabled_drs(const struct ns_mac_down *m)
 	for (unsigned i = 0; i < plan.n; i++)
 		if (lw_plan_enabled(&plan, i) && lw_plan_channel(&plan, i, &ch) == 0)
 			drs |= lw_region_dr_range(plan.region, ch.min_dr, ch.max_dr);
-	return drs;
+	return ns_profile_drs(&m->dev->profile, (uint16_t)drs);
 }
 
 /* The highest power index below every refused one. */
@@ -96,6 +96,8 @@ static struct ns_adr_choice choose(const struct ns_mac_down *m)
 		if (c.dr < r.min_dr)
 			c.dr = r.min_dr;
 	}
+	if (ns_profile_drs(&m->dev->profile, (uint16_t)(1U << c.dr)) == 0)
+		c.dr = s->dr;
 	/* What the device has refused is not proposed again: a rate below it, or the one that it has. */
 	while (c.dr > s->dr && rejected(m, NS_WHAT_LINK_DR, c.dr))
 		c.dr--;

@@ -35,6 +35,25 @@ static uint64_t channel_value(unsigned index, const struct lw_channel *c)
 	return (uint64_t)index << 48 | (uint64_t)c->min_dr << 40 | (uint64_t)c->max_dr << 32 | c->hz;
 }
 
+/* The channel with those of its rates that the device can send at. False: it has none of them. */
+static bool for_device(const struct ns_mac_down *m, const struct lw_channel *c, struct lw_channel *out)
+{
+	const struct lw_region *region = region_of(m);
+	uint16_t all = lw_region_dr_range(region, c->min_dr, c->max_dr);
+	uint16_t drs = ns_profile_drs(&m->dev->profile, all);
+	*out = *c;
+	if (c->hz == 0 || drs == all)
+		return true;
+	if (drs == 0)
+		return false;
+	/* Not all sets can be said; what lies between the lowest and the highest can. */
+	if (lw_region_dr_range_code(region, drs, &out->min_dr, &out->max_dr) < 0) {
+		out->min_dr = (uint8_t)__builtin_ctz(drs);
+		out->max_dr = (uint8_t)(31 - __builtin_clz(drs));
+	}
+	return true;
+}
+
 /* Channels of the network's plan that the device does not have yet, or has otherwise. */
 static void want_channels(struct ns_mac_down *m)
 {
@@ -46,17 +65,19 @@ static void want_channels(struct ns_mac_down *m)
 	ns_region_config_plan(m->rc, &want);
 	for (unsigned i = 0; i < want.n_user && sent < NEW_CHANNELS_AT_ONCE; i++) {
 		const struct lw_channel *has = &m->dev->session.user_channels[i];
-		const struct lw_channel *w = &want.user[i];
+		struct lw_channel w;
 		unsigned index = region->first_user_channel + i;
-		if (has->hz == w->hz && has->min_dr == w->min_dr && has->max_dr == w->max_dr)
+		if (!for_device(m, &want.user[i], &w))
 			continue;
-		if (rejected(m, NS_WHAT_CHANNEL, channel_value(index, w)))
+		if (has->hz == w.hz && has->min_dr == w.min_dr && has->max_dr == w.max_dr)
+			continue;
+		if (rejected(m, NS_WHAT_CHANNEL, channel_value(index, &w)))
 			continue;
 		struct lw_mac_cmd cmd = {.cid = LW_CID_NEW_CHANNEL, .dir = LW_DOWN};
 		cmd.u.new_channel_req.index = (uint8_t)index;
-		cmd.u.new_channel_req.freq_hz = w->hz;
-		cmd.u.new_channel_req.min_dr = w->min_dr;
-		cmd.u.new_channel_req.max_dr = w->max_dr;
+		cmd.u.new_channel_req.freq_hz = w.hz;
+		cmd.u.new_channel_req.min_dr = w.min_dr;
+		cmd.u.new_channel_req.max_dr = w.max_dr;
 		ns_mac_down_add(m, &cmd);
 		sent++;
 	}

@@ -4,7 +4,7 @@ import pytest
 
 from lw.gateway import payload
 
-LINK_ADR, DUTY_CYCLE = 0x03, 0x04
+LINK_ADR, DUTY_CYCLE, NEW_CHANNEL = 0x03, 0x04, 0x07
 
 
 def path(profile):
@@ -35,6 +35,26 @@ def test_static_data_rate_and_duty_cycle_reach_the_device(world):
             break
     assert seen[DUTY_CYCLE] == b"\x04"
     assert seen[LINK_ADR][0] == 0x32 and seen[LINK_ADR][3] & 15 == 2  # DR3, TXPower 2, NbTrans 2
+
+
+def test_a_device_is_not_asked_for_rates_that_it_does_not_support(world):
+    profile = world.profile(name="slow", supportedUplinkDataRates=[0, 1, 2])
+    assert world.rest.get(f"/api/device-profiles/{profile}")["deviceProfile"]["supportedUplinkDataRates"] == [0, 1, 2]
+    gw = world.gateway()
+    d = world.device(profile=profile)
+    world.join(d, gw)
+    ranges = []
+    for _ in range(4):
+        world.enqueue(d, b"so that a downlink comes")
+        world.send(d, gw, data=b"x", adr=True)
+        down = d.downlink(payload(gw.next_txpk()))
+        ranges += [v[4] for k, v in down.commands.items() if k == NEW_CHANNEL]
+        assert down.commands.get(LINK_ADR, b"\0")[0] >> 4 <= 2
+    assert ranges and set(ranges) == {0x20}, ranges  # DR0 to DR2
+    p = world.rest.get(f"/api/device-profiles/{profile}")["deviceProfile"]
+    status, answer = world.rest.request("PUT", f"/api/device-profiles/{profile}",
+                                        {"deviceProfile": {**p, "supportedUplinkDataRates": [16]}})
+    assert status == 400 and "supported_uplink_data_rates" in answer["message"], answer
 
 
 def test_kept_read_back_and_not_lost_by_the_profile(world):

@@ -113,6 +113,36 @@ static void adr_by_profile(void **state)
 	assert_says(w, d, 3, NULL, "0342ff0001");
 }
 
+/* A device that cannot send at all rates of the region: its channels say so, and neither ADR nor a static setting asks
+ * for the others. */
+static void supported_rates(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_0_3);
+	d->rec.profile.uplink_drs = 1U << 0 | 1U << 1 | 1U << 2 | 1U << 4;
+	size_t downs = w->n_downs;
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 5});
+	assert_int_equal(w->n_downs, downs + 1);
+	struct heard h = world_hear(w, d, 0, world_session(d).n_f_cnt_down - 1);
+	/* 867.1, 867.3, 867.5 MHz, which came with the join: DR0 to DR4 instead of DR5; a gap cannot be said */
+	assert_string_equal(h.data_hex, "0703184f84400704e85684400705b85e8440");
+	world_ack_ok(w);
+	assert_says(w, d, 2, "070307030703",
+		    "07068866844007"
+		    "07586e8440");
+	d->end.adr = true;
+	/* DR3 and DR5 are passed over: four steps from DR2 are two to DR4 and two of power */
+	assert_says(w, d, 2, "07030703", "0342ff0001");
+	d->rec.profile.adr = (struct ns_adr_settings){.mode = NS_ADR_STATIC, .dr = 3, .tx_power_index = 2};
+	assert_silent(w, d, 4, "0307");
+	struct ns_session s = world_session(d);
+	assert_int_equal(s.dr, 4);
+	assert_int_equal(s.tx_power_index, 2);
+	assert_int_equal(s.user_channels[4].max_dr, 4);
+	d->rec.profile.adr.dr = 1;
+	assert_says(w, d, 4, NULL, "0312ff0001");
+}
+
 /* [adr backoff triggered]: a slower rate without being told: power and history are reset
  * spec: LoRaWAN 1.0.4 §4.3.1.1
  * rows: adr-backoff */
@@ -579,6 +609,7 @@ int main(void)
 		TEST(adr_to_the_end),
 		TEST(adr_off),
 		TEST(adr_by_profile),
+		TEST(supported_rates),
 		TEST(adr_backoff),
 		TEST(repeated_with_backoff),
 		TEST(not_sent_after_all),

@@ -127,6 +127,29 @@ static void bounds(void **state)
 }
 
 /* Rows: below 5, 10, 30 per cent, more; columns: transmissions so far. */
+/* Rates that the device does not have are passed over: as many steps as spreading factors, or none at all. */
+static void gaps(void **state)
+{
+	struct ns_adr_request r = heard(1, sf12(4), 0, -60, 1);
+	(void)state;
+	r.enabled_drs = 1U << 0 | 1U << 3 | 1U << 5;
+	expect("default", &r, 3, 0, 1); /* the fourth step does not reach DR5, and less power would never */
+	r = heard(1, sf12(6), 0, -60, 1);
+	r.enabled_drs = 1U << 0 | 1U << 3 | 1U << 5;
+	expect("default", &r, 5, 1, 1);
+	r = heard(1, sf12(2), 0, -60, 1);
+	r.enabled_drs = 1U << 0 | 1U << 3 | 1U << 5;
+	expect("default", &r, 0, 0, 1);
+	r = heard(1, sf12(20), 0, -60, 1);
+	r.enabled_drs = 1U << 0 | 1U << 3 | 1U << 5;
+	r.max_dr = 4;
+	expect("default", &r, 3, 5, 1); /* the bound itself is none of them */
+	r = heard(1, sf12(6), 0, -60, 1);
+	r.enabled_drs = LORA_DRS | 1U << 7 | LR_FHSS_DRS | 3U << 12; /* SF6 and SF5 are DR12 and DR13 */
+	r.max_dr = 13;
+	expect("default", &r, 12, 0, 1); /* over FSK and LR-FHSS in one step */
+}
+
 static void loss(void **state)
 {
 	static const uint8_t WANT[4][3] = {{1, 1, 2}, {1, 2, 3}, {2, 3, 3}, {3, 3, 3}};
@@ -209,6 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_up), cmocka_unit_test(steps_down), cmocka_unit_test(bounds),
 		cmocka_unit_test(loss),     cmocka_unit_test(lr_fhss),    cmocka_unit_test(both),
+		cmocka_unit_test(gaps),
 	};
 	return cmocka_run_group_tests_name("adaptive data rate", tests, NULL, NULL);
 }
