@@ -181,7 +181,7 @@ int ns_mc_max_payload(const struct ns_mc_group *g, const struct ns_region_config
 }
 
 /* Of a multicast frame the standard wants: unconfirmed, no ACK, no commands, FPort above 0 (TS001-1.0.4, class B and C:
- * multicast). FPending stays 0: when the next frame comes, nobody has promised. */
+ * multicast). */
 void ns_mc_build(struct lw_keycache *kc, const struct ns_mc_group *g, const struct ns_mc_item *item,
 		 const struct ns_down_window *window, struct ns_down_frame *out)
 {
@@ -190,6 +190,8 @@ void ns_mc_build(struct lw_keycache *kc, const struct ns_mc_group *g, const stru
 		.devaddr = g->addr, .fcnt = (uint16_t)item->f_cnt, .fport = item->f_port, .frm = item->payload};
 	memset(out, 0, sizeof(*out));
 	out->window = *window;
+	phy.u.data.fctrl.fpending = item->f_pending > 0;
+	out->fpending = item->f_pending > 0;
 	out->carries_item = true;
 	out->f_port = item->f_port;
 	out->f_cnt = item->f_cnt;

@@ -29,6 +29,7 @@ struct ns_mc_take {
 	 * due. */
 	bool has_item;
 	struct ns_mc_item item;
+	bool more;                 /* items come after it */
 	struct ns_mc_copy *copies; /* all of this item */
 	size_t n_copies;
 	struct ns_mc_parked *parked; /* of the group, one for each gateway that has any */
@@ -57,7 +58,9 @@ struct ns_mc_change {
 	int64_t lease_until_ns; /* with needs_lease: the new end; in the past: given back */
 	int64_t not_before_ns;  /* with needs_lease; 0: as it was */
 	bool delete_item;
-	bool plan;                    /* the item is planned from now on */
+	bool plan;          /* the item is planned from now on */
+	bool fix_f_pending; /* the item's f_pending is this from now on */
+	bool f_pending;
 	const struct ns_mc_copy *put; /* added or changed; only while the item is there */
 	size_t n_put;
 	const struct lw_gateway_id *remove; /* copies */

@@ -723,6 +723,11 @@ static bool choose(struct run *m)
 		choose_slot(m, ready, n_ready);
 	else if (ns_mc_window(g, region_of(m->c.f, g->region, NULL), 1, &w))
 		choose_gps(m, ready, n_ready, &w);
+	if (m->n_send > 0 && m->take.item.f_pending < 0) {
+		m->take.item.f_pending = g->mode == NS_MC_B && m->take.more;
+		m->change.fix_f_pending = true;
+		m->change.f_pending = m->take.item.f_pending > 0;
+	}
 	/* It counts as an attempt from here, and nobody sends it again before its gateway could answer. */
 	int64_t until_ns = m->gps_ns != 0 ? lw_gps_to_unix_ns(m->gps_ns) : ns_now(m->c.f);
 	for (size_t i = 0; i < m->n_send; i++) {

@@ -36,15 +36,18 @@ static const struct sql_stmt GATEWAYS = {
 
 static const struct sql_stmt FRONT = {
 	.name = "multicast_front",
-	.text = "SELECT x.n, x.id, x.f_cnt, x.body, x.planned, x.enqueued_at, c.gateway_id, c.due, c.attempts, c.parked"
-		" FROM (SELECT b.n, i.id, i.f_cnt, i.body, i.planned, i.enqueued_at,"
+	.text = "SELECT x.n, x.id, x.f_cnt, x.body, x.planned, x.enqueued_at, c.gateway_id, c.due, c.attempts, "
+		"c.parked,"
+		" x.f_pending, CASE WHEN EXISTS (SELECT 1 FROM multicast_item AS j"
+		"  WHERE j.group_id = x.group_id AND j.f_cnt > x.f_cnt) THEN 1 ELSE 0 END"
+		" FROM (SELECT b.n, i.id, i.group_id, i.f_cnt, i.body, i.planned, i.enqueued_at, i.f_pending,"
 		"  row_number() OVER (PARTITION BY b.n ORDER BY i.f_cnt, i.enqueued_at) AS place"
 		"  FROM {batch} JOIN multicast_item AS i ON i.group_id = b.id WHERE i.planned = 0 OR EXISTS"
 		"  (SELECT 1 FROM multicast_copy AS k WHERE k.item_id = i.id AND (k.parked = 0 OR k.due <= b.now_us)))"
 		" AS x LEFT JOIN multicast_copy AS c ON c.item_id = x.id WHERE x.place = 1"
 		" ORDER BY x.n, c.due, c.gateway_id",
 	.batch = "id:u now_us:l",
-	.cols = "lulyllllll",
+	.cols = "lulyllllllll",
 };
 
 static const struct sql_stmt PARKED = {
@@ -92,6 +95,13 @@ static const struct sql_stmt PLANNED = {
 	.name = "multicast_planned",
 	.text = "UPDATE multicast_item SET planned = 1 FROM {batch} WHERE multicast_item.id = b.item_id AND" IF_WRITER,
 	.batch = "group_id:u writer:l item_id:u",
+};
+
+static const struct sql_stmt F_PENDING = {
+	.name = "multicast_f_pending",
+	.text = "UPDATE multicast_item SET f_pending = b.f_pending FROM {batch}"
+		" WHERE multicast_item.id = b.item_id AND" IF_WRITER,
+	.batch = "group_id:u writer:l item_id:u f_pending:l",
 };
 
 static const struct sql_stmt REMOVE_COPIES = {
@@ -230,7 +240,9 @@ static void on_front(void *arg, const struct sql_result *r)
 			req->item = (struct ns_mc_item){.id = sql_uuid(r, i, 1),
 							.f_cnt = (uint32_t)sql_i64(r, i, 2),
 							.planned = sql_i64(r, i, 4) != 0,
-							.enqueued_at_ns = sql_i64(r, i, 5) * LW_NS_PER_US};
+							.enqueued_at_ns = sql_i64(r, i, 5) * LW_NS_PER_US,
+							.f_pending = (int8_t)sql_i64(r, i, 10)};
+			req->more = sql_i64(r, i, 11) != 0;
 			if (!item_from_body(sql_span(r, i, 3), req->item.f_cnt, req->arena, &req->item))
 				req->err = req->err == 0 ? LW_EPROTO : req->err;
 			req->copies = LW_ARENA_ARRAY(req->arena, struct ns_mc_copy, sql_rows(r) - i);
@@ -434,6 +446,12 @@ static void commit(void *self, struct ns_mc_change **v, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (v[i]->plan)
 			put_key(p, v[i], writer);
+	p = sql_tx_add(tx, &F_PENDING, NULL, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (v[i]->fix_f_pending) {
+			put_key(p, v[i], writer);
+			sql_put_i64(p, v[i]->f_pending);
+		}
 	p = sql_tx_add(tx, &REMOVE_COPIES, NULL, NULL);
 	for (size_t i = 0; i < n; i++)
 		remove_copies(p, v[i], writer);

@@ -87,6 +87,7 @@ static void take_one(struct groups *g, struct ns_mc_take *req)
 		struct item *it = &g->item[i];
 		if (!req->has_item && is_due(it, req->now_ns)) {
 			req->has_item = true;
+			req->more = i + 1 < g->n_items;
 			req->item = it->item;
 			req->item.payload = lw_arena_span(req->arena, it->item.payload);
 			req->copies = lw_arena_memdup(req->arena, it->copy, sizeof(it->copy));
@@ -148,6 +149,8 @@ static void change_item(struct groups *g, size_t at, const struct ns_mc_change *
 {
 	struct item *it = &g->item[at];
 	it->item.planned = it->item.planned || c->plan;
+	if (c->fix_f_pending)
+		it->item.f_pending = c->f_pending;
 	for (size_t i = 0; i < c->n_put; i++)
 		put_copy(it, &c->put[i]);
 	for (size_t i = 0; i < c->n_remove; i++)
@@ -264,13 +267,14 @@ static void enqueue(struct groups *g, const char *hex)
 				       .f_cnt = g->f_cnt++,
 				       .f_port = 5,
 				       .payload = lw_span(it->data, (size_t)n),
+				       .f_pending = -1,
 				       .enqueued_at_ns = rt_loop_now_ns(g->w->loop)};
 	ns_flows_multicast_hint(g->w->flows, g->group.id);
 	world_pass(g->w, 0);
 }
 
 /* The i-th downlink of all, as a device of the group hears it. */
-static void heard(struct groups *g, size_t i, uint32_t f_cnt, const char *hex)
+static void heard_more(struct groups *g, size_t i, uint32_t f_cnt, const char *hex, bool f_pending)
 {
 	struct heard h;
 	assert_true(i < g->w->n_downs);
@@ -280,9 +284,15 @@ static void heard(struct groups *g, size_t i, uint32_t f_cnt, const char *hex)
 	assert_int_equal(h.f_cnt, f_cnt);
 	assert_int_equal(h.f_port, 5);
 	assert_string_equal(h.data_hex, hex);
-	assert_false(h.confirmed || h.ack || h.adr || h.fpending);
+	assert_false(h.confirmed || h.ack || h.adr);
+	assert_int_equal(h.fpending, f_pending);
 	assert_string_equal(h.fopts_hex, "");
 	assert_int_equal(m->items[0]->tx_info->context.len, 0);
+}
+
+static void heard(struct groups *g, size_t i, uint32_t f_cnt, const char *hex)
+{
+	heard_more(g, i, f_cnt, hex, false);
 }
 
 static void answer(struct groups *g, size_t i, const char *status)
@@ -619,6 +629,39 @@ static void ping_slots(void **state)
 	assert_int_equal(gps_of(g, 4), gps_of(g, 3));
 }
 
+/* FPending says in class B that more follows: a device whose ping slots collide goes on listening to this group. What
+ * an item said first it says in every repetition, whatever came meanwhile: one counter, one frame.
+ * spec: LoRaWAN 1.0.4, 9.2: Class B downlink frames */
+static void more_in_ping_slots(void **state)
+{
+	struct groups *g = *state;
+	g->group.mode = NS_MC_B;
+	g->group.hz = 0;
+	g->group.ping_slot_nb = 1;
+	by_hand(g, 0);
+	enqueue(g, "01");
+	enqueue(g, "02");
+	enqueue(g, "03");
+	for (size_t i = 0; i < 4; i++) {
+		for (int k = 0; k < 60 && g->w->n_downs == i; k++)
+			world_pass(g->w, MARGIN_MS);
+		assert_int_equal(g->w->n_downs, i + 1);
+		if (i == 2) { /* the last one is out, and refused, when one more comes */
+			heard_more(g, i, 12, "03", false);
+			enqueue(g, "04");
+			answer(g, i, "TOO_LATE");
+			continue;
+		}
+		heard_more(g, i, i < 3 ? 10 + (uint32_t)i : 12, i == 0 ? "01" : i == 1 ? "02" : "03", i < 2);
+		answer(g, i, "OK");
+	}
+	for (int k = 0; k < 60 && g->w->n_downs == 4; k++)
+		world_pass(g->w, MARGIN_MS);
+	heard_more(g, 4, 13, "04", false);
+	answer(g, 4, "OK");
+	assert_int_equal(g->n_items, 0);
+}
+
 /* A slot in two minutes is waited for here, not in a gateway's queue. */
 static void far_slot(void **state)
 {
@@ -952,12 +995,31 @@ static void broker_away(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(nothing),         T(one_item),       T(two_items),       T(too_large),
-		T(expired),         T(refused),        T(spaced),          T(silent),
-		T(gps_time),        T(gps_free),       T(ping_slots),      T(far_slot),
-		T(covered),         T(nobody),         T(gone_gateway),    T(back_in_order),
-		T(private_gateway), T(gateway_region), T(restart),         T(other_replica),
-		T(store_away),      T(broker_away),    T(heard_elsewhere), T(power_of_the_frequency),
+		T(nothing),
+		T(one_item),
+		T(two_items),
+		T(too_large),
+		T(expired),
+		T(refused),
+		T(spaced),
+		T(silent),
+		T(gps_time),
+		T(gps_free),
+		T(ping_slots),
+		T(more_in_ping_slots),
+		T(far_slot),
+		T(covered),
+		T(nobody),
+		T(gone_gateway),
+		T(back_in_order),
+		T(private_gateway),
+		T(gateway_region),
+		T(restart),
+		T(other_replica),
+		T(store_away),
+		T(broker_away),
+		T(heard_elsewhere),
+		T(power_of_the_frequency),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,8 @@ static void test_copies(void **state)
 	assert_int_equal(t.item.f_cnt, 10);
 	assert_int_equal(t.item.payload.n, 1);
 	assert_int_equal(t.item.payload.p[0], 10);
+	assert_int_equal(t.item.f_pending, -1);
+	assert_true(t.more);
 	struct lw_uuid first = t.item.id;
 	struct ns_mc_copy copies[2] = {
 		{.gateway_id = lw_gateway_id_from_u64(7), .due_ns = 130 * LW_NS_PER_S, .attempts = 1},
@@ -331,11 +333,14 @@ static void test_copies(void **state)
 							 .lease_until_ns = 160 * LW_NS_PER_S,
 							 .not_before_ns = 105 * LW_NS_PER_S,
 							 .plan = true,
+							 .fix_f_pending = true,
+							 .f_pending = true,
 							 .put = copies,
 							 .n_put = 2}),
 			 0);
 	take_at(r, &a, &t, 101, 160);
 	assert_true(t.item.planned);
+	assert_int_equal(t.item.f_pending, 1);
 	assert_true(t.not_before_ns == 105 * LW_NS_PER_S);
 	assert_int_equal(t.n_copies, 2);
 	assert_true(lw_gateway_id_eq(t.copies[0].gateway_id, copies[0].gateway_id));
@@ -347,6 +352,8 @@ static void test_copies(void **state)
 		commit(r, (struct ns_mc_change){.item_id = first, .remove = &copies[0].gateway_id, .n_remove = 1}), 0);
 	take_at(r, &a, &t, 102, 160);
 	assert_int_equal(t.item.f_cnt, 11);
+	assert_int_equal(t.item.f_pending, -1);
+	assert_false(t.more);
 	assert_int_equal(t.n_parked, 1);
 	assert_true(lw_gateway_id_eq(t.parked[0].gateway_id, copies[1].gateway_id));
 	assert_int_equal(t.parked[0].f_cnt, 10);
