@@ -368,16 +368,16 @@ static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
  * and larger pieces the more there is. SQLite writes one at a time anyway; PostgreSQL is a round trip away. */
 enum { FLIGHTS_SQLITE = 1, FLIGHTS_PG = 3 };
 
-/* Under load a transaction starts no sooner than this after the one before it. Each costs a sync, two wakes of threads
- * and a page for each row however few rows it has. */
+/* Under load transactions keep apart. Each costs a sync, two wakes of threads and a page for each row however few rows
+ * it has; at a rate where nobody needs that, a message leaves as soon as it is stored. */
 #define GAP_MS 20
-/* Load: the transaction before had so many changes. At 800 uplinks a second it takes GAP_MS until there are so many. */
-#define GAP_CHANGES 16
+#define GAP_FROM_PER_S 2500
+#define GAP_FULL_PER_S 6000
 
 static bool is_too_soon(struct ns_store *s)
 {
-	int64_t next_ns = s->flushed_ns + GAP_MS * LW_NS_PER_MS;
-	if (s->flushed_changes < GAP_CHANGES || s->n_changes >= TX_CHANGES || rt_loop_mono_ns(s->o.loop) >= next_ns)
+	int64_t next_ns = lw_pace_next_ns(&s->pace);
+	if (s->n_changes >= TX_CHANGES || rt_loop_mono_ns(s->o.loop) >= next_ns)
 		return false;
 	if (!rt_timer_armed(&s->gap_timer))
 		rt_timer_start_at(&s->gap_timer, next_ns);
@@ -393,6 +393,7 @@ static void on_gap_end(struct rt_timer *t, void *arg)
 
 void ns_commit_init(struct ns_store *s)
 {
+	lw_pace_init(&s->pace, GAP_FROM_PER_S, GAP_FULL_PER_S, GAP_MS, rt_loop_mono_ns(s->o.loop));
 	rt_timer_init(&s->gap_timer, s->o.loop, "commit_gap", on_gap_end, s);
 }
 
@@ -414,10 +415,8 @@ void ns_commit_flush(void *store)
 		send_all(s, s->changes + at, n);
 		at += n;
 	}
-	if (at) {
-		s->flushed_ns = rt_loop_mono_ns(s->o.loop);
-		s->flushed_changes = at;
-	}
+	if (at)
+		lw_pace_begun(&s->pace, rt_loop_mono_ns(s->o.loop), at);
 	s->n_changes -= at;
 	if (at && s->n_changes)
 		memmove(s->changes, s->changes + at, s->n_changes * sizeof(struct ns_change *));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/base/map.h"
+#include "common/base/pace.h"
 #include "common/io/sql.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
@@ -73,10 +74,8 @@ struct ns_store {
 	/* Changes of this turn; they leave together. */
 	struct ns_change **changes;
 	size_t n_changes, cap_changes;
-	size_t n_flights; /* transactions of them under way */
-	/* When the last began, of how many changes; what comes next waits for company, see commit.c. */
-	int64_t flushed_ns;
-	size_t flushed_changes;
+	size_t n_flights;    /* transactions of them under way */
+	struct lw_pace pace; /* what comes next may wait for company, see commit.c */
 	struct rt_timer gap_timer;
 	struct rt_tick *tick;
 

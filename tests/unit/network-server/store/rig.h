@@ -16,7 +16,7 @@
 #include "network-server/store/store_impl.h"
 #include "tests/fixtures/servers.h"
 
-#define RIG_WAIT_MS 20000
+#define RIG_WAIT_MS 60000
 #define RIG_PROFILE "11111111-2222-3333-4444-555555555555"
 static char rig_profile_id[] = RIG_PROFILE;
 
