@@ -14,6 +14,7 @@
 
 struct as_get;
 struct as_list;
+struct as_nsop;
 struct as_rpc;
 
 struct as_call {
@@ -37,6 +38,7 @@ struct as_call {
 	/* as_put() of something that is counted: the statement inserts nothing and returns nothing when the tenant has
 	 * its maximum. */
 	bool limited;
+	void (*also)(struct as_nsop *op, struct sql_tx *tx); /* as_put(): as in struct as_nsop */
 	int miss;    /* as_put(): the error when its statement finds no row; 0: AS_ROW_MISSING */
 	bool forget; /* owners or rights changed: drop the cache once it is done */
 	const struct as_get *get;
@@ -154,8 +156,6 @@ struct as_get {
 void as_get(struct as_call *c, const struct as_get *g);
 
 /* ---- changes that concern the network-server (link/nsync.h); `then` is entered once both sides have it ---- */
-
-struct as_nsop;
 
 /* Create or update: the network-server first. `what` for messages; `stmt`, `bind` as in struct as_nsop, op->arg is the
  * call; `returns`: the statement gives back {b.n}. */

@@ -59,6 +59,7 @@ void as_put(struct as_call *c, const char *kind, const char *id, Longwave__Ns__V
 	op->no_return = !returns;
 	op->bind = bind;
 	op->miss = c->miss;
+	op->also = c->also;
 	if (c->limited) {
 		op->exclusive = "limited";
 		op->miss = LW_ELIMIT;

@@ -43,6 +43,21 @@ static const struct sql_stmt update = {
 		 "is_disabled:l variables:t tags:t now_us:l",
 	.cols = "l",
 };
+/* $1 device, $2 its application from now on: it belongs to no multicast group of another one. */
+#define OTHER_GROUPS                                                                                                   \
+	" WHERE dev_eui = $1 AND group_id IN (SELECT g.id FROM multicast_group AS g WHERE g.application_id <> $2)"
+static const struct sql_stmt leave_intents = {
+	.name = "as_device_leave_intents",
+	.text = "INSERT INTO ns_intent (kind, id, created_at) SELECT 'multicast_device', group_id || '/' || dev_eui, $3"
+		" FROM multicast_group_device" OTHER_GROUPS " ON CONFLICT (kind, id) DO NOTHING",
+	.params = "ttl",
+};
+static const struct sql_stmt leave = {
+	.name = "as_device_leave",
+	.text = "DELETE FROM multicast_group_device" OTHER_GROUPS " RETURNING group_id",
+	.params = "tt",
+	.cols = "t",
+};
 static const struct sql_stmt select_one = {
 	.name = "as_device_get",
 	.text = "SELECT dev_eui, name, description, application_id, device_profile_id, skip_fcnt_check, is_disabled,"
@@ -215,6 +230,25 @@ static void bind_update(const struct as_nsop *op, struct sql_params *p)
 	put_common(p, c, ((const Api__UpdateDeviceRequest *)c->req)->device);
 }
 
+static void on_left(void *arg, const struct sql_result *r)
+{
+	struct as_nsop *op = arg;
+	op->leaves = sql_rows(r) > 0;
+}
+
+static void leave_groups(struct as_nsop *op, struct sql_tx *tx)
+{
+	struct as_call *c = op->arg;
+	const struct ids *ids = c->state;
+	struct sql_params *p = sql_tx_add(tx, &leave_intents, NULL, NULL);
+	sql_put_text(p, ids->dev_eui);
+	sql_put_text(p, ids->application_id);
+	sql_put_i64(p, as_now_us(c->as));
+	p = sql_tx_add(tx, &leave, on_left, op);
+	sql_put_text(p, ids->dev_eui);
+	sql_put_text(p, ids->application_id);
+}
+
 static void update_checked(struct as_call *c, const struct sql_result *r)
 {
 	const Api__Device *d = ((const Api__UpdateDeviceRequest *)c->req)->device;
@@ -224,8 +258,10 @@ static void update_checked(struct as_call *c, const struct sql_result *r)
 		as_fail_missing(c, ids->application_id);
 	else if (!sql_i64(r, 0, 1))
 		as_fail_missing(c, ids->device_profile_id);
-	else
+	else {
+		c->also = leave_groups;
 		as_put(c, AS_KIND_DEVICE, ids->dev_eui, change_of(c, d), &update, true, bind_update, "device");
+	}
 }
 
 void as_device_update(struct as_call *c)

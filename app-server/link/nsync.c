@@ -214,8 +214,13 @@ static void add_statements(struct sql_tx *tx, struct lw_list *list)
 static void commit_list(struct as_nsync *s, struct lw_list *list, sql_done_fn *done)
 {
 	struct sql_tx *tx = sql_tx_new(s->as->db);
-	LW_LIST_FOREACH (node, tmp, list)
-		op_of(node)->row = SIZE_MAX;
+	LW_LIST_FOREACH (node, tmp, list) {
+		struct as_nsop *op = op_of(node);
+		op->row = SIZE_MAX;
+		op->leaves = false;
+		if (op->also)
+			op->also(op, tx);
+	}
 	add_statements(tx, list);
 	sql_tx_commit(tx, done, s);
 }
@@ -239,10 +244,14 @@ static void finish_hits(struct as_nsync *s, struct lw_list *list, const struct s
 {
 	LW_LIST_FOREACH (node, tmp, list) {
 		struct as_nsop *op = op_of(node);
-		if (op->hit)
-			finish(s, op, o);
-		else
+		if (!op->hit) {
 			lost(s, op);
+		} else if (op->leaves) {
+			lw_list_remove(&op->node);
+			lw_list_push_back(&s->settled, &op->node);
+		} else {
+			finish(s, op, o);
+		}
 	}
 }
 

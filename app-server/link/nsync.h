@@ -38,6 +38,10 @@ struct as_nsop {
 	 * statement for that reason may RETURN 0 instead of b.n. */
 	const char *exclusive;
 	void (*bind)(const struct as_nsop *op, struct sql_params *p);
+	/* Put, may be NULL: what else is in the transaction, before `stmt`. Where it leaves intents it sets `leaves`
+	 * (from a result): the network-server hears of them before `done`. */
+	void (*also)(struct as_nsop *op, struct sql_tx *tx);
+	bool leaves;
 	/* Delete: adds its statements, the intents among them. */
 	void (*build)(const struct as_nsop *op, struct sql_tx *tx);
 	/* `err` 0; LW_EUNAVAILABLE: network-server or database away; LW_EPRECONDITION: refused by the network-server;

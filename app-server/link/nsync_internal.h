@@ -20,7 +20,7 @@ struct as_nsync {
 	struct lw_list puts;    /* of this cycle */
 	struct lw_list singles; /* to be committed one by one, since the batch failed */
 	struct lw_list deletes;
-	struct lw_list settled; /* deletes committed, answered after the network-server was told */
+	struct lw_list settled; /* committed, answered after the network-server was told of the intents they left */
 	size_t deletes_open;
 
 	struct lw_arena arena;

@@ -101,6 +101,14 @@ def test_members(admin, world, group, new_eui):
     admin.delete(f"/api/gateways/{gw}")
     assert of("gateways", f"multicastGroupId={group}") == []
     admin.post(f"{path}/devices", {"devEui": dev2})
+    d = admin.get(f"/api/devices/{dev2}")["device"]
+    admin.put(f"/api/devices/{dev2}", {"device": {**d, "name": "same application"}})
+    assert of("devices", f"applicationId={world.app}&multicastGroupId={group}") == [dev2]
+    admin.put(f"/api/devices/{dev2}", {"device": {**d, "applicationId": app2}})
+    assert admin.get(f"{PATH}?limit=10&devEui={dev2}")["result"] == []
+    admin.put(f"/api/devices/{dev2}", {"device": {**d, "applicationId": world.app}})
+    assert of("devices", f"applicationId={world.app}&multicastGroupId={group}") == []
+    admin.post(f"{path}/devices", {"devEui": dev2})
     admin.delete(f"/api/devices/{dev2}")
     assert of("devices", f"applicationId={world.app}&multicastGroupId={group}") == []
 
