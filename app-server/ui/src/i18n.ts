@@ -1,6 +1,6 @@
 /* Languages: English is part of the first load, others are fetched when chosen. */
 import i18n from 'i18next';
-import { initReactI18next } from 'react-i18next';
+import { initReactI18next, useTranslation } from 'react-i18next';
 import en from './locales/en.json';
 
 export const LANGUAGES = { en: 'English', de: 'Deutsch' } as const;
@@ -20,6 +20,16 @@ export function preferredLanguage(kept: string | null, browser: readonly string[
     if (short in LANGUAGES) return short as Language;
   }
   return 'en';
+}
+
+/** How numbers and times are written: as the browser's owner does where the language is the same (en-US, en-IE), else as in its plainest form. */
+export function regional(language: string, browser: readonly string[]): string {
+  return browser.find((tag) => tag.toLowerCase().startsWith(`${language}-`)) ?? (language === 'en' ? 'en-GB' : language);
+}
+
+export function useLocale(): string {
+  const { i18n: now } = useTranslation();
+  return regional(now.language, navigator.languages);
 }
 
 export async function setLanguage(language: Language, remember = true): Promise<void> {

@@ -39,6 +39,9 @@ export const q = {
       queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { ...page(s), tenantId, orderBy: s.sort as Schemas['api.ListGatewaysRequest.OrderBy'] | undefined, orderByDesc: s.desc } }, signal })),
       placeholderData: keepPreviousData,
     }),
+  /** The longest silent first; those that were never seen come before them and are passed over. */
+  gatewaysSilent: (tenantId: string, neverSeen: number) =>
+    queryOptions({ queryKey: ['gateway', 'silent', tenantId, neverSeen], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: PAGE_SIZE, offset: neverSeen, tenantId, orderBy: 'LAST_SEEN_AT' } }, signal })), placeholderData: keepPreviousData }),
   gateway: (gatewayId: string) => queryOptions({ queryKey: ['gateway', 'one', gatewayId], queryFn: ({ signal }) => ok(api.GET('/api/gateways/{gatewayId}', { params: { path: { gatewayId } }, signal })) }),
   // No stream tells what is counted; the server writes it once a minute.
   gatewayMetrics: (gatewayId: string, span: Span) =>
@@ -122,14 +125,14 @@ export const q = {
   // No stream tells what was sent to a group.
   multicastQueue: (multicastGroupId: string) =>
     queryOptions({ queryKey: ['multicast', 'queue', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/multicast-groups/{multicastGroupId}/queue', { params: { path: { multicastGroupId } }, signal })), refetchInterval: 3000 }),
-  multicastDevices: (applicationId: string, multicastGroupId: string) =>
-    queryOptions({ queryKey: ['multicast', 'devices', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { limit: ALL, applicationId, multicastGroupId } }, signal })), enabled: applicationId !== '' }),
-  multicastGateways: (multicastGroupId: string) =>
-    queryOptions({ queryKey: ['multicast', 'gateways', multicastGroupId], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: ALL, multicastGroupId } }, signal })) }),
-  deviceChoice: (applicationId: string) =>
-    queryOptions({ queryKey: ['device', 'choice', applicationId], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { limit: ALL, applicationId } }, signal })), enabled: applicationId !== '' }),
-  gatewayChoice: (tenantId: string) =>
-    queryOptions({ queryKey: ['gateway', 'choice', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: ALL, tenantId } }, signal })), enabled: tenantId !== '' }),
+  multicastDevices: (applicationId: string, multicastGroupId: string, n: number) =>
+    queryOptions({ queryKey: ['multicast', 'devices', multicastGroupId, n], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { ...page({ page: n }), applicationId, multicastGroupId } }, signal })), placeholderData: keepPreviousData }),
+  multicastGateways: (multicastGroupId: string, n: number) =>
+    queryOptions({ queryKey: ['multicast', 'gateways', multicastGroupId, n], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { ...page({ page: n }), multicastGroupId } }, signal })), placeholderData: keepPreviousData }),
+  deviceChoice: (applicationId: string, search: string) =>
+    queryOptions({ queryKey: ['device', 'choice', applicationId, search], queryFn: ({ signal }) => ok(api.GET('/api/devices', { params: { query: { limit: PAGE_SIZE, applicationId, search } }, signal })), placeholderData: keepPreviousData }),
+  gatewayChoice: (tenantId: string, search: string) =>
+    queryOptions({ queryKey: ['gateway', 'choice', tenantId, search], queryFn: ({ signal }) => ok(api.GET('/api/gateways', { params: { query: { limit: PAGE_SIZE, tenantId, search } }, signal })), placeholderData: keepPreviousData }),
 
   users: (s: ListSearch) => queryOptions({ queryKey: ['user', 'list', s], queryFn: ({ signal }) => ok(api.GET('/api/users', { params: { query: { limit: PAGE_SIZE, offset: page(s).offset } }, signal })), placeholderData: keepPreviousData }),
   user: (id: string) => queryOptions({ queryKey: ['user', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/users/{id}', { params: { path: { id } }, signal })) }),

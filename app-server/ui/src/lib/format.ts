@@ -1,4 +1,4 @@
-/* Numbers, times and identifiers as people read them. Pure. */
+/* Numbers, times and identifiers as people read them. Pure but for randomKey(). */
 
 /** "0102030405060708" → "01 02 03 04 05 06 07 08". */
 export function groupByTwo(hex: string): string {
@@ -23,6 +23,9 @@ export function hexToBytes(text: string): Uint8Array | undefined {
 export function bytesToHex(bytes: Uint8Array): string {
   return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 }
+
+/** So many random bytes, as hex. */
+export const randomKey = (bytes: number): string => bytesToHex(crypto.getRandomValues(new Uint8Array(bytes)));
 
 export function base64ToBytes(text: string | null | undefined): Uint8Array {
   if (!text) return new Uint8Array();
@@ -89,6 +92,11 @@ export function megahertz(hz: number): string {
   return `${(hz / 1e6).toFixed(4).replace(/0+$/, '').replace(/\.$/, '.0')} MHz`;
 }
 
+/** A count with its thousands apart. */
+export function whole(n: number, language: string): string {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(n);
+}
+
 /** Microseconds as µs, ms or s with three digits at most. */
 export function duration(us: number): string {
   const short = (v: number) => String(Number(v.toPrecision(3)));
@@ -112,4 +120,15 @@ export function versionName(name: string): string {
     .replace(/^LORAWAN_/, '')
     .replace(/^RP002_/, 'RP002-')
     .replace(/_/g, '.');
+}
+
+export type Encoding = 'hex' | 'base64' | 'text';
+export const ENCODINGS: readonly Encoding[] = ['hex', 'base64', 'text'];
+
+/** The bytes that were typed; undefined when the text is not in its encoding. */
+export function encodePayload(text: string, encoding: Encoding): Uint8Array | undefined {
+  if (encoding === 'hex') return hexToBytes(text);
+  if (encoding === 'text') return new TextEncoder().encode(text);
+  const plain = text.replace(/\s/g, '');
+  return /^[A-Za-z0-9+/_-]*={0,2}$/.test(plain) && plain.replace(/=+$/, '').length % 4 !== 1 ? base64ToBytes(plain) : undefined;
 }

@@ -1,6 +1,6 @@
-/* A multicast group between the API and a form's fields; keys and address by chance. Pure but for randomKey(). */
+/* A multicast group between the API and a form's fields. Pure. */
 import type { Schemas } from '../api/client';
-import { bytesToHex, parseHex } from './format';
+import { parseHex } from './format';
 
 export type Group = Schemas['api.MulticastGroup'];
 
@@ -56,6 +56,3 @@ export function groupOf(v: GroupValues, applicationId: string, id = ''): Group {
     classBPingSlotPeriodicity: Number(v.periodicity),
   };
 }
-
-/** So many random bytes, as hex. */
-export const randomKey = (bytes: number): string => bytesToHex(crypto.getRandomValues(new Uint8Array(bytes)));

@@ -27,13 +27,17 @@ export function range(span: Span, now: number): { start: string; end: string; ag
   return { start: start.toISOString(), end: end.toISOString(), aggregation: span === 'day' ? 'HOUR' : span === 'month' ? 'DAY' : 'MONTH' };
 }
 
-/** The beginning of a stretch, as the axis shows it. */
-export function tick(stamp: string, span: Span | 'minute', language: string): string {
-  const time = toTime(stamp);
-  if (time === undefined) return '';
+/**
+ * The beginning of a stretch, as the axis shows it. Days and months begin at the server's midnight, which may be the day
+ * before here: noon is the same day in both places.
+ */
+export function tick(stamp: string, span: Span | 'minute', language: string, timeZone?: string): string {
+  const begin = toTime(stamp);
+  if (begin === undefined) return '';
+  const time = span === 'month' || span === 'year' ? begin + 12 * HOUR : begin;
   const as: Intl.DateTimeFormatOptions =
     span === 'year' ? { month: 'short', year: '2-digit' } : span === 'month' ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit' };
-  return new Intl.DateTimeFormat(language, as).format(time);
+  return new Intl.DateTimeFormat(language, { ...as, timeZone }).format(time);
 }
 
 export const sum = (v: readonly number[]): number => v.reduce((a, b) => a + b, 0);
@@ -74,6 +78,12 @@ export function interval(seconds: number): string {
   const units: [number, string][] = [[86_400, 'd'], [3600, 'h'], [60, 'min']];
   for (const [length, name] of units) if (seconds >= length * 1.5 || seconds === length) return `${Math.round((seconds / length) * 10) / 10} ${name}`;
   return `${Math.round(seconds)} s`;
+}
+
+/** A number at the axis: short, whatever it is. */
+export function axisLabel(v: number, language: string): string {
+  const [size, unit] = Math.abs(v) >= 1e6 ? [1e6, 'M'] : Math.abs(v) >= 100_000 ? [1000, 'k'] : [1, ''];
+  return new Intl.NumberFormat(language, { maximumFractionDigits: 1 }).format(v / size) + unit;
 }
 
 /** A top for the axis that leaves little empty and is easy to read: 1, 2 or 5 times a power of ten. */

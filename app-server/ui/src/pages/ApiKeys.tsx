@@ -1,5 +1,5 @@
 /* Keys for programs: of this tenant, or of the installation. A key's token is shown once. */
-import { ActionIcon, Alert, Button, Group, Modal, SegmentedControl, Stack, Switch, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Alert, Button, Group, SegmentedControl, Stack, Switch, Text, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { IconAlertTriangle, IconKey, IconPlus, IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -11,7 +11,7 @@ import { changed, q } from '../api/queries';
 import { tenantRights } from '../lib/rights';
 import { Copyable, Empty } from '../ui/bits';
 import { DataTable } from '../ui/DataTable';
-import { DeleteDialog, saved, useSave } from '../ui/form';
+import { DeleteDialog, Dialog, DialogForm, saved, useSave } from '../ui/form';
 import { Page } from '../ui/Page';
 
 const route = getRouteApi('/shell/t/$tenantId/api-keys');
@@ -103,7 +103,7 @@ function AddKey({ tenantId, admin, close }: { tenantId: string; admin: boolean; 
     },
   });
   return (
-    <Modal opened onClose={close} size="lg" title={t('apiKeys.add')} closeOnClickOutside={token === undefined} closeButtonProps={{ 'aria-label': t('common.close') }}>
+    <Dialog close={close} size="lg" title={t('apiKeys.add')} keep={token !== undefined}>
       {token ? (
         <Stack gap={14}>
           <Alert variant="outline" color="yellow" icon={<IconAlertTriangle size={18} />} bg="var(--lw-surface)">
@@ -115,19 +115,13 @@ function AddKey({ tenantId, admin, close }: { tenantId: string; admin: boolean; 
           </Group>
         </Stack>
       ) : (
-        <form onSubmit={submit} noValidate>
-          <Stack gap={14}>
-            {alert}
-            <Text size="sm" c="dimmed">{t(admin ? 'apiKeys.adminHelp' : 'apiKeys.tenantHelp')}</Text>
-            <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
-            <Switch label={t('apiKeys.readOnly')} description={t('apiKeys.readOnlyHelp')} {...form.getInputProps('isReadOnly', { type: 'checkbox' })} />
-            <Group justify="flex-end" gap={8}>
-              <Button variant="default" onClick={close}>{t('common.cancel')}</Button>
-              <Button type="submit" loading={saving}>{t('apiKeys.add')}</Button>
-            </Group>
-          </Stack>
-        </form>
+        <DialogForm close={close} submit={submit} saving={saving} label={t('apiKeys.add')}>
+          {alert}
+          <Text size="sm" c="dimmed">{t(admin ? 'apiKeys.adminHelp' : 'apiKeys.tenantHelp')}</Text>
+          <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
+          <Switch label={t('apiKeys.readOnly')} description={t('apiKeys.readOnlyHelp')} {...form.getInputProps('isReadOnly', { type: 'checkbox' })} />
+        </DialogForm>
       )}
-    </Modal>
+    </Dialog>
   );
 }

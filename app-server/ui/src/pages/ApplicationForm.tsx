@@ -1,15 +1,13 @@
 /* Add an application, change one, delete one. */
 import { Button, Skeleton, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { tenantRights } from '../lib/rights';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Application = Schemas['api.Application'];
@@ -68,7 +66,6 @@ export function ApplicationConfig() {
   const { t } = useTranslation();
   const { applicationId } = editRoute.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const { data } = useQuery(q.application(applicationId));
   const devices = useQuery(q.devices(applicationId, {}));
   const a = data?.application;
@@ -80,25 +77,20 @@ export function ApplicationConfig() {
       <Fields key={data.updatedAt} tenantId={a.tenantId} application={a} done={() => undefined} />
       {rights.devices && (
         <div>
-          <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} disabled={count === undefined} onClick={() => setDoomed(true)}>
-            {t('applications.delete')}
-          </Button>
+          <Deletion
+            disabled={count === undefined}
+            name={a.name}
+            title={t('applications.delete')}
+            text={t('applications.deleteText', { name: a.name })}
+            takes={count ? t('applications.takes', { count }) : undefined}
+            action={() => ok(api.DELETE('/api/applications/{id}', { params: { path: { id: applicationId } } }))}
+            done={async () => {
+              await navigate({ to: '/t/$tenantId/applications', params: { tenantId: a.tenantId } });
+              await changed('application', 'device');
+            }}
+          />
         </div>
       )}
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={a.name}
-        title={t('applications.delete')}
-        text={t('applications.deleteText', { name: a.name })}
-        takes={count ? t('applications.takes', { count }) : undefined}
-        action={() => ok(api.DELETE('/api/applications/{id}', { params: { path: { id: applicationId } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          await navigate({ to: '/t/$tenantId/applications', params: { tenantId: a.tenantId } });
-          await changed('application', 'device');
-        }}
-      />
     </div>
   );
 }

@@ -1,6 +1,5 @@
 /* One device: is it well, what does it last say? Tabs: live, queue, keys, activation, configuration. */
 import { Alert, Button, Skeleton } from '@mantine/core';
-import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, Outlet } from '@tanstack/react-router';
@@ -8,6 +7,7 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
+import { useLocale } from '../i18n';
 import { useNow } from '../lib/clock';
 import { dateTime, megahertz, toTime } from '../lib/format';
 import { addEvents, readEvent, type LiveEvent } from '../lib/events';
@@ -16,6 +16,7 @@ import { mayWriteApplication } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
 import { useStream } from '../live/useStream';
 import { Ago, Eui, Facts } from '../ui/bits';
+import { failed, saved } from '../ui/form';
 import { Failure, Page, Tabs } from '../ui/Page';
 import { activity, ActivityState } from './DeviceTable';
 import { Payload } from './Payload';
@@ -80,12 +81,13 @@ export function Device() {
 
 /** Its frames are dropped because it floods; until when, and a way out. */
 function Quarantine({ devEui, may }: { devEui: string; may: boolean }) {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const link = useQuery(q.deviceLink(devEui, 'day'));
   const release = useMutation({
     mutationFn: () => ok(api.DELETE('/api/longwave/devices/{devEui}/quarantine', { params: { path: { devEui } } })),
-    onSuccess: () => notifications.show({ message: t('link.released') }),
-    onError: (e) => notifications.show({ color: 'red', message: e.message }),
+    onSuccess: () => saved(t('link.released')),
+    onError: failed,
     onSettled: () => changed('statistics'),
   });
   const held = link.data?.quarantine;
@@ -95,7 +97,7 @@ function Quarantine({ devEui, may }: { devEui: string; may: boolean }) {
   return (
     <Alert variant="outline" color="red" mb={16} icon={<IconAlertTriangle size={18} />} bg="var(--lw-surface)" title={t('link.quarantine')} styles={{ title: { color: 'var(--lw-bad)' } }}>
       <p style={{ margin: '0 0 10px' }}>
-        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(until, i18n.language)}. {t('link.dropped', { count: Number(held.dropped) })}
+        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(until, locale)}. {t('link.dropped', { count: Number(held.dropped) })}
       </p>
       {may && <Button size="xs" variant="default" loading={release.isPending} onClick={() => release.mutate()}>{t('link.release')}</Button>}
     </Alert>
@@ -103,7 +105,8 @@ function Quarantine({ devEui, may }: { devEui: string; may: boolean }) {
 }
 
 export function DeviceOverview() {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const { devEui } = route.useParams();
   const { device, application, profile } = useDevice(devEui);
   const activation = useQuery(q.activation(devEui));
@@ -117,7 +120,7 @@ export function DeviceOverview() {
   const best = bestReception(last?.body.rxInfo ?? []);
   const when = (s: string | null | undefined) => {
     const time = toTime(s);
-    return time === undefined ? undefined : dateTime(time, i18n.language);
+    return time === undefined ? undefined : dateTime(time, locale);
   };
   return (
     <div className="grid">
@@ -132,7 +135,7 @@ export function DeviceOverview() {
                 [t('live.port'), String(last.body.fPort ?? '')],
                 [t('live.dr'), `DR${last.body.dr ?? ''} · ${modulationName(last.body.txInfo?.modulation)}`],
                 [t('live.frequency'), last.body.txInfo ? megahertz(last.body.txInfo.frequency) : undefined],
-                [t('live.heardBy'), best && t('live.gatewaysBest', { count: last.body.rxInfo?.length ?? 0, rssi: best.rssi, snr: best.snr.toFixed(1) })],
+                [t('live.heardBy'), best && t('live.heardBest', { count: last.body.rxInfo?.length ?? 0, rssi: best.rssi, snr: best.snr.toFixed(1) })],
               ]}
             />
             <div className="card-pad" style={{ paddingTop: 0 }}>

@@ -1,16 +1,16 @@
 /* The session: address, counters, keys; ABP activation; deactivation. */
-import { ActionIcon, Button, Group, NumberInput, PasswordInput, Skeleton, TextInput, Tooltip } from '@mantine/core';
+import { Button, Group, NumberInput, Skeleton, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconDice3, IconPlugConnectedX } from '@tabler/icons-react';
+import { IconPlugConnectedX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
-import { bytesToHex, parseHex } from '../lib/format';
+import { parseHex } from '../lib/format';
 import { Empty, Eui, Facts } from '../ui/bits';
-import { DeleteDialog, FormActions, saved, Secret, useSave } from '../ui/form';
+import { DeleteDialog, FormActions, KeyField, saved, Secret, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 import { useDevice } from './Device';
 
@@ -121,16 +121,7 @@ function Abp({ devEui, is11 }: { devEui: string; is11: boolean }) {
     const { devAddr } = await ok(api.POST('/api/devices/{devEui}/get-random-dev-addr', { params: { path: { devEui } } }));
     form.setFieldValue('devAddr', devAddr);
   };
-  const keyField = (name: 'nwkSEncKey' | 'sNwkSIntKey' | 'fNwkSIntKey' | 'appSKey', label: string) => (
-    <Group gap={6} align="flex-end" wrap="nowrap" key={name}>
-      <PasswordInput style={{ flex: 1 }} label={label} autoComplete="off" spellCheck={false} visibilityToggleButtonProps={{ 'aria-label': `${t('common.show')} ${label}` }} {...form.getInputProps(name)} />
-      <Tooltip label={t('keys.generate')}>
-        <ActionIcon variant="default" size={34} aria-label={`${t('keys.generate')}: ${label}`} onClick={() => form.setFieldValue(name, bytesToHex(crypto.getRandomValues(new Uint8Array(16))))} mb={form.errors[name] ? 20 : 0}>
-          <IconDice3 size={17} />
-        </ActionIcon>
-      </Tooltip>
-    </Group>
-  );
+  const keyField = (name: 'nwkSEncKey' | 'sNwkSIntKey' | 'fNwkSIntKey' | 'appSKey', label: string) => <KeyField key={name} label={label} input={form.getInputProps(name)} generated={(key) => form.setFieldValue(name, key)} />;
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}

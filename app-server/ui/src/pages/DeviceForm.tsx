@@ -1,16 +1,14 @@
 /* Add a device, change one, delete one. */
 import { Button, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
 import { useRememberTenant } from '../lib/tenant';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { useDevice } from './Device';
 
@@ -151,7 +149,6 @@ export function DeviceConfig() {
   const { t } = useTranslation();
   const { devEui } = editRoute.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const { device, tenantId } = useDevice(devEui);
   const d = device.data?.device;
   if (!d || !tenantId) return <Skeleton h={320} maw={720} />;
@@ -159,23 +156,17 @@ export function DeviceConfig() {
     <div className="stack">
       <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} done={() => undefined} />
       <div>
-        <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>
-          {t('devices.delete')}
-        </Button>
+        <Deletion
+          name={d.name}
+          title={t('devices.delete')}
+          text={t('devices.deleteText', { name: d.name })}
+          action={() => ok(api.DELETE('/api/devices/{devEui}', { params: { path: { devEui } } }))}
+          done={async () => {
+            await navigate({ to: '/applications/$applicationId', params: { applicationId: d.applicationId } });
+            await changed('device');
+          }}
+        />
       </div>
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={d.name}
-        title={t('devices.delete')}
-        text={t('devices.deleteText', { name: d.name })}
-        action={() => ok(api.DELETE('/api/devices/{devEui}', { params: { path: { devEui } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          await navigate({ to: '/applications/$applicationId', params: { applicationId: d.applicationId } });
-          await changed('device');
-        }}
-      />
     </div>
   );
 }

@@ -1,16 +1,16 @@
 /* Root keys: hidden until asked for; what the fields mean follows the LoRaWAN version of the profile. */
-import { ActionIcon, Button, Group, Modal, PasswordInput, Skeleton, Stack, Text, Tooltip } from '@mantine/core';
+import { Button, Group, Skeleton, Text, Tooltip } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconDice3, IconKey } from '@tabler/icons-react';
+import { IconKey } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
-import { bytesToHex, parseHex } from '../lib/format';
+import { parseHex } from '../lib/format';
 import { Empty, Facts } from '../ui/bits';
-import { DeleteDialog, saved, Secret, useSave } from '../ui/form';
+import { DeleteDialog, Dialog, DialogForm, KeyField, saved, Secret, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 import { useDevice } from './Device';
 
@@ -104,30 +104,15 @@ function KeysDialog({ devEui, keys, is11, close }: { devEui: string; keys: Keys 
       close();
     },
   });
-  const field = (name: 'nwkKey' | 'appKey' | 'genAppKey', label: string, help?: string) => (
-    <Group gap={6} align="flex-end" wrap="nowrap">
-      <PasswordInput style={{ flex: 1 }} label={label} description={help} autoComplete="off" spellCheck={false} visibilityToggleButtonProps={{ 'aria-label': `${t('common.show')} ${label}` }} {...form.getInputProps(name)} />
-      <Tooltip label={t('keys.generate')}>
-        <ActionIcon variant="default" size={34} aria-label={`${t('keys.generate')}: ${label}`} onClick={() => form.setFieldValue(name, bytesToHex(crypto.getRandomValues(new Uint8Array(16))))} mb={form.errors[name] ? 20 : 0}>
-          <IconDice3 size={17} />
-        </ActionIcon>
-      </Tooltip>
-    </Group>
-  );
+  const field = (name: 'nwkKey' | 'appKey' | 'genAppKey', label: string, help?: string) => <KeyField label={label} help={help} input={form.getInputProps(name)} generated={(key) => form.setFieldValue(name, key)} />;
   return (
-    <Modal opened onClose={close} title={keys ? t('keys.change') : t('keys.add')} size="lg" closeButtonProps={{ 'aria-label': t('common.close') }}>
-      <form onSubmit={submit} noValidate>
-        <Stack gap={14}>
-          {alert}
-          <Text size="sm" c="dimmed">{t('keys.format')}</Text>
-          {field('nwkKey', is11 ? 'NwkKey' : 'AppKey')}
-          {is11 ? field('appKey', 'AppKey') : field('genAppKey', 'GenAppKey', t('keys.genHelp'))}
-          <Group justify="flex-end" gap={8}>
-            <Button variant="default" onClick={close}>{t('common.cancel')}</Button>
-            <Button type="submit" loading={saving}>{t('common.save')}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <Dialog close={close} title={keys ? t('keys.change') : t('keys.add')} size="lg">
+      <DialogForm close={close} submit={submit} saving={saving} label={t('common.save')}>
+        {alert}
+        <Text size="sm" c="dimmed">{t('keys.format')}</Text>
+        {field('nwkKey', is11 ? 'NwkKey' : 'AppKey')}
+        {is11 ? field('appKey', 'AppKey') : field('genAppKey', 'GenAppKey', t('keys.genHelp'))}
+      </DialogForm>
+    </Dialog>
   );
 }

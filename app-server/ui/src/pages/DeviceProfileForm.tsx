@@ -2,17 +2,15 @@
  * they are. */
 import { Button, NumberInput, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { versionName } from '../lib/format';
 import { mayWriteProfile, tenantRights } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { ProfileRadio } from './ProfileRadio';
 
@@ -182,7 +180,6 @@ export function DeviceProfileEdit() {
   const { t } = useTranslation();
   const { profileId } = editRoute.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const query = useQuery(q.deviceProfile(profileId));
   const me = useQuery(q.profile());
   const p = query.data?.deviceProfile;
@@ -195,26 +192,26 @@ export function DeviceProfileEdit() {
       crumbs={[{ label: t('nav.profiles'), link: p?.tenantId ? { to: '/t/$tenantId/device-profiles', params: { tenantId: p.tenantId } } : undefined }]}
       title={p?.name}
       meta={p && <span>{p.region.replace('_', '-')} · LoRaWAN {versionName(p.macVersion)} · {p.supportsOtaa ? 'OTAA' : 'ABP'}</span>}
-      actions={p && mayDelete && <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>{t('common.delete')}</Button>}
+      actions={
+        p &&
+        mayDelete && (
+          <Deletion
+            label={t('common.delete')}
+            name={p.name}
+            title={t('profiles.delete')}
+            text={t('profiles.deleteText', { name: p.name })}
+            action={() => ok(api.DELETE('/api/device-profiles/{id}', { params: { path: { id: profileId } } }))}
+            done={async () => {
+              if (p.tenantId) await navigate({ to: '/t/$tenantId/device-profiles', params: { tenantId: p.tenantId } });
+              else await navigate({ to: '/' });
+              await changed('profile-device');
+            }}
+          />
+        )
+      }
     >
       {p && me.data ? <Fields key={query.data?.updatedAt} tenantId={p.tenantId} profile={p} readOnly={!may} done={() => undefined} /> : <Skeleton h={400} maw={720} />}
       {p && me.data && <ProfileRadio id={profileId} is11={p.macVersion === 'LORAWAN_1_1_0'} classB={p.supportsClassB} readOnly={!may} />}
-      {p && (
-        <DeleteDialog
-          opened={doomed}
-          close={() => setDoomed(false)}
-          name={p.name}
-          title={t('profiles.delete')}
-          text={t('profiles.deleteText', { name: p.name })}
-          action={() => ok(api.DELETE('/api/device-profiles/{id}', { params: { path: { id: profileId } } }))}
-          done={async () => {
-            saved(t('common.deleted'));
-            if (p.tenantId) await navigate({ to: '/t/$tenantId/device-profiles', params: { tenantId: p.tenantId } });
-            else await navigate({ to: '/' });
-            await changed('profile-device');
-          }}
-        />
-      )}
     </Page>
   );
 }

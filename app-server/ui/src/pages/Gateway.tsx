@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, Outlet } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { q } from '../api/queries';
+import { useLocale } from '../i18n';
 import { useNow } from '../lib/clock';
 import { dateTime, toTime } from '../lib/format';
 import { tenantRights } from '../lib/rights';
@@ -50,14 +51,15 @@ export function Gateway() {
 }
 
 export function GatewayOverview() {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const { gatewayId } = route.useParams();
   const { data } = useQuery(q.gateway(gatewayId));
   const g = data?.gateway;
   if (!data || !g) return <Skeleton h={220} />;
   const when = (s: string | null | undefined) => {
     const time = toTime(s);
-    return time === undefined ? undefined : dateTime(time, i18n.language);
+    return time === undefined ? undefined : dateTime(time, locale);
   };
   const place = g.location && (g.location.latitude !== 0 || g.location.longitude !== 0) ? g.location : undefined;
   const metadata = Object.entries(g.metadata);

@@ -1,15 +1,13 @@
 /* Add a gateway, change one, delete one. */
 import { Button, NumberInput, Skeleton, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Gateway = Schemas['api.Gateway'];
@@ -122,7 +120,6 @@ export function GatewayConfig() {
   const { t } = useTranslation();
   const { gatewayId } = editRoute.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const { data } = useQuery(q.gateway(gatewayId));
   const g = data?.gateway;
   if (!g) return <Skeleton h={300} />;
@@ -130,23 +127,17 @@ export function GatewayConfig() {
     <div className="stack">
       <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} done={() => undefined} />
       <div>
-        <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>
-          {t('gateways.delete')}
-        </Button>
+        <Deletion
+          name={g.name}
+          title={t('gateways.delete')}
+          text={t('gateways.deleteText', { name: g.name })}
+          action={() => ok(api.DELETE('/api/gateways/{gatewayId}', { params: { path: { gatewayId } } }))}
+          done={async () => {
+            await navigate({ to: '/t/$tenantId/gateways', params: { tenantId: g.tenantId } });
+            await changed('gateway');
+          }}
+        />
       </div>
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={g.name}
-        title={t('gateways.delete')}
-        text={t('gateways.deleteText', { name: g.name })}
-        action={() => ok(api.DELETE('/api/gateways/{gatewayId}', { params: { path: { gatewayId } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          await navigate({ to: '/t/$tenantId/gateways', params: { tenantId: g.tenantId } });
-          await changed('gateway');
-        }}
-      />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 /* Where an application's events go besides the broker: the HTTP integration, how its endpoints fare, dead letters, replay. */
-import { Button, Group, Modal, SegmentedControl, Skeleton, Stack, Text, Textarea, TextInput } from '@mantine/core';
+import { Button, Group, SegmentedControl, Skeleton, Text, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { IconPlus, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -8,16 +8,19 @@ import { useState, type FormEvent } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
-import { groupByTwo } from '../lib/format';
+import { useLocale } from '../i18n';
+import { groupByTwo, whole } from '../lib/format';
 import { agoLocal, endpointTone, joinUrls, splitUrls } from '../lib/integration';
 import { mayWriteApplication } from '../lib/rights';
-import { Ago, Empty, Facts, State } from '../ui/bits';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Ago, CardHead, Empty, Facts, State } from '../ui/bits';
+import { PlainTable } from '../ui/DataTable';
+import { DeleteDialog, Dialog, DialogForm, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure } from '../ui/Page';
 
 const route = getRouteApi('/shell/applications/$applicationId');
 type Http = Schemas['api.HttpIntegration'];
 type Endpoint = Schemas['longwave.app.v1.Endpoint'];
+type DeadLetter = Schemas['longwave.app.v1.DeadLetter'];
 interface Values extends Record<string, unknown> {
   eventEndpointUrl: string;
   encoding: Http['encoding'];
@@ -69,8 +72,7 @@ function HttpForm({ applicationId, http, cancel }: { applicationId: string; http
 }
 
 function Count({ n }: { n: string }) {
-  const { i18n } = useTranslation();
-  return <>{new Intl.NumberFormat(i18n.language).format(Number(n))}</>;
+  return <>{whole(Number(n), useLocale())}</>;
 }
 
 function EndpointCard({ e, replay }: { e: Endpoint; replay?: () => void }) {
@@ -78,15 +80,13 @@ function EndpointCard({ e, replay }: { e: Endpoint; replay?: () => void }) {
   const failing = e.state === 'FAILING';
   return (
     <section className="card">
-      <h2 style={{ display: 'flex', alignItems: 'center', gap: 12, minHeight: 44, paddingTop: 6, paddingBottom: 6 }}>
-        <span style={{ overflowWrap: 'anywhere' }}>{e.target}</span>
-        <span className="spacer" />
+      <CardHead title={e.target}>
         {replay && (
           <Button size="compact-xs" variant="default" onClick={replay}>
             {t('integrations.replay')}
           </Button>
         )}
-      </h2>
+      </CardHead>
       <Facts
         items={[
           [t('common.state'), <State key="s" tone={endpointTone(e)}>{t(`integrations.state.${e.state}`)}</State>],
@@ -129,11 +129,19 @@ function DeadLetters({ applicationId, may }: { applicationId: string; may: boole
   });
   if (dead.error) return <Failure error={dead.error} retry={() => void dead.refetch()} />;
   const rows = dead.data?.result;
+  const actions = (d: DeadLetter) => (
+    <Group gap={6} wrap="nowrap">
+      <Button size="compact-xs" variant="default" aria-label={`${t('common.retry')} ${d.id}`} onClick={() => run.mutate({ what: 'retry', ids: [d.id] })}>
+        {t('common.retry')}
+      </Button>
+      <Button size="compact-xs" variant="subtle" color="gray" aria-label={`${t('integrations.discard')} ${d.id}`} onClick={() => run.mutate({ what: 'discard', ids: [d.id] })}>
+        {t('integrations.discard')}
+      </Button>
+    </Group>
+  );
   return (
     <section className="card" style={{ minWidth: 0 }}>
-      <h2 style={{ display: 'flex', alignItems: 'center', gap: 8, minHeight: 44, paddingTop: 6, paddingBottom: 6 }}>
-        {t('integrations.deadLetters')}
-        <span className="spacer" />
+      <CardHead title={t('integrations.deadLetters')}>
         {may && rows && rows.length > 0 && (
           <>
             <Button size="compact-xs" variant="default" loading={run.isPending} onClick={() => run.mutate({ what: 'retry', ids: [] })}>
@@ -144,7 +152,7 @@ function DeadLetters({ applicationId, may }: { applicationId: string; may: boole
             </Button>
           </>
         )}
-      </h2>
+      </CardHead>
       {run.error && (
         <Text className="card-pad" size="sm" c="var(--lw-bad)" role="alert">
           {run.error.message}
@@ -155,45 +163,21 @@ function DeadLetters({ applicationId, may }: { applicationId: string; may: boole
       ) : rows.length === 0 ? (
         <Empty title={t('integrations.noDead')} text={t('integrations.noDeadText')} />
       ) : (
-        <div className="table-wrap" tabIndex={0} role="region" aria-label={t('integrations.deadLetters')}>
-          <table className="table">
-            <caption className="visually-hidden">{t('integrations.deadLetters')}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t('integrations.received')}</th>
-                <th scope="col">{t('integrations.device')}</th>
-                <th scope="col">{t('integrations.event')}</th>
-                <th scope="col">{t('integrations.why')}</th>
-                <th scope="col" className="num narrow-hide">{t('integrations.attempts')}</th>
-                {may && <th scope="col"><span className="visually-hidden">{t('common.actions')}</span></th>}
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((d) => (
-                <tr key={`${d.endpointId}/${d.id}`}>
-                  <td><Ago at={d.receivedAt} /></td>
-                  <td><Link className="mono" to="/devices/$devEui" params={{ devEui: d.devEui }}>{groupByTwo(d.devEui)}</Link></td>
-                  <td>{d.event}</td>
-                  <td className="grow">{d.error}</td>
-                  <td className="num narrow-hide">{d.attempts}</td>
-                  {may && (
-                    <td>
-                      <Group gap={6} wrap="nowrap" justify="flex-end">
-                        <Button size="compact-xs" variant="default" aria-label={`${t('common.retry')} ${d.id}`} onClick={() => run.mutate({ what: 'retry', ids: [d.id] })}>
-                          {t('common.retry')}
-                        </Button>
-                        <Button size="compact-xs" variant="subtle" color="gray" aria-label={`${t('integrations.discard')} ${d.id}`} onClick={() => run.mutate({ what: 'discard', ids: [d.id] })}>
-                          {t('integrations.discard')}
-                        </Button>
-                      </Group>
-                    </td>
-                  )}
-                </tr>
-              ))}
-            </tbody>
-          </table>
+        <PlainTable
+          label={t('integrations.deadLetters')}
+          rows={rows}
+          rowKey={(d) => `${d.endpointId}/${d.id}`}
+          columns={[
+            { id: 'received', label: t('integrations.received'), render: (d) => <Ago at={d.receivedAt} /> },
+            { id: 'device', label: t('integrations.device'), render: (d) => <Link className="mono" to="/devices/$devEui" params={{ devEui: d.devEui }}>{groupByTwo(d.devEui)}</Link> },
+            { id: 'event', label: t('integrations.event'), render: (d) => d.event },
+            { id: 'why', label: t('integrations.why'), grow: true, render: (d) => <span title={d.error}>{d.error}</span> },
+            { id: 'attempts', label: t('integrations.attempts'), numeric: true, wide: true, render: (d) => d.attempts },
+            ...(may ? [{ id: 'actions', label: t('common.actions'), render: actions }] : []),
+          ]}
+        >
           {dead.data && dead.data.totalCount > rows.length && <p className="card-pad dim" style={{ margin: 0 }}>{t('integrations.andMore', { count: dead.data.totalCount - rows.length })}</p>}
-        </div>
+        </PlainTable>
       )}
       <DeleteDialog
         opened={all}
@@ -224,28 +208,22 @@ function ReplayDialog({ applicationId, endpoint, reach, close }: { applicationId
     if (!Number.isNaN(Date.parse(since))) run.mutate();
   };
   return (
-    <Modal opened={endpoint !== undefined} onClose={close} title={t('integrations.replay')} closeButtonProps={{ 'aria-label': t('common.close') }}>
-      <form onSubmit={submit}>
-        <Stack gap={14}>
-          <Text size="sm">{t('integrations.replayText', { target: endpoint?.target })}</Text>
-          <TextInput type="datetime-local" step={1} label={t('integrations.since')} value={since} onChange={(e) => setSince(e.currentTarget.value)} data-autofocus />
-          {reach && (
-            <Text size="xs" c="dimmed">
-              {t('integrations.reach')} <Ago at={reach} />
-            </Text>
-          )}
-          {run.error && (
-            <Text size="sm" c="var(--lw-bad)" role="alert">
-              {run.error.message}
-            </Text>
-          )}
-          <Group justify="flex-end" gap={8}>
-            <Button variant="default" onClick={close}>{t('common.cancel')}</Button>
-            <Button type="submit" loading={run.isPending}>{t('integrations.replay')}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <Dialog opened={endpoint !== undefined} close={close} title={t('integrations.replay')}>
+      <DialogForm close={close} submit={submit} saving={run.isPending} label={t('integrations.replay')}>
+        <Text size="sm">{t('integrations.replayText', { target: endpoint?.target })}</Text>
+        <TextInput type="datetime-local" step={1} label={t('integrations.since')} value={since} onChange={(e) => setSince(e.currentTarget.value)} data-autofocus />
+        {reach && (
+          <Text size="xs" c="dimmed">
+            {t('integrations.reach')} <Ago at={reach} />
+          </Text>
+        )}
+        {run.error && (
+          <Text size="sm" c="var(--lw-bad)" role="alert">
+            {run.error.message}
+          </Text>
+        )}
+      </DialogForm>
+    </Dialog>
   );
 }
 
@@ -276,9 +254,7 @@ export function Integrations() {
   return (
     <div className="stack">
       <section className="card">
-        <h2 style={{ display: 'flex', alignItems: 'center', gap: 8, minHeight: 44, paddingTop: 6, paddingBottom: 6 }}>
-          {t('integrations.http')}
-          <span className="spacer" />
+        <CardHead title={t('integrations.http')}>
           {may && (
             <>
               <Button size="compact-xs" variant="default" onClick={() => setEditing(true)}>
@@ -289,7 +265,7 @@ export function Integrations() {
               </Button>
             </>
           )}
-        </h2>
+        </CardHead>
         <Facts
           items={[
             [t('integrations.encoding'), conf.encoding === 'JSON' ? 'JSON' : 'Protobuf'],

@@ -5,6 +5,7 @@ import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { memo, useCallback, useMemo, useRef, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
+import { useLocale } from '../i18n';
 import { addEvents, readEvent, type LiveEvent } from '../lib/events';
 import { clock, dateTime, pascal } from '../lib/format';
 import { bestReception, frameKey, frameTime, matchesFilter, mergeFrames, outcomeTone, readFrame, type Frame, type FrameFilter } from '../lib/frames';
@@ -184,7 +185,7 @@ function Live({ base, name, events: hasEvents = false, search, onSearch }: Props
               <span className="num">{t('live.fcnt')}</span>
               <span className="num">{t('live.port')}</span>
               <span>{t('live.dr')}</span>
-              <span>{t('live.gateways')}</span>
+              <span>{t('live.gateways')} · RSSI · SNR</span>
               <span>{t('live.outcome')}</span>
             </div>
             <Rows label={t('live.frames')} rows={shownFrames} keyOf={frameKey} empty={frames.rows.length > 0 ? t('common.noMatch') : t('live.emptyFrames')} row={(f) => <FrameRow frame={f} />} detail={(f) => <FrameDetail frame={f} event={byDeduplication.get(f.deduplicationId)} />} className="" />
@@ -251,13 +252,14 @@ function Rows<T>({ label, rows, keyOf, row, detail, empty, className }: RowsProp
 }
 
 const FrameRow = memo(function FrameRow({ frame: f }: { frame: Frame }) {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const time = frameTime(f);
   const best = bestReception(f.rxInfo);
   const join = f.fType === 'JOIN_REQUEST' || f.fType === 'JOIN_ACCEPT';
   return (
     <>
-      <span className="tabular" title={time === undefined ? undefined : dateTime(time, i18n.language)}>{time === undefined ? '' : clock(time, i18n.language)}</span>
+      <span className="tabular" title={time === undefined ? undefined : dateTime(time, locale)}>{time === undefined ? '' : clock(time, locale)}</span>
       <span>{f.uplink ? <IconArrowUp size={15} role="img" aria-label={t('live.up')} /> : <IconArrowDown size={15} role="img" aria-label={t('live.down')} color="var(--lw-accent)" />}</span>
       <span>{pascal(f.fType)}</span>
       <span className="num wide-only">{join ? '' : f.fCnt}</span>
@@ -284,11 +286,12 @@ function Outcome({ frame: f }: { frame: Frame }) {
 }
 
 const EventRow = memo(function EventRow({ event: e }: { event: LiveEvent }) {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const time = Date.parse(e.body.time ?? '');
   return (
     <>
-      <span className="tabular">{Number.isNaN(time) ? '' : clock(time, i18n.language)}</span>
+      <span className="tabular">{Number.isNaN(time) ? '' : clock(time, locale)}</span>
       <span style={{ fontWeight: 550 }}>{e.kind}</span>
       <span className="num wide-only">{e.body.fCnt ?? e.body.fCntDown ?? ''}</span>
       <span className="num wide-only">{e.body.fPort ?? ''}</span>

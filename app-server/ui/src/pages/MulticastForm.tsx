@@ -1,14 +1,14 @@
 /* The fields of a multicast group. */
-import { Button, NumberInput, Select, TextInput } from '@mantine/core';
+import { Group, NumberInput, Select, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
 import { useTranslation } from 'react-i18next';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
-import { groupOf, groupValues, randomKey, slots, type Group, type GroupValues } from '../lib/multicast';
-import { FormActions, saved, useSave } from '../ui/form';
+import { groupOf, groupValues, slots, type GroupValues, type Group as MulticastGroup } from '../lib/multicast';
+import { FormActions, Generate, KeyField, saved, useSave } from '../ui/form';
 
-export function GroupForm({ applicationId, group, done }: { applicationId: string; group?: Group; done: (id: string) => void | Promise<void> }) {
+export function GroupForm({ applicationId, group, done }: { applicationId: string; group?: MulticastGroup; done: (id: string) => void | Promise<void> }) {
   const { t } = useTranslation();
   const regions = useQuery(q.regions());
   const form = useForm<GroupValues>({ initialValues: groupValues(group) });
@@ -28,14 +28,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
     },
   });
   const names = [...new Set([...(regions.data?.regions ?? []).map((r) => r.region as string), form.values.region])].sort();
-  const generate = (field: 'mcAddr' | 'mcNwkSKey' | 'mcAppSKey', bytes: number) => (
-    <Button size="compact-xs" variant="subtle" aria-label={`${t('keys.generate')} ${t(`multicast.${field}`)}`} onClick={() => form.setFieldValue(field, randomKey(bytes))}>
-      {t('keys.generate')}
-    </Button>
-  );
-  const hex = (field: 'mcAddr' | 'mcNwkSKey' | 'mcAppSKey', bytes: number) => (
-    <TextInput label={t(`multicast.${field}`)} autoComplete="off" spellCheck={false} rightSectionWidth={100} rightSection={generate(field, bytes)} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps(field)} />
-  );
+  const key = (field: 'mcNwkSKey' | 'mcAppSKey') => <KeyField label={t(`multicast.${field}`)} input={form.getInputProps(field)} generated={(k) => form.setFieldValue(field, k)} />;
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}
@@ -52,9 +45,12 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
       </fieldset>
       <fieldset>
         <legend>{t('multicast.session')}</legend>
-        {hex('mcAddr', 4)}
-        {hex('mcNwkSKey', 16)}
-        {hex('mcAppSKey', 16)}
+        <Group gap={6} align="flex-end" wrap="nowrap">
+          <TextInput style={{ flex: 1 }} label={t('multicast.mcAddr')} autoComplete="off" spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps('mcAddr')} />
+          <Generate label={t('multicast.mcAddr')} bytes={4} generated={(address) => form.setFieldValue('mcAddr', address)} raised={form.errors.mcAddr !== undefined} />
+        </Group>
+        {key('mcNwkSKey')}
+        {key('mcAppSKey')}
         <NumberInput label={t('multicast.fCnt')} description={t('multicast.fCntHelp')} min={0} {...form.getInputProps('fCnt')} />
       </fieldset>
       <fieldset>

@@ -1,22 +1,26 @@
 /* One multicast group: what waits and a form to add to it; its devices and gateways; configuration. */
-import { ActionIcon, Button, NumberInput, Select, Skeleton, Textarea } from '@mantine/core';
+import { ActionIcon, Select, Skeleton } from '@mantine/core';
 import { useForm } from '@mantine/form';
+import { useDebouncedValue } from '@mantine/hooks';
 import { IconTrash } from '@tabler/icons-react';
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useMutation, useQuery, type UseQueryResult } from '@tanstack/react-query';
 import { getRouteApi, Link, Outlet, useNavigate } from '@tanstack/react-router';
 import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
-import { api, ok } from '../api/client';
+import { api, ok, type Schemas } from '../api/client';
 import { changed, q, queryClient } from '../api/queries';
-import { base64ToBytes, bytesToBase64, bytesToHex, groupByTwo, hexToBytes } from '../lib/format';
+import { bytesToBase64, encodePayload, groupByTwo, megahertz } from '../lib/format';
 import { mayWriteApplication } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
-import { Ago, Empty } from '../ui/bits';
-import { DeleteDialog, FormActions, saved, useSave } from '../ui/form';
+import { Eui } from '../ui/bits';
+import { Pager, PlainTable } from '../ui/DataTable';
+import { Deletion, FormActions, saved, useSave } from '../ui/form';
 import { Failure, Page, Tabs } from '../ui/Page';
 import { GroupForm } from './MulticastForm';
+import { PayloadFields, QueueCard, useEncoding, useQueueColumns } from './Queue';
 
 const route = getRouteApi('/shell/multicast-groups/$groupId');
+type Item = Schemas['api.MulticastGroupQueueItem'];
 
 function useGroup() {
   const { groupId } = route.useParams();
@@ -41,7 +45,14 @@ export function MulticastGroup() {
         { label: application?.name ?? '', link: group ? { to: '/applications/$applicationId/multicast', params: { applicationId: group.applicationId } } : undefined },
       ]}
       title={group?.name}
-      meta={group && <span className="mono">{group.mcAddr}</span>}
+      meta={
+        group && (
+          <>
+            <Eui value={group.mcAddr} label={t('multicast.mcAddr')} />
+            <span>{[`${t('devices.class')} ${group.groupType.slice(-1)}`, group.region.replace('_', '-'), `DR${group.dr}`, group.frequency > 0 && megahertz(group.frequency)].filter(Boolean).join(' · ')}</span>
+          </>
+        )
+      }
     >
       <Tabs
         items={[
@@ -61,64 +72,22 @@ export function MulticastQueue() {
   const { t } = useTranslation();
   const { groupId, group, may } = useGroup();
   const queue = useQuery(q.multicastQueue(groupId));
-  const [doomed, setDoomed] = useState(false);
+  const columns = useQueueColumns<Item>();
   if (queue.error) return <Failure error={queue.error} retry={() => void queue.refetch()} />;
-  const items = queue.data?.items;
   return (
     <div className="grid" style={{ gridTemplateColumns: may ? undefined : '1fr' }}>
-      <section className="card" style={{ minWidth: 0 }}>
-        <h2 style={{ display: 'flex', alignItems: 'center', minHeight: 44, paddingTop: 6, paddingBottom: 6 }}>
-          {t('queue.waiting')}
-          <span className="spacer" />
-          {may && items && items.length > 0 && (
-            <Button size="compact-xs" variant="default" onClick={() => setDoomed(true)}>
-              {t('queue.flush')}
-            </Button>
-          )}
-        </h2>
-        {items === undefined ? (
-          <div className="card-pad"><Skeleton h={80} /></div>
-        ) : items.length === 0 ? (
-          <Empty title={t('queue.none')} text={t('multicast.queueNone', { fCnt: group?.fCnt ?? 0 })} />
-        ) : (
-          <div className="table-wrap" tabIndex={0} role="region" aria-label={t('queue.waiting')}>
-            <table className="table">
-              <caption className="visually-hidden">{t('queue.waiting')}</caption>
-              <thead>
-                <tr>
-                  <th scope="col" className="num">{t('live.fcnt')}</th>
-                  <th scope="col" className="num">{t('live.port')}</th>
-                  <th scope="col">{t('queue.data')}</th>
-                  <th scope="col" className="narrow-hide">{t('queue.expires')}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((i) => (
-                  <tr key={i.fCnt}>
-                    <td className="num">{i.fCnt}</td>
-                    <td className="num">{i.fPort}</td>
-                    <td className="grow mono">{groupByTwo(bytesToHex(base64ToBytes(i.data))) || '–'}</td>
-                    <td className="narrow-hide">{i.expiresAt ? <Ago at={i.expiresAt} /> : '–'}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-      </section>
-      {may && <Enqueue groupId={groupId} />}
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
+      <QueueCard
+        items={queue.data?.items}
+        itemKey={(i) => i.fCnt}
+        columns={[{ id: 'fcnt', label: t('live.fcnt'), numeric: true, render: (i) => i.fCnt }, columns.port, columns.data, columns.expires]}
+        emptyText={t('multicast.queueNone', { fCnt: group?.fCnt ?? 0 })}
         name={group?.name ?? ''}
-        title={t('queue.flush')}
-        text={t('multicast.flushText')}
-        action={() => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/queue', { params: { path: { multicastGroupId: groupId } } }))}
-        done={async () => {
-          saved(t('queue.flushed'));
-          await queue.refetch();
-        }}
+        flushText={t('multicast.flushText')}
+        flush={() => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/queue', { params: { path: { multicastGroupId: groupId } } }))}
+        flushed={() => queue.refetch()}
+        may={may}
       />
+      {may && <Enqueue groupId={groupId} />}
     </div>
   );
 }
@@ -130,8 +99,8 @@ interface Values extends Record<string, unknown> {
 
 function Enqueue({ groupId }: { groupId: string }) {
   const { t } = useTranslation();
-  const form = useForm<Values>({ initialValues: { fPort: 10, data: '' }, validate: { data: (v) => (hexToBytes(v) ? null : t('queue.notHex')) } });
-  const bytes = hexToBytes(form.values.data);
+  const { encoding, setEncoding, check } = useEncoding();
+  const form = useForm<Values>({ initialValues: { fPort: 10, data: '' }, validate: { data: check } });
   const { submit, saving, alert } = useSave({
     form,
     hints: { FPort: 'fPort', bytes: 'data' },
@@ -139,7 +108,7 @@ function Enqueue({ groupId }: { groupId: string }) {
       ok(
         api.POST('/api/multicast-groups/{multicastGroupId}/queue', {
           params: { path: { multicastGroupId: groupId } },
-          body: { queueItem: { multicastGroupId: groupId, fPort: Number(v.fPort || 0), data: bytesToBase64(hexToBytes(v.data) ?? new Uint8Array()) } },
+          body: { queueItem: { multicastGroupId: groupId, fPort: Number(v.fPort || 0), data: bytesToBase64(encodePayload(v.data, encoding) ?? new Uint8Array()) } },
         }),
       ),
     done: async ({ fCnt }) => {
@@ -154,8 +123,16 @@ function Enqueue({ groupId }: { groupId: string }) {
       {alert}
       <fieldset>
         <legend>{t('queue.enqueue')}</legend>
-        <NumberInput label={t('live.port')} min={0} max={255} clampBehavior="none" {...form.getInputProps('fPort')} />
-        <Textarea label={`${t('queue.data')} (Hex)`} description={bytes ? t('live.bytes', { count: bytes.length }) : ' '} autosize minRows={2} maxRows={8} spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps('data')} />
+        <PayloadFields
+          port={form.getInputProps('fPort')}
+          data={form.getInputProps('data')}
+          text={form.values.data}
+          encoding={encoding}
+          setEncoding={(e) => {
+            setEncoding(e);
+            form.clearFieldError('data');
+          }}
+        />
       </fieldset>
       <FormActions saving={saving} label={t('queue.enqueue')} />
     </form>
@@ -168,44 +145,73 @@ interface Member {
   id: string;
   name: string;
 }
+interface Listed {
+  members: Member[];
+  total: number;
+}
+const devices = (r: Schemas['api.ListDevicesResponse']): Listed => ({ members: r.result.map((d) => ({ id: d.devEui, name: d.name })), total: r.totalCount });
+const gateways = (r: Schemas['api.ListGatewaysResponse']): Listed => ({ members: r.result.map((g) => ({ id: g.gatewayId, name: g.name })), total: r.totalCount });
 
 export function MulticastMembers() {
-  const { t } = useTranslation();
   const { groupId, group, tenantId, may } = useGroup();
-  const applicationId = group?.applicationId ?? '';
-  const path = { multicastGroupId: groupId };
-  const devices = useQuery(q.multicastDevices(applicationId, groupId));
-  const gateways = useQuery(q.multicastGateways(groupId));
-  const allDevices = useQuery(q.deviceChoice(applicationId));
-  const allGateways = useQuery(q.gatewayChoice(tenantId ?? ''));
-  if (devices.error || gateways.error) return <Failure error={devices.error ?? gateways.error} retry={() => void changed('multicast')} />;
-  const device = (d: { devEui: string; name: string }): Member => ({ id: d.devEui, name: d.name });
-  const gateway = (g: { gatewayId: string; name: string }): Member => ({ id: g.gatewayId, name: g.name });
+  if (!group || !tenantId) return <Skeleton h={200} />;
   return (
-    <div className="grid" style={{ gridTemplateColumns: 'repeat(auto-fit, minmax(300px, 1fr))' }}>
-      <Members
-        title={t('nav.devices')}
-        none={t('multicast.noDevices')}
-        add={t('multicast.addDevice')}
-        may={may}
-        members={devices.data?.result.map(device)}
-        choice={(allDevices.data?.result ?? []).map(device)}
-        link={(id, name) => <Link className="link" to="/devices/$devEui" params={{ devEui: id }}>{name}</Link>}
-        put={(devEui) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/devices', { params: { path }, body: { ...path, devEui } }))}
-        remove={(devEui) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/devices/{devEui}', { params: { path: { ...path, devEui } } }))}
-      />
-      <Members
-        title={t('nav.gateways')}
-        none={t('multicast.noGateways')}
-        add={t('multicast.addGateway')}
-        may={may}
-        members={gateways.data?.result.map(gateway)}
-        choice={(allGateways.data?.result ?? []).map(gateway)}
-        link={(id, name) => <Link className="link" to="/gateways/$gatewayId" params={{ gatewayId: id }}>{name}</Link>}
-        put={(gatewayId) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/gateways', { params: { path }, body: { ...path, gatewayId } }))}
-        remove={(gatewayId) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/gateways/{gatewayId}', { params: { path: { ...path, gatewayId } } }))}
-      />
+    <div className="grid">
+      <Devices groupId={groupId} applicationId={group.applicationId} may={may} />
+      <Gateways groupId={groupId} tenantId={tenantId} may={may} />
     </div>
+  );
+}
+
+function Devices({ groupId, applicationId, may }: { groupId: string; applicationId: string; may: boolean }) {
+  const { t } = useTranslation();
+  const [page, setPage] = useState(1);
+  const [text, setText] = useState('');
+  const list = useQuery({ ...q.multicastDevices(applicationId, groupId, page), select: devices });
+  const choice = useQuery({ ...q.deviceChoice(applicationId, useDebouncedValue(text, 150)[0]), select: devices });
+  const path = { multicastGroupId: groupId };
+  return (
+    <Members
+      title={t('nav.devices')}
+      none={t('multicast.noDevices')}
+      add={t('multicast.addDevice')}
+      may={may}
+      list={list}
+      page={page}
+      onPage={setPage}
+      choice={choice.data?.members ?? []}
+      text={text}
+      onText={setText}
+      link={(id, name) => <Link className="link" to="/devices/$devEui" params={{ devEui: id }}>{name}</Link>}
+      put={(devEui) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/devices', { params: { path }, body: { ...path, devEui } }))}
+      remove={(devEui) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/devices/{devEui}', { params: { path: { ...path, devEui } } }))}
+    />
+  );
+}
+
+function Gateways({ groupId, tenantId, may }: { groupId: string; tenantId: string; may: boolean }) {
+  const { t } = useTranslation();
+  const [page, setPage] = useState(1);
+  const [text, setText] = useState('');
+  const list = useQuery({ ...q.multicastGateways(groupId, page), select: gateways });
+  const choice = useQuery({ ...q.gatewayChoice(tenantId, useDebouncedValue(text, 150)[0]), select: gateways });
+  const path = { multicastGroupId: groupId };
+  return (
+    <Members
+      title={t('nav.gateways')}
+      none={t('multicast.noGateways')}
+      add={t('multicast.addGateway')}
+      may={may}
+      list={list}
+      page={page}
+      onPage={setPage}
+      choice={choice.data?.members ?? []}
+      text={text}
+      onText={setText}
+      link={(id, name) => <Link className="link" to="/gateways/$gatewayId" params={{ gatewayId: id }}>{name}</Link>}
+      put={(gatewayId) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/gateways', { params: { path }, body: { ...path, gatewayId } }))}
+      remove={(gatewayId) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/gateways/{gatewayId}', { params: { path: { ...path, gatewayId } } }))}
+    />
   );
 }
 
@@ -214,43 +220,53 @@ interface MembersProps {
   none: string;
   add: string;
   may: boolean;
-  members: Member[] | undefined;
+  list: UseQueryResult<Listed>;
+  page: number;
+  onPage: (page: number) => void;
+  /** What can be added, of those the server finds for `text`. */
   choice: Member[];
+  text: string;
+  onText: (text: string) => void;
   link: (id: string, name: string) => ReactNode;
   put: (id: string) => Promise<unknown>;
   remove: (id: string) => Promise<unknown>;
 }
 
-function Members({ title, none, add, may, members, choice, link, put, remove }: MembersProps) {
+function Members({ title, none, add, may, list, page, onPage, choice, text, onText, link, put, remove }: MembersProps) {
   const { t } = useTranslation();
   const change = useMutation({ mutationFn: (run: () => Promise<unknown>) => run(), onSuccess: () => changed('multicast') });
+  const members = list.data?.members;
   const there = new Set(members?.map((m) => m.id));
+  // The last one of the last page was removed.
+  if (page > 1 && members?.length === 0) onPage(page - 1);
+  const actions = (m: Member) => (
+    <ActionIcon size={28} variant="subtle" color="gray" aria-label={`${t('common.remove')} ${m.name}`} disabled={change.isPending} onClick={() => change.mutate(() => remove(m.id))}>
+      <IconTrash size={16} />
+    </ActionIcon>
+  );
   return (
     <section className="card" style={{ minWidth: 0 }}>
       <h2>{title}</h2>
-      {members === undefined ? (
+      {list.error ? (
+        <div className="card-pad"><Failure error={list.error} retry={() => void list.refetch()} /></div>
+      ) : members === undefined ? (
         <div className="card-pad"><Skeleton h={80} /></div>
       ) : members.length === 0 ? (
         <p className="card-pad dim" style={{ margin: 0 }}>{none}</p>
       ) : (
-        <table className="table">
-          <caption className="visually-hidden">{title}</caption>
-          <tbody>
-            {members.map((m) => (
-              <tr key={m.id}>
-                <td className="grow">{link(m.id, m.name)}</td>
-                <td className="mono narrow-hide">{m.id}</td>
-                {may && (
-                  <td>
-                    <ActionIcon size={28} variant="subtle" color="gray" aria-label={`${t('common.remove')} ${m.name}`} disabled={change.isPending} onClick={() => change.mutate(() => remove(m.id))}>
-                      <IconTrash size={16} />
-                    </ActionIcon>
-                  </td>
-                )}
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <>
+          <PlainTable
+            label={title}
+            rows={members}
+            rowKey={(m) => m.id}
+            columns={[
+              { id: 'name', label: t('common.name'), grow: true, render: (m) => link(m.id, m.name) },
+              { id: 'id', label: 'EUI', wide: true, render: (m) => <Eui value={m.id} label="EUI" /> },
+              ...(may ? [{ id: 'actions', label: t('common.actions'), render: actions }] : []),
+            ]}
+          />
+          <Pager total={list.data?.total} page={page} onPage={onPage} />
+        </>
       )}
       {may && (
         <div className="card-pad">
@@ -259,10 +275,16 @@ function Members({ title, none, add, may, members, choice, link, put, remove }: 
             placeholder={add}
             searchable
             value={null}
+            searchValue={text}
+            onSearchChange={onText}
+            filter={({ options }) => options}
             nothingFoundMessage={t('common.noMatch')}
             error={change.error ? change.error.message : undefined}
-            data={choice.filter((m) => !there.has(m.id)).map((m) => ({ value: m.id, label: `${m.name} · ${m.id}` }))}
-            onChange={(id) => id && change.mutate(() => put(id))}
+            data={choice.filter((m) => !there.has(m.id)).map((m) => ({ value: m.id, label: `${m.name} · ${groupByTwo(m.id)}` }))}
+            onChange={(id) => {
+              onText('');
+              if (id) change.mutate(() => put(id));
+            }}
           />
         </div>
       )}
@@ -276,29 +298,22 @@ export function MulticastConfig() {
   const { t } = useTranslation();
   const { groupId, query, group } = useGroup();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   if (!group) return <Skeleton h={300} />;
   return (
     <div className="stack">
       <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} done={() => undefined} />
       <div>
-        <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>
-          {t('multicast.delete')}
-        </Button>
+        <Deletion
+          name={group.name}
+          title={t('multicast.delete')}
+          text={t('multicast.deleteText', { name: group.name })}
+          action={() => ok(api.DELETE('/api/multicast-groups/{id}', { params: { path: { id: groupId } } }))}
+          done={async () => {
+            await navigate({ to: '/applications/$applicationId/multicast', params: { applicationId: group.applicationId } });
+            await changed('multicast');
+          }}
+        />
       </div>
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={group.name}
-        title={t('multicast.delete')}
-        text={t('multicast.deleteText', { name: group.name })}
-        action={() => ok(api.DELETE('/api/multicast-groups/{id}', { params: { path: { id: groupId } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          await navigate({ to: '/applications/$applicationId/multicast', params: { applicationId: group.applicationId } });
-          await changed('multicast');
-        }}
-      />
     </div>
   );
 }

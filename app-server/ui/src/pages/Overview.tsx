@@ -7,7 +7,8 @@ import { getRouteApi, Link, type LinkProps } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { q } from '../api/queries';
-import { percent } from '../lib/format';
+import { useLocale } from '../i18n';
+import { percent, whole } from '../lib/format';
 import { tenantRights } from '../lib/rights';
 import { useNotices, type Notice } from '../live/overview';
 import { Ago, Eui, State } from '../ui/bits';
@@ -22,7 +23,7 @@ export function Overview() {
   const gateways = useQuery(q.gatewaySummary(tenantId));
   const devices = useQuery(q.deviceSummary(tenantId));
   const applications = useQuery(q.applications(tenantId, {}));
-  const silent = useQuery(q.gateways(tenantId, { sort: 'LAST_SEEN_AT' }));
+  const silent = useQuery({ ...q.gatewaysSilent(tenantId, gateways.data?.neverSeenCount ?? 0), enabled: (gateways.data?.offlineCount ?? 0) > 0 });
   const profiles = useQuery(q.deviceProfiles(tenantId, {}));
   const profile = useQuery(q.profile());
   const rights = tenantRights(profile.data, tenantId);
@@ -36,7 +37,9 @@ export function Overview() {
   const heard = d ? d.activeCount + d.inactiveCount : 0;
   const params = { tenantId };
   const fresh = gatewayCount !== undefined && deviceCount !== undefined && applications.data !== undefined && profiles.data !== undefined && (gatewayCount === 0 || heard === 0);
-  const offline = (silent.data?.result ?? []).filter((x) => x.state === 'OFFLINE').slice(0, 8);
+  const offline = g?.offlineCount ? (silent.data?.result ?? []).filter((x) => x.state === 'OFFLINE').slice(0, 8) : [];
+  const more = (g?.offlineCount ?? 0) - offline.length;
+  const figure = (n: number, of?: number, word?: string) => <Figure n={n} of={of} word={word} />;
 
   return (
     <Page title={tenant.data?.tenant?.name} meta={<span>{t('overview.subtitle')}</span>}>
@@ -52,7 +55,7 @@ export function Overview() {
         />
       )}
       <div className="tiles">
-        <Tile name={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params, search: { sort: 'LAST_SEEN_AT' } }} figure={g && gatewayCount !== undefined && figure(g.onlineCount, gatewayCount, t('overview.online'))}
+        <Tile name={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params, search: { sort: 'LAST_SEEN_AT', desc: true } }} figure={g && gatewayCount !== undefined && figure(g.onlineCount, gatewayCount, t('overview.online'))}
           parts={g && [ ['ok', g.onlineCount, t('state.ONLINE')], ['bad', g.offlineCount, t('state.OFFLINE')], ['off', g.neverSeenCount, t('state.NEVER_SEEN')] ]} />
         <Tile name={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params, search: { sort: 'LAST_SEEN_AT', desc: true } }} figure={d && deviceCount !== undefined && figure(d.activeCount, deviceCount, t('overview.active'))}
           parts={d && [ ['ok', d.activeCount, t('state.active')], ['warn', d.inactiveCount, t('state.inactive')], ['off', d.neverSeenCount, t('state.NEVER_SEEN')] ]} />
@@ -78,8 +81,13 @@ export function Overview() {
                   <span className="dim"><Ago at={x.lastSeenAt} /></span>
                 </li>
               ))}
-              {silent.data && offline.length === 0 && <li className="dim">{t(gatewayCount ? 'overview.noneOffline' : 'gateways.none')}</li>}
-              {!silent.data && <li><Skeleton h={12} w="60%" /></li>}
+              {offline.length > 0 && more > 0 && (
+                <li>
+                  <Link to="/t/$tenantId/gateways" params={params} search={{ sort: 'LAST_SEEN_AT' }}>{t('overview.moreOffline', { count: more })}</Link>
+                </li>
+              )}
+              {g?.offlineCount === 0 && <li className="dim">{t(gatewayCount ? 'overview.noneOffline' : 'gateways.none')}</li>}
+              {(!g || (g.offlineCount > 0 && !silent.data)) && <li><Skeleton h={12} w="60%" /></li>}
             </ul>
           </section>
           {d && Object.keys(d.drCount).length > 0 && (
@@ -94,17 +102,19 @@ export function Overview() {
   );
 }
 
-function figure(n: number, of?: number, word?: string): ReactNode {
+function Figure({ n, of, word }: { n: number; of?: number; word?: string }) {
+  const locale = useLocale();
   const share = of === undefined ? undefined : percent(n, of);
   return (
     <>
-      {n} {of !== undefined && <small>/ {of} {word}{share !== undefined && ` · ${share} %`}</small>}
+      {whole(n, locale)} {of !== undefined && <small>/ {whole(of, locale)} {word}{share !== undefined && ` · ${share} %`}</small>}
     </>
   );
 }
 
 function Tile({ name, link, figure, parts, note }: { name: string; link: LinkProps; figure: ReactNode; note?: string; parts?: [string, number, string][] }) {
-  const whole = parts?.reduce((sum, [, n]) => sum + n, 0) ?? 0;
+  const locale = useLocale();
+  const all = parts?.reduce((sum, [, n]) => sum + n, 0) ?? 0;
   return (
     <Link {...link} className="card tile">
       <div className="tile-name">{name}</div>
@@ -113,11 +123,11 @@ function Tile({ name, link, figure, parts, note }: { name: string; link: LinkPro
       {parts && (
         <>
           <div className="bar" aria-hidden>
-            {parts.map(([tone, n]) => n > 0 && <span key={tone} style={{ width: `${(100 * n) / whole}%`, background: `var(--lw-${tone}-dot)` }} />)}
+            {parts.map(([tone, n]) => n > 0 && <span key={tone} style={{ width: `${(100 * n) / all}%`, background: `var(--lw-${tone}-dot)` }} />)}
           </div>
           <div className="tile-note" style={{ marginTop: 6 }}>
             {parts.map(([tone, n, word]) => (
-              <State key={tone} tone={tone as 'ok'}>{n} {word}</State>
+              <State key={tone} tone={tone as 'ok'}>{whole(n, locale)} {word}</State>
             ))}
           </div>
         </>
@@ -128,6 +138,7 @@ function Tile({ name, link, figure, parts, note }: { name: string; link: LinkPro
 
 function DataRates({ counts }: { counts: Record<string, number> }) {
   const { t } = useTranslation();
+  const locale = useLocale();
   const rows = Object.entries(counts).sort((a, b) => Number(a[0]) - Number(b[0]));
   const most = Math.max(...rows.map(([, n]) => n), 1);
   return (
@@ -141,7 +152,7 @@ function DataRates({ counts }: { counts: Record<string, number> }) {
               <td style={{ height: 26, border: 0 }}>
                 <div style={{ height: 8, borderRadius: 2, width: `${(100 * n) / most}%`, minWidth: 2, background: 'var(--lw-accent)' }} />
               </td>
-              <td className="num" style={{ width: 60, height: 26, border: 0 }}>{n}</td>
+              <td className="num" style={{ width: 60, height: 26, border: 0 }}>{whole(n, locale)}</td>
             </tr>
           ))}
         </tbody>

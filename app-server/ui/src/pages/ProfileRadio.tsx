@@ -3,6 +3,7 @@ import { NumberInput, SegmentedControl, Select, Skeleton, Switch, Text, Textarea
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
 import { useTranslation } from 'react-i18next';
+import { useLocale } from '../i18n';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseChannels, radioOf, radioValues, type Radio, type RadioValues } from '../lib/radio';
@@ -10,7 +11,8 @@ import { FormActions, saved, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 
 function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: Radio | null; is11: boolean; classB: boolean; readOnly: boolean }) {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const form = useForm<RadioValues>({
     initialValues: radioValues(radio),
     validate: {
@@ -28,7 +30,7 @@ function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: R
       saved(t('common.saved'));
     },
   });
-  const share = (n: number) => new Intl.NumberFormat(i18n.language, { style: 'percent', maximumSignificantDigits: 2 }).format(1 / 2 ** n);
+  const share = (n: number) => new Intl.NumberFormat(locale, { style: 'percent', maximumSignificantDigits: 2 }).format(1 / 2 ** n);
   const dr = { min: 0, max: 15, allowDecimal: false } as const;
   const unset = t('radio.unset');
   return (

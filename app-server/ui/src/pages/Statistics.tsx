@@ -5,6 +5,8 @@ import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { q } from '../api/queries';
+import { useLocale } from '../i18n';
+import { whole } from '../lib/format';
 import { interval, gaps, label, loss, mean, SPANS, tick, totals, type Metric, type Span } from '../lib/series';
 import { Ago, Facts } from '../ui/bits';
 import { Chart } from '../ui/Chart';
@@ -20,20 +22,20 @@ function SpanChoice({ value, onChange }: { value: Span; onChange: (span: Span) =
   return <SegmentedControl aria-label={t('link.span')} value={value} onChange={(v) => onChange(v as Span)} data={SPANS.map((s) => ({ value: s, label: t(`link.${s}`) }))} mb={16} />;
 }
 
-const whole = (n: number, language: string) => new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(n);
 
 function useBars(span: Span) {
-  const { i18n } = useTranslation();
+  const locale = useLocale();
   return (m: Metric | null | undefined, name?: (text: string) => string) => ({
     kind: 'bars' as const,
-    ticks: (m?.timestamps ?? []).map((s) => tick(s, span, i18n.language)),
+    ticks: (m?.timestamps ?? []).map((s) => tick(s, span, locale)),
     sets: (m?.datasets ?? []).map((d) => ({ label: (name ?? label)(d.label), data: d.data })),
-    value: m && m.datasets.length > 0 ? whole(totals(m), i18n.language) : undefined,
+    value: m && m.datasets.length > 0 ? whole(totals(m), locale) : undefined,
   });
 }
 
 export function DeviceStatistics() {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const { devEui } = deviceRoute.useParams();
   const { span = 'day' } = deviceRoute.useSearch();
   const navigate = deviceRoute.useNavigate();
@@ -43,7 +45,7 @@ export function DeviceStatistics() {
   if (metrics.error) return <Failure error={metrics.error} retry={() => void metrics.refetch()} />;
   const m = metrics.data;
   const rx = m?.rxPackets ?? NONE;
-  const ticks = rx.timestamps.map((s) => tick(s, span, i18n.language));
+  const ticks = rx.timestamps.map((s) => tick(s, span, locale));
   const rssi = mean(m?.gwRssi ?? NONE, rx);
   const snr = mean(m?.gwSnr ?? NONE, rx);
   const reason = (text: string) => t(`reason.${text as 'MALFORMED'}`, { defaultValue: text });
@@ -106,7 +108,8 @@ function Missing({ link, rx }: { link: Link | undefined; rx: Metric }) {
 }
 
 export function GatewayStatistics() {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const { gatewayId } = gatewayRoute.useParams();
   const { span = 'day' } = gatewayRoute.useSearch();
   const navigate = gatewayRoute.useNavigate();
@@ -136,7 +139,7 @@ export function GatewayStatistics() {
             digits={1}
             limit={100}
             value={used.length > 0 ? `${Math.max(...used).toFixed(1)} %` : undefined}
-            ticks={(load?.timestamps ?? []).map((s) => tick(s, 'minute', i18n.language))}
+            ticks={(load?.timestamps ?? []).map((s) => tick(s, 'minute', locale))}
             sets={(load?.datasets ?? []).map((d) => ({ label: d.label, data: d.data }))}
           />
         </div>

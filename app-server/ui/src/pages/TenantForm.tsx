@@ -1,16 +1,14 @@
 /* Add a tenant, change one, delete one. */
 import { Button, NumberInput, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { tenantRights } from '../lib/rights';
 import { forgetTenant } from '../lib/tenant';
-import { DeleteDialog, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Tenant = Schemas['api.Tenant'];
@@ -97,7 +95,6 @@ export function TenantConfig() {
   const { t } = useTranslation();
   const { tenantId } = editRoute.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const { data } = useQuery(q.tenant(tenantId));
   const rights = tenantRights(useQuery(q.profile()).data, tenantId);
   const gateways = useQuery(q.gateways(tenantId, {}));
@@ -111,26 +108,21 @@ export function TenantConfig() {
       <Fields key={data.updatedAt} tenant={tenant} readOnly={!rights.admin} done={() => undefined} />
       {rights.admin && (
         <div>
-          <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} disabled={!counted} onClick={() => setDoomed(true)}>
-            {t('tenants.delete')}
-          </Button>
+          <Deletion
+            disabled={!counted}
+            name={tenant.name}
+            title={t('tenants.delete')}
+            text={t('tenants.deleteText', { name: tenant.name })}
+            takes={takes}
+            action={() => ok(api.DELETE('/api/tenants/{id}', { params: { path: { id: tenantId } } }))}
+            done={async () => {
+              forgetTenant();
+              await navigate({ to: '/tenants' });
+              await changed('tenant');
+            }}
+          />
         </div>
       )}
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={tenant.name}
-        title={t('tenants.delete')}
-        text={t('tenants.deleteText', { name: tenant.name })}
-        takes={takes}
-        action={() => ok(api.DELETE('/api/tenants/{id}', { params: { path: { id: tenantId } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          forgetTenant();
-          await navigate({ to: '/tenants' });
-          await changed('tenant');
-        }}
-      />
     </div>
   );
 }

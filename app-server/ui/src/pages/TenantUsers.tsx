@@ -1,5 +1,5 @@
 /* Who belongs to a tenant, and what they may do in it. */
-import { ActionIcon, Button, Group, Modal, Stack, Switch, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Switch, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { IconPlus, IconTrash, IconUsers } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -11,7 +11,7 @@ import { changed, q } from '../api/queries';
 import { tenantRights } from '../lib/rights';
 import { Ago, Empty } from '../ui/bits';
 import { DataTable } from '../ui/DataTable';
-import { DeleteDialog, saved, useSave } from '../ui/form';
+import { DeleteDialog, Dialog, DialogForm, saved, useSave } from '../ui/form';
 
 const route = getRouteApi('/shell/tenants/$tenantId/users');
 type Item = Schemas['api.TenantUserListItem'];
@@ -37,7 +37,7 @@ export function TenantUsers() {
         name="tenant-users"
         label={t('nav.users')}
         noSearch
-        filters={add}
+        filters={list.data?.totalCount ? add : undefined}
         rows={list.data?.result}
         total={list.data?.totalCount}
         error={list.error}
@@ -99,20 +99,14 @@ function MemberDialog({ tenantId, member, close }: { tenantId: string; member: I
     },
   });
   return (
-    <Modal opened onClose={close} title={member ? member.email : t('users.addToTenant')} closeButtonProps={{ 'aria-label': t('common.close') }}>
-      <form onSubmit={submit} noValidate>
-        <Stack gap={14}>
-          {alert}
-          {!member && <TextInput label={t('users.email')} description={t('users.mustExist')} data-autofocus {...form.getInputProps('email')} />}
-          <Switch label={t('users.tenantAdmin')} description={t('users.tenantAdminHelp')} {...form.getInputProps('isAdmin', { type: 'checkbox' })} />
-          <Switch label={t('users.deviceAdmin')} description={t('users.deviceAdminHelp')} disabled={form.values.isAdmin} {...form.getInputProps('isDeviceAdmin', { type: 'checkbox' })} />
-          <Switch label={t('users.gatewayAdmin')} description={t('users.gatewayAdminHelp')} disabled={form.values.isAdmin} {...form.getInputProps('isGatewayAdmin', { type: 'checkbox' })} />
-          <Group justify="flex-end" gap={8}>
-            <Button variant="default" onClick={close}>{t('common.cancel')}</Button>
-            <Button type="submit" loading={saving}>{t('common.save')}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <Dialog close={close} title={member ? member.email : t('users.addToTenant')}>
+      <DialogForm close={close} submit={submit} saving={saving} label={t('common.save')}>
+        {alert}
+        {!member && <TextInput label={t('users.email')} description={t('users.mustExist')} data-autofocus {...form.getInputProps('email')} />}
+        <Switch label={t('users.tenantAdmin')} description={t('users.tenantAdminHelp')} {...form.getInputProps('isAdmin', { type: 'checkbox' })} />
+        <Switch label={t('users.deviceAdmin')} description={t('users.deviceAdminHelp')} disabled={form.values.isAdmin} {...form.getInputProps('isDeviceAdmin', { type: 'checkbox' })} />
+        <Switch label={t('users.gatewayAdmin')} description={t('users.gatewayAdminHelp')} disabled={form.values.isAdmin} {...form.getInputProps('isGatewayAdmin', { type: 'checkbox' })} />
+      </DialogForm>
+    </Dialog>
   );
 }

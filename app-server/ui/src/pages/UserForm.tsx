@@ -1,14 +1,13 @@
 /* Add a user, change one, set a password, delete one. */
 import { Button, PasswordInput, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { lazy, Suspense, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
-import { DeleteDialog, FormActions, saved, useSave } from '../ui/form';
+import { Deletion, FormActions, saved, useSave } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 
 const Password = lazy(() => import('../ui/PasswordDialog'));
@@ -70,7 +69,6 @@ export function UserEdit() {
   const { t } = useTranslation();
   const { userId } = route.useParams();
   const navigate = useNavigate();
-  const [doomed, setDoomed] = useState(false);
   const [password, setPassword] = useState(false);
   const query = useQuery(q.user(userId));
   const me = useQuery(q.profile()).data?.user?.id;
@@ -83,25 +81,24 @@ export function UserEdit() {
       actions={
         <>
           <Button variant="default" onClick={() => setPassword(true)}>{t('shell.password')}</Button>
-          {me && me !== userId && <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} onClick={() => setDoomed(true)}>{t('common.delete')}</Button>}
+          {user && me && me !== userId && (
+            <Deletion
+              label={t('common.delete')}
+              name={user.email}
+              title={t('users.delete')}
+              text={t('users.deleteText', { email: user.email })}
+              action={() => ok(api.DELETE('/api/users/{id}', { params: { path: { id: userId } } }))}
+              done={async () => {
+                await navigate({ to: '/users' });
+                await changed('user');
+              }}
+            />
+          )}
         </>
       }
     >
       {user ? <Fields key={query.data?.updatedAt} user={user} done={() => undefined} /> : <Skeleton h={300} maw={720} />}
       <Suspense>{password && <Password userId={userId} close={() => setPassword(false)} />}</Suspense>
-      <DeleteDialog
-        opened={doomed}
-        close={() => setDoomed(false)}
-        name={user?.email ?? ''}
-        title={t('users.delete')}
-        text={t('users.deleteText', { email: user?.email ?? '' })}
-        action={() => ok(api.DELETE('/api/users/{id}', { params: { path: { id: userId } } }))}
-        done={async () => {
-          saved(t('common.deleted'));
-          await navigate({ to: '/users' });
-          await changed('user');
-        }}
-      />
     </Page>
   );
 }

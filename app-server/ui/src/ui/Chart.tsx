@@ -1,8 +1,8 @@
 /* One small chart: bars that stack (counts), or a line (signal, percent). SVG by hand; the numbers are also a table for
  * those who do not see it. */
-import { useId } from 'react';
 import { useTranslation } from 'react-i18next';
-import { niceTop } from '../lib/series';
+import { useLocale } from '../i18n';
+import { axisLabel, niceTop } from '../lib/series';
 
 export interface ChartSet {
   label: string;
@@ -19,7 +19,7 @@ const number = (v: number, digits: number) => v.toFixed(digits);
 
 export function Chart({ title, value, sets, ticks, kind, unit = '', digits = 0, limit, tone }: { title: string; value?: string; sets: readonly ChartSet[]; ticks: readonly string[]; kind: 'bars' | 'line'; unit?: string; digits?: number; limit?: number; tone?: 'bad' }) {
   const { t } = useTranslation();
-  const id = useId();
+  const locale = useLocale();
   const n = ticks.length;
   const all = sets.flatMap((s) => s.data).filter((v): v is number => v !== undefined);
   const columns = ticks.map((_, i) => sets.reduce((a, s) => a + (s.data[i] ?? 0), 0));
@@ -34,8 +34,11 @@ export function Chart({ title, value, sets, ticks, kind, unit = '', digits = 0, 
   const color = (k: number) => (tone === 'bad' && sets.length === 1 ? 'var(--lw-bad-dot)' : `var(--lw-series-${(k % 8) + 1})`);
   return (
     <section className="card chart">
-      <h2 id={id}>
-        {title}
+      <h2>
+        <span>
+          {title}
+          {unit && <span className="chart-unit"> {unit}</span>}
+        </span>
         {value && <span className="chart-value tabular">{value}</span>}
       </h2>
       {isEmpty ? (
@@ -46,7 +49,7 @@ export function Chart({ title, value, sets, ticks, kind, unit = '', digits = 0, 
             {axis.map((v) => (
               <g key={v}>
                 <line x1={LEFT} x2={W} y1={y(v)} y2={y(v)} className="chart-grid" />
-                <text x={LEFT - 6} y={y(v) + 4} textAnchor="end">{number(v, Number.isInteger(v) ? 0 : 1)}</text>
+                <text x={LEFT - 6} y={y(v) + 4} textAnchor="end">{axisLabel(v, locale)}</text>
               </g>
             ))}
             {ticks.map((text, i) => (i % every === 0 ? <text key={i} x={x(i)} y={H - 4} textAnchor="middle">{text}</text> : null))}

@@ -40,6 +40,8 @@ interface Props<R> {
   bulk?: { label: string; run: (rows: R[]) => void };
 }
 
+const cellClass = (c: { numeric?: boolean; grow?: boolean; wide?: boolean }) => `${c.numeric ? 'num' : ''} ${c.grow ? 'grow' : ''} ${c.wide ? 'narrow-hide' : ''}`;
+
 function kept(name: string): string[] | undefined {
   try {
     const raw = localStorage.getItem(`longwave.columns.${name}`);
@@ -72,6 +74,50 @@ export function SearchField({ value, onChange }: { value: string; onChange: (v: 
   return <TextInput w={{ base: '100%', xs: 280 }} aria-label={t('common.search')} placeholder={t('common.search')} leftSection={<IconSearch size={15} />} value={text} onChange={(e) => setText(e.currentTarget.value)} />;
 }
 
+/** A table that shows all it has. */
+export function PlainTable<R>({ label, columns, rows, rowKey, children }: { label: string; columns: Column<R>[]; rows: readonly R[]; rowKey: (row: R) => string | number; children?: ReactNode }) {
+  return (
+    <div className="table-wrap" tabIndex={0} role="region" aria-label={label}>
+      <table className="table">
+        <caption className="visually-hidden">{label}</caption>
+        <thead>
+          <tr>
+            {columns.map((c) => (
+              <th key={c.id} scope="col" className={`${c.numeric ? 'num' : ''} ${c.wide ? 'narrow-hide' : ''}`}>
+                {c.label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={rowKey(row)}>
+              {columns.map((c) => (
+                <td key={c.id} className={cellClass(c)}>
+                  {c.render(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {children}
+    </div>
+  );
+}
+
+/** How many there are, and the way to the rest of them. */
+export function Pager({ total, page, onPage }: { total: number | undefined; page: number; onPage: (page: number) => void }) {
+  const { t } = useTranslation();
+  const pages = Math.max(1, Math.ceil((total ?? 0) / PAGE_SIZE));
+  return (
+    <div className="pager tabular">
+      <span>{total === undefined ? '' : t('common.entries', { count: total })}</span>
+      {pages > 1 && <Pagination size="sm" total={pages} value={page} onChange={onPage} getControlProps={(control) => ({ 'aria-label': t(`common.page_${control}`) })} getItemProps={(n) => ({ 'aria-label': t('common.page_n', { n }) })} />}
+    </div>
+  );
+}
+
 export function DataTable<R>(p: Props<R>) {
   const { t } = useTranslation();
   const navigate = useNavigate();
@@ -80,7 +126,6 @@ export function DataTable<R>(p: Props<R>) {
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const columns = p.columns.filter((c, i) => i === 0 || chosen.includes(c.id));
   const page = p.search.page ?? 1;
-  const pages = Math.max(1, Math.ceil((p.total ?? 0) / PAGE_SIZE));
   const rows = p.rows ?? [];
   const marked = rows.filter((r) => selected.has(p.rowKey(r)));
   const choose = (id: string) => {
@@ -183,7 +228,7 @@ export function DataTable<R>(p: Props<R>) {
                         </td>
                       )}
                       {columns.map((c) => (
-                        <td key={c.id} className={`${c.numeric ? 'num' : ''} ${c.grow ? 'grow' : ''} ${c.wide ? 'narrow-hide' : ''}`}>
+                        <td key={c.id} className={cellClass(c)}>
                           {c.render(row)}
                         </td>
                       ))}
@@ -201,12 +246,7 @@ export function DataTable<R>(p: Props<R>) {
             </table>
           </div>
         )}
-        {!bare && (
-          <div className="pager tabular">
-            <span>{p.total === undefined ? '' : t('common.entries', { count: p.total })}</span>
-            {pages > 1 && <Pagination size="sm" total={pages} value={page} onChange={(n) => p.onSearch({ ...p.search, page: n > 1 ? n : undefined })} getControlProps={(control) => ({ 'aria-label': t(`common.page_${control}`) })} getItemProps={(n) => ({ 'aria-label': t('common.page_n', { n }) })} />}
-          </div>
-        )}
+        {!bare && <Pager total={p.total} page={page} onPage={(n) => p.onSearch({ ...p.search, page: n > 1 ? n : undefined })} />}
       </div>
     </>
   );

@@ -144,8 +144,9 @@ export function Shell() {
 }
 
 /** `also`: addresses of single things that belong to this item. */
-function Item({ icon, label, link, exact, also }: { icon: ReactNode; label: string; link: LinkProps; exact?: boolean; also?: string }) {
-  const inside = useLocation().pathname.startsWith(also ?? '-');
+function Item({ icon, label, link, exact, also = [] }: { icon: ReactNode; label: string; link: LinkProps; exact?: boolean; also?: readonly string[] }) {
+  const path = useLocation().pathname;
+  const inside = also.some((a) => path.startsWith(a));
   return (
     <li>
       <Link {...link} className={`nav-item ${inside ? 'active' : ''}`} activeOptions={{ exact: exact ?? false, includeSearch: false }} activeProps={{ className: 'active', 'aria-current': 'page' }}>
@@ -165,10 +166,10 @@ function Navigation({ tenantId, admin, read, manage }: { tenantId: string | unde
       {tenantId && read && (
         <>
           <Item icon={<IconHome2 {...icon} />} label={t('nav.overview')} link={{ to: '/t/$tenantId', params }} exact />
-          <Item icon={<IconAntenna {...icon} />} label={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params }} also="/gateways/" />
-          <Item icon={<IconBox {...icon} />} label={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} also="/applications/" />
-          <Item icon={<IconCpu {...icon} />} label={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params }} also="/devices/" />
-          <Item icon={<IconSettings2 {...icon} />} label={t('nav.profiles')} link={{ to: '/t/$tenantId/device-profiles', params }} also="/device-profiles/" />
+          <Item icon={<IconAntenna {...icon} />} label={t('nav.gateways')} link={{ to: '/t/$tenantId/gateways', params }} also={['/gateways/']} />
+          <Item icon={<IconBox {...icon} />} label={t('nav.applications')} link={{ to: '/t/$tenantId/applications', params }} also={['/applications/', '/multicast-groups/']} />
+          <Item icon={<IconCpu {...icon} />} label={t('nav.devices')} link={{ to: '/t/$tenantId/devices', params }} also={['/devices/']} />
+          <Item icon={<IconSettings2 {...icon} />} label={t('nav.profiles')} link={{ to: '/t/$tenantId/device-profiles', params }} also={['/device-profiles/']} />
         </>
       )}
       {(admin || read) && <li className="nav-line" aria-hidden />}

@@ -3,6 +3,7 @@ import { CopyButton, Tooltip } from '@mantine/core';
 import { IconCheck, IconCopy } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
+import { useLocale } from '../i18n';
 import { useNow } from '../lib/clock';
 import { dateTime, groupByTwo, timeAgo, toTime } from '../lib/format';
 import type { Tone } from '../lib/frames';
@@ -18,13 +19,14 @@ export function State({ tone, children }: { tone: Tone; children: ReactNode }) {
 
 /** "3 min ago", the exact time on hover. */
 export function Ago({ at, never }: { at: string | null | undefined; never?: string }) {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const locale = useLocale();
   const now = useNow();
   const time = toTime(at);
   if (time === undefined) return <span className="dim">{never ?? t('common.never')}</span>;
   return (
-    <time dateTime={new Date(time).toISOString()} title={dateTime(time, i18n.language)} className="tabular">
-      {timeAgo(time, now, i18n.language)}
+    <time dateTime={new Date(time).toISOString()} title={dateTime(time, locale)} className="tabular">
+      {timeAgo(time, now, locale)}
     </time>
   );
 }
@@ -67,6 +69,17 @@ export function Copyable({ value }: { value: string }) {
         </button>
       )}
     </CopyButton>
+  );
+}
+
+/** The head of a card: its title, and what can be done with it. */
+export function CardHead({ title, children }: { title: ReactNode; children?: ReactNode }) {
+  return (
+    <div className="card-head">
+      <h2>{title}</h2>
+      <span className="spacer" />
+      {children}
+    </div>
   );
 }
 

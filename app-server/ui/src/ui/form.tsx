@@ -1,13 +1,17 @@
 /* Forms: saving with errors at their fields, tags, secrets, deleting. */
-import { ActionIcon, Alert, Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Alert, Button, Group, Modal, PasswordInput, Stack, Text, TextInput, Tooltip } from '@mantine/core';
 import type { UseFormReturnType } from '@mantine/form';
-import { IconAlertTriangle, IconEye, IconEyeOff, IconPlus, IconTrash } from '@tabler/icons-react';
+import { IconAlertTriangle, IconDice3, IconEye, IconEyeOff, IconPlus, IconTrash } from '@tabler/icons-react';
 import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
 import { useState, type FormEvent, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError, fieldOf } from '../api/errors';
-import { groupByTwo } from '../lib/format';
+import i18n from '../i18n';
+import { groupByTwo, randomKey } from '../lib/format';
+
+/** What a form gives one of its fields. */
+export type InputProps = ReturnType<UseFormReturnType<Record<string, unknown>>['getInputProps']>;
 
 interface SaveOptions<V, R> {
   form: UseFormReturnType<V>;
@@ -65,8 +69,44 @@ export function FormActions({ saving, label, cancel }: { saving: boolean; label:
   );
 }
 
+/** Says in passing what was done. */
 export function saved(message: string): void {
-  notifications.show({ message, autoClose: 2500, withBorder: true });
+  notifications.show({ message, autoClose: 2500, withBorder: true, closeButtonProps: { 'aria-label': i18n.t('common.close') } });
+}
+
+/** Says what was refused, where no form has a place for it; stays until it is closed. */
+export function failed(error: Error): void {
+  notifications.show({ message: error.message, color: 'red', autoClose: false, withBorder: true, closeButtonProps: { 'aria-label': i18n.t('common.close') } });
+}
+
+/** A dialog that can be closed; its content is gone when it is not opened. */
+export function Dialog({ opened = true, close, title, size, keep, children }: { opened?: boolean; close: () => void; title: string; size?: string; /** A click beside it does not close it. */ keep?: boolean; children: ReactNode }) {
+  const { t } = useTranslation();
+  return (
+    <Modal opened={opened} onClose={close} title={title} size={size} closeOnClickOutside={!keep} closeButtonProps={{ 'aria-label': t('common.close') }}>
+      {children}
+    </Modal>
+  );
+}
+
+/** A form that stands in a dialog. */
+export function DialogForm({ close, submit, saving, label, children }: { close: () => void; submit: (e: FormEvent) => void; saving: boolean; label: string; children: ReactNode }) {
+  const { t } = useTranslation();
+  return (
+    <form onSubmit={submit} noValidate>
+      <Stack gap={14}>
+        {children}
+        <Group justify="flex-end" gap={8}>
+          <Button variant="default" onClick={close}>
+            {t('common.cancel')}
+          </Button>
+          <Button type="submit" loading={saving}>
+            {label}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
 }
 
 export type Pairs = [string, string][];
@@ -124,6 +164,29 @@ export function Secret({ value, label }: { value: string; label: string }) {
   );
 }
 
+/** A key of 16 bytes that is typed or made by chance. `input`: what the form gives its field. */
+export function KeyField({ label, help, input, generated }: { label: string; help?: string; input: InputProps; generated: (key: string) => void }) {
+  const { t } = useTranslation();
+  return (
+    <Group gap={6} align="flex-end" wrap="nowrap">
+      <PasswordInput style={{ flex: 1 }} label={label} description={help} autoComplete="off" spellCheck={false} visibilityToggleButtonProps={{ 'aria-label': `${t('common.show')} ${label}` }} {...input} />
+      <Generate label={label} bytes={16} generated={generated} raised={Boolean(input.error)} />
+    </Group>
+  );
+}
+
+/** Fills the field beside it by chance. `raised`: an error stands below the field. */
+export function Generate({ label, bytes, generated, raised }: { label: string; bytes: number; generated: (hex: string) => void; raised: boolean }) {
+  const { t } = useTranslation();
+  return (
+    <Tooltip label={t('keys.generate')}>
+      <ActionIcon variant="default" size={34} aria-label={`${t('keys.generate')}: ${label}`} onClick={() => generated(randomKey(bytes))} mb={raised ? 20 : 0}>
+        <IconDice3 size={17} />
+      </ActionIcon>
+    </Tooltip>
+  );
+}
+
 interface DeleteProps {
   opened: boolean;
   close: () => void;
@@ -158,7 +221,7 @@ export function DeleteDialog({ opened, close, name, title, takes, text, action, 
     });
   };
   return (
-    <Modal opened={opened} onClose={leave} title={title} closeButtonProps={{ 'aria-label': t('common.close') }}>
+    <Dialog opened={opened} close={leave} title={title}>
       <form onSubmit={submit}>
         <Stack gap={14}>
           <Text size="sm">{text}</Text>
@@ -185,6 +248,28 @@ export function DeleteDialog({ opened, close, name, title, takes, text, action, 
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
+  );
+}
+
+/** The button that asks for the deletion of what a page is about, with its dialog. */
+export function Deletion({ label, disabled, done, ...dialog }: Omit<DeleteProps, 'opened' | 'close'> & { label?: string; disabled?: boolean }) {
+  const { t } = useTranslation();
+  const [doomed, setDoomed] = useState(false);
+  return (
+    <>
+      <Button variant="default" c="var(--lw-bad)" leftSection={<IconTrash size={16} />} disabled={disabled} onClick={() => setDoomed(true)}>
+        {label ?? dialog.title}
+      </Button>
+      <DeleteDialog
+        opened={doomed}
+        close={() => setDoomed(false)}
+        {...dialog}
+        done={async () => {
+          saved(t('common.deleted'));
+          await done();
+        }}
+      />
+    </>
   );
 }

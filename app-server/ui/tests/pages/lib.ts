@@ -42,7 +42,7 @@ export class Api {
         const devices = await this.call<List<{ devEui: string; lastSeenAt: string | null; deviceProfileId: string }>>('GET', `/api/devices?limit=1&orderBy=LAST_SEEN_AT&orderByDesc=true&applicationId=${application.id}`);
         const heard = devices.result[0];
         if (!heard?.lastSeenAt) continue;
-        const gateways = await this.call<List<{ gatewayId: string }>>('GET', `/api/gateways?limit=1&tenantId=${tenant.id}`);
+        const gateways = await this.call<List<{ gatewayId: string }>>('GET', `/api/gateways?limit=1&orderBy=LAST_SEEN_AT&orderByDesc=true&tenantId=${tenant.id}`);
         return { tenantId: tenant.id, applicationId: application.id, devEui: heard.devEui, gatewayId: gateways.result[0]?.gatewayId ?? '', profileId: heard.deviceProfileId };
       }
     }

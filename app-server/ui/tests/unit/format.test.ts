@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
-import { base64ToBytes, bytesToBase64, bytesToHex, duration, groupByTwo, hexToBytes, megahertz, parseHex, pascal, percent, printable, timeAgo, toTime, versionName } from '../../src/lib/format';
+import { webcrypto } from 'node:crypto';
+import { describe, expect, it, vi } from 'vitest';
+import { base64ToBytes, bytesToBase64, bytesToHex, duration, encodePayload, groupByTwo, hexToBytes, megahertz, parseHex, pascal, percent, printable, randomKey, timeAgo, toTime, versionName, whole } from '../../src/lib/format';
 
 describe('identifiers', () => {
   it('groups by two', () => {
@@ -75,6 +76,8 @@ describe('numbers', () => {
   it('percent', () => {
     expect(percent(1, 3)).toBe(33);
     expect(percent(0, 0)).toBeUndefined();
+    expect(whole(12_345, 'en-GB')).toBe('12,345');
+    expect(whole(12_345, 'de')).toBe('12.345');
   });
 });
 
@@ -84,4 +87,26 @@ it('names', () => {
   expect(versionName('LORAWAN_1_0_3')).toBe('1.0.3');
   expect(versionName('RP002_1_0_1')).toBe('RP002-1.0.1');
   expect(versionName('A')).toBe('A');
+});
+
+it('keys by chance', () => {
+  // Node 18 has no global crypto; browsers do.
+  vi.stubGlobal('crypto', webcrypto);
+  expect(randomKey(16)).toMatch(/^[0-9a-f]{32}$/);
+  expect(randomKey(16)).not.toBe(randomKey(16));
+  vi.unstubAllGlobals();
+});
+
+describe('a payload that is typed', () => {
+  it('is hex, base64 or text', () => {
+    expect(encodePayload('c0 FF-ee', 'hex')).toEqual(Uint8Array.of(0xc0, 0xff, 0xee));
+    expect(encodePayload('wP/u', 'base64')).toEqual(Uint8Array.of(0xc0, 0xff, 0xee));
+    expect(encodePayload('wP_u\n', 'base64')).toEqual(Uint8Array.of(0xc0, 0xff, 0xee));
+    expect(encodePayload('é', 'text')).toEqual(Uint8Array.of(0xc3, 0xa9));
+  });
+  it('is refused when it is not what it should be', () => {
+    expect(encodePayload('c0f', 'hex')).toBeUndefined();
+    expect(encodePayload('wP/u0', 'base64')).toBeUndefined();
+    expect(encodePayload('w P!', 'base64')).toBeUndefined();
+  });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gaps, interval, label, loss, mean, niceTop, range, tick, totals, type Metric } from '../../src/lib/series';
+import { axisLabel, gaps, interval, label, loss, mean, niceTop, range, tick, totals, type Metric } from '../../src/lib/series';
 
 const of = (...data: number[]): Metric => ({ name: '', timestamps: data.map((_, i) => new Date(i * 3_600_000).toISOString()), datasets: [{ label: 'x', data }], kind: 'GAUGE' });
 
@@ -40,7 +40,16 @@ describe('words', () => {
   });
   it('cut the axis', () => {
     expect([0, 1, 3, 5, 7, 11, 230].map(niceTop)).toEqual([1, 1, 5, 5, 10, 20, 500]);
-    expect(tick('2026-03-31T12:00:00Z', 'month', 'en-GB')).toContain('31');
     expect(tick('', 'day', 'en-GB')).toBe('');
+    expect(tick('2026-03-31T13:00:00Z', 'day', 'en-GB', 'UTC')).toBe('13:00');
+  });
+  it('name a day and a month as the server does, wherever the browser is', () => {
+    for (const zone of ['UTC', 'America/Los_Angeles', 'America/Sao_Paulo', 'Europe/Berlin', 'Asia/Tokyo', 'Australia/Sydney']) {
+      expect(tick('2026-03-31T00:00:00Z', 'month', 'en-GB', zone), zone).toBe('31 Mar');
+      expect(tick('2026-03-01T00:00:00Z', 'year', 'en-GB', zone), zone).toBe('Mar 26');
+    }
+  });
+  it('stay short at the axis', () => {
+    expect([0, -107.5, 2000, 250_000, 2_000_000].map((v) => axisLabel(v, 'en-GB'))).toEqual(['0', '-107.5', '2,000', '250k', '2M']);
   });
 });
