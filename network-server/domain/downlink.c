@@ -358,7 +358,8 @@ static void use_counters(struct ns_down_out *out)
 			s->conf_f_cnt = f->f_cnt;
 		}
 	}
-	s->answered = true;
+	if (!out->frame[0].window.immediately && out->frame[0].window.gps_ns == 0)
+		s->answered = true;
 	if (out->frame[0].window.gps_ns != 0)
 		s->ping_slot_used_ns = out->frame[0].window.gps_ns;
 	if (out->n_mac_queue > 0) {
@@ -383,15 +384,14 @@ static unsigned open_windows(const struct ns_down_in *in, struct ns_down_window 
 	return n;
 }
 
-#define TIMEOUT_S 5     /* where the profile has none */
 #define PING_WAIT_S 300 /* for a ping slot */
 #define SKEW_S 1        /* between the clocks of replicas */
 
 bool ns_item_timed_out(const struct ns_device *dev, const struct ns_queue_item *item, int64_t at_ns, int64_t now_ns)
 {
 	const struct ns_profile *p = &dev->profile;
-	int64_t c = p->class_c_timeout_s != 0 ? p->class_c_timeout_s : TIMEOUT_S;
-	int64_t b = PING_WAIT_S + (p->class_b_timeout_s != 0 ? p->class_b_timeout_s : TIMEOUT_S);
+	int64_t c = p->class_c_timeout_s != 0 ? p->class_c_timeout_s : NS_RESP_TIMEOUT_S;
+	int64_t b = PING_WAIT_S + (p->class_b_timeout_s != 0 ? p->class_b_timeout_s : NS_RESP_TIMEOUT_S);
 	int64_t most_ns = ((p->supports_class_b && b > c ? b : c) + SKEW_S) * LW_NS_PER_S;
 	return item->timeout_after_ns <= at_ns || item->timeout_after_ns - now_ns > most_ns;
 }

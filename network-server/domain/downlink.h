@@ -9,6 +9,10 @@
 #include "network-server/domain/mac_down.h"
 #include "network-server/domain/region_config.h"
 
+/* For the acknowledgement of a confirmed downlink of class B or C, where the profile says nothing: what RP002-1.0.4
+ * §2.3 gives a device (CLASS_B_RESP_TIMEOUT, CLASS_C_RESP_TIMEOUT). */
+#define NS_RESP_TIMEOUT_S 8
+
 #define NS_DOWN_ITEMS_MAX 4 /* items of the queue looked at */
 
 #define NS_MAC_BYTES_MAX (NS_MAC_REQUESTS_MAX + 64 + NS_MAC_QUEUE_MAX) /* answers, queue, requests */

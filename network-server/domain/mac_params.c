@@ -90,9 +90,12 @@ static void settle_channels(struct ns_mac_answer *a)
 		struct lw_channel ch = {r->u.new_channel_req.freq_hz, r->u.new_channel_req.min_dr,
 					r->u.new_channel_req.max_dr};
 		bool ok = a->ans[i].u.new_channel_ans.freq_ok && a->ans[i].u.new_channel_ans.dr_ok;
-		if (ok)
+		if (ok) {
 			ns_channels_put(a->up->rc, a->s, r->u.new_channel_req.index, ch);
-		else
+			/* It is one channel for both directions again. */
+			if (r->u.new_channel_req.index < NS_DL_CHANNELS)
+				a->s->dl_hz[r->u.new_channel_req.index] = 0;
+		} else
 			ns_session_reject(a->s, NS_WHAT_CHANNEL, channel_value(r->u.new_channel_req.index, &ch));
 		ns_mac_settled(a, ok);
 	}
@@ -101,7 +104,8 @@ static void settle_channels(struct ns_mac_answer *a)
 static void want_dl_channels(struct ns_mac_down *m)
 {
 	const struct ns_mac_settings *set = SETTING(m, n_dl_channels);
-	if (set == NULL || !region_of(m)->user_channels)
+	/* Came with 1.0.2; an older device would not read what follows it. */
+	if (set == NULL || !region_of(m)->user_channels || m->dev->session.mac_version < LW_MAC_1_0_2)
 		return;
 	for (unsigned i = 0; i < set->n_dl_channels; i++) {
 		uint8_t index = set->dl_channels[i].index;
@@ -363,11 +367,11 @@ static void settle_ping_slot(struct ns_mac_answer *a)
 static void want_beacon(struct ns_mac_down *m)
 {
 	const struct ns_mac_settings *set = SETTING(m, beacon_hz);
-	if (set == NULL || !m->dev->profile.supports_class_b || m->dev->session.beacon_hz == set->beacon_hz ||
-	    rejected(m, NS_WHAT_BEACON_HZ, set->beacon_hz))
+	uint32_t hz = set != NULL ? set->beacon_hz : 0; /* 0: the region's again */
+	if (!m->dev->profile.supports_class_b || m->dev->session.beacon_hz == hz || rejected(m, NS_WHAT_BEACON_HZ, hz))
 		return;
 	struct lw_mac_cmd cmd = {.cid = LW_CID_BEACON_FREQ, .dir = LW_DOWN};
-	cmd.u.beacon_freq_req.freq_hz = set->beacon_hz;
+	cmd.u.beacon_freq_req.freq_hz = hz;
 	ns_mac_down_add(m, &cmd);
 }
 
@@ -390,7 +394,7 @@ const struct ns_mac_param ns_mac_params[] = {
 	{LW_CID_LINK_ADR, .want = ns_mac_want_link, .settle = ns_mac_settle_link},
 	{LW_CID_DEV_STATUS, .want = want_status},
 	{LW_CID_REJOIN_PARAM_SETUP, .only_11 = true, .want = want_rejoin, .settle = settle_rejoin},
-	{LW_CID_PING_SLOT_CHANNEL, .want = want_ping_slot, .settle = settle_ping_slot},
+	{LW_CID_PING_SLOT_CHANNEL, .sticky = true, .want = want_ping_slot, .settle = settle_ping_slot},
 	{LW_CID_RX_PARAM_SETUP, .sticky = true, .want = want_rx_params, .settle = settle_rx_params},
 	{LW_CID_RX_TIMING_SETUP, .sticky = true, .want = want_rx_timing, .settle = settle_rx_timing},
 	{LW_CID_TX_PARAM_SETUP, .sticky = true, .want = want_tx_params, .settle = settle_tx_params},

@@ -19,7 +19,7 @@ struct ns_mac_answer {
 
 struct ns_mac_param {
 	uint8_t cid;
-	bool sticky; /* the device repeats its answer until it hears a downlink: TS001 §5.4, §5.7 */
+	bool sticky; /* the device repeats its answer until it hears a downlink: TS001-1.0.4 §5.4, §5.7, §12.3 */
 	bool only_11;
 	void (*want)(struct ns_mac_down *m);
 	void (*settle)(struct ns_mac_answer *a);

@@ -218,6 +218,8 @@ struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid);
 /* It goes out, once more or for the first time. Unanswered, it is due again after 1, 2, 4, 8 … uplinks. */
 void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n);
 void ns_session_pending_remove(struct ns_session *s, uint8_t cid);
+/* A request of this kind went out since the last uplink: whether the device does it already, nobody knows. */
+bool ns_session_unsettled(const struct ns_session *s, uint8_t cid);
 /* One more uplink came without an answer to what is pending. */
 void ns_session_pending_tick(struct ns_session *s);
 /* No gateway took the downlink with these requests: due again like one without an answer, but after 16 uplinks at the

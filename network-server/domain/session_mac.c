@@ -32,6 +32,11 @@ struct ns_mac_pending *ns_session_pending(struct ns_session *s, uint8_t cid)
 	return NULL;
 }
 
+static uint16_t first_wait(uint8_t tries)
+{
+	return (uint16_t)(1u << (tries - 1 < 15 ? tries - 1 : 15));
+}
+
 void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *bytes, size_t n)
 {
 	struct ns_mac_pending *p = ns_session_pending(s, cid);
@@ -49,9 +54,17 @@ void ns_session_pending_put(struct ns_session *s, uint8_t cid, const uint8_t *by
 	p->cid = cid;
 	p->len = (uint8_t)n;
 	p->tries = tries;
-	p->wait = (uint16_t)(1u << (tries - 1 < 15 ? tries - 1 : 15));
+	p->wait = first_wait(tries);
 	if (n > 0)
 		memcpy(p->bytes, bytes, n);
+}
+
+bool ns_session_unsettled(const struct ns_session *s, uint8_t cid)
+{
+	for (size_t i = 0; i < s->n_mac_pending; i++)
+		if (s->mac_pending[i].cid == cid)
+			return s->answered && s->mac_pending[i].wait == first_wait(s->mac_pending[i].tries);
+	return false;
 }
 
 void ns_session_pending_tick(struct ns_session *s)

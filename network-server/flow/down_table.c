@@ -203,6 +203,10 @@ static enum rt_flow_rc check_at_any_time(struct ns_down *d)
 	if (!s->answered && left_ns > 0 && left_ns <= delay_ns && !in_ping_slots_only(d))
 		return RT_FLOW_NEXT;
 	d->mode = s->enabled_class == LW_CLASS_C ? NS_DOWN_CLASS_C : NS_DOWN_CLASS_B;
+	/* Asked to listen on another frequency or at another rate, and not heard of since: its next uplink says whether
+	 * it does (TS001-1.0.4 §5.4, §12.3: the answer is in every uplink until it hears a downlink). */
+	if (ns_session_unsettled(s, d->mode == NS_DOWN_CLASS_C ? LW_CID_RX_PARAM_SETUP : LW_CID_PING_SLOT_CHANNEL))
+		return RT_FLOW_DONE;
 	if (d->mode == NS_DOWN_CLASS_C)
 		return RT_FLOW_NEXT;
 	if (s->ping_slot_nb == 0)
@@ -375,7 +379,8 @@ static void not_acknowledged(struct ns_down *d, const struct ns_queue_item *item
 		     "FCnt %" PRIu32
 		     " was sent %s, as the profile's class %c has it, and not acknowledged within %u s: "
 		     "does the device really listen then? One of class A does not",
-		     item->f_cnt_down, is_c ? "at once" : "in a ping slot", is_c ? 'C' : 'B', s != 0 ? s : 5);
+		     item->f_cnt_down, is_c ? "at once" : "in a ping slot", is_c ? 'C' : 'B',
+		     s != 0 ? s : NS_RESP_TIMEOUT_S);
 }
 
 /* An item that waits for the device's acknowledgement holds back those behind it, until its time is over. */
@@ -608,12 +613,14 @@ static enum rt_flow_rc down_send(struct rt_flow_ctx *flow)
 		tx->item_id = out->item->id;
 	}
 	if (d->mode == NS_DOWN_CLASS_C)
-		tx->item_timeout_ns =
-			(d->dev->profile.class_c_timeout_s != 0 ? d->dev->profile.class_c_timeout_s : 5) * LW_NS_PER_S;
+		tx->item_timeout_ns = (d->dev->profile.class_c_timeout_s != 0 ? d->dev->profile.class_c_timeout_s
+									      : NS_RESP_TIMEOUT_S) *
+				      LW_NS_PER_S;
 	if (d->mode == NS_DOWN_CLASS_B)
-		tx->item_timeout_ns =
-			lw_gps_to_unix_ns(d->ping_slot_gps_ns) - ns_now(d->c.f) +
-			(d->dev->profile.class_b_timeout_s != 0 ? d->dev->profile.class_b_timeout_s : 5) * LW_NS_PER_S;
+		tx->item_timeout_ns = lw_gps_to_unix_ns(d->ping_slot_gps_ns) - ns_now(d->c.f) +
+				      (d->dev->profile.class_b_timeout_s != 0 ? d->dev->profile.class_b_timeout_s
+									      : NS_RESP_TIMEOUT_S) *
+					      LW_NS_PER_S;
 	tx->dev_status_req_at_ns = d->dev_status_req_at_ns;
 	memcpy(tx->mac_bytes, out->mac_bytes, out->n_mac_bytes);
 	tx->n_mac_bytes = out->n_mac_bytes;

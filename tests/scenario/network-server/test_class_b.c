@@ -233,6 +233,33 @@ static void ping_slot_info(void **state)
 	assert_int_equal(at(w), ns_next_ping_slot(w->kc, gps_now(w) + LW_NS_PER_S, s.devaddr, 32));
 }
 
+/* Asked to listen on another frequency, and not heard of since: what is queued waits for its next uplink.
+ * spec: LoRaWAN 1.0.4 §12.3 */
+static void between_two_frequencies(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = device_b(w, 0);
+	struct ns_session s = world_session(d);
+	s.ping_slot_hz = 868100000;
+	world_session_put(d, &s);
+	d->end.beacon_locked = true;
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "1100000003");
+	world_ack_ok(w);
+	world_pass(w, 5000);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "01");
+	world_pass(w, 20000);
+	assert_int_equal(w->n_downs, downs);
+	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .fopts_hex = "1103"});
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "01");
+	world_ack_ok(w);
+	world_pass(w, 5000);
+	world_enqueue(w, d, 7, false, "02");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->frequency, 869525000);
+	assert_true(at(w) > gps_now(w));
+}
+
 /* [one unconfirmed downlink payload in queue (Class-B device / Class-B downlink only)]
  * spec: none: setting of the profile
  * rows: queue-class-b */
@@ -300,8 +327,11 @@ static void beacon_timing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(slots),      TEST(beacon_lock),    TEST(downlink),           TEST(far_slot),      TEST(confirmed),
-		TEST(not_locked), TEST(ping_slot_info), TEST(in_ping_slots_only), TEST(beacon_timing),
+		TEST(slots),          TEST(beacon_lock),
+		TEST(downlink),       TEST(far_slot),
+		TEST(confirmed),      TEST(not_locked),
+		TEST(ping_slot_info), TEST(in_ping_slots_only),
+		TEST(beacon_timing),  TEST(between_two_frequencies),
 	};
 	return cmocka_run_group_tests_name("network-server class B", tests, NULL, NULL);
 }

@@ -1044,6 +1044,7 @@ static void class_c_acknowledgement_of_the_one_before(void **state)
 	struct world *w = *state;
 	struct world_device *d = world_device(w, LW_MAC_1_0_3);
 	d->rec.profile.supports_class_c = true;
+	d->rec.profile.class_c_timeout_s = 5;
 	world_join(w, d);
 	world_up(w, d, &PLAIN);
 	world_pass(w, 10000);
@@ -1069,6 +1070,79 @@ static void class_c_acknowledgement_of_the_one_before(void **state)
 	assert_int_equal(world_count(w, KIND(ACK)), 2);
 	assert_true(world_last(w, KIND(ACK))->ack->acknowledged);
 	assert_int_equal(d->n_queue, 0);
+}
+
+/* Asked to listen on another frequency, and not heard of since: on which of both it listens nobody knows, so that what
+ * is queued waits for its next uplink, with the answer or without.
+ * spec: LoRaWAN 1.0.4 §5.4 */
+static void class_c_between_two_frequencies(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_4);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	struct ns_session s = world_session(d);
+	s.rx2_hz = 868100000;
+	world_session_put(d, &s);
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 0).fopts_hex, "0500d2ad84");
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	size_t downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "01");
+	world_pass(w, 60000);
+	assert_int_equal(w->n_downs, downs);
+	/* it has not heard the request: it is asked again, */
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 1).fopts_hex, "0500d2ad84");
+	assert_string_equal(world_hear(w, d, 0, 1).data_hex, "01");
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, false, "02");
+	assert_int_equal(w->n_downs, downs + 1);
+	/* and has not heard that either: it listens where it did */
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "02");
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, false, "03");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->frequency, 868100000);
+	world_ack_ok(w);
+	/* asked once more, but no gateway sends it */
+	world_up(w, d, &PLAIN);
+	assert_string_equal(world_hear(w, d, 0, 4).fopts_hex, "0500d2ad84");
+	world_ack(w, (const char *const[]){"TX_FREQ", "TX_FREQ", NULL});
+	world_pass(w, 10000);
+	downs = w->n_downs;
+	world_enqueue(w, d, 7, false, "04");
+	assert_int_equal(w->n_downs, downs + 1);
+	world_ack_ok(w);
+	world_enqueue(w, d, 7, false, "05");
+	assert_int_equal(w->n_downs, downs + 2);
+	world_ack_ok(w);
+	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .fopts_hex = "0507"});
+	world_ack_ok(w);
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, false, "06");
+	assert_int_equal(world_last_down(w)->items[0]->tx_info->frequency, 869525000);
+}
+
+/* Without a timeout in the profile a device has the eight seconds of the standard for its acknowledgement.
+ * spec: RP002-1.0.4 §2.3: CLASS_C_RESP_TIMEOUT */
+static void class_c_default_timeout(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_4);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 10000);
+	world_enqueue(w, d, 7, true, "01");
+	world_ack_ok(w);
+	world_pass(w, 7900);
+	assert_int_equal(world_count(w, KIND(ACK)), 0);
+	world_pass(w, 200);
+	assert_false(world_last(w, KIND(ACK))->ack->acknowledged);
 }
 
 /* Queued while a downlink without an item is under way: it follows when that is settled, whichever way.
@@ -1199,6 +1273,8 @@ int main(void)
 		TEST(class_c_uplink_before_the_item),
 		TEST(class_c_acknowledgement_of_the_one_before),
 		TEST(class_c_behind_an_acknowledgement),
+		TEST(class_c_between_two_frequencies),
+		TEST(class_c_default_timeout),
 		TEST(gateway_stats),
 		TEST(strange_tx_acks),
 	};

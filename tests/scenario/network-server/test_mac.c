@@ -484,6 +484,19 @@ static void dl_channel(void **state)
 	assert_int_equal(s.dl_hz[0], 867100000);
 	assert_int_equal(s.dl_hz[1], 0);
 	assert_silent(w, d, 5, NULL);
+	/* A channel that is made anew answers on its own frequency, until the device is told again. */
+	d->rec.profile.mac.dl_channels[0].index = 3;
+	s.dl_hz[3] = 867100000;
+	s.user_channels[0].max_dr = 4;
+	world_session_put(d, &s);
+	assert_says(w, d, 5, NULL, "0703184f8450");
+	assert_says(w, d, 5, "0703", "0a03184f84");
+	assert_int_equal(world_session(d).dl_hz[3], 0);
+	/* LoRaWAN 1.0.1 does not have the command. */
+	d = joined(w, LW_MAC_1_0_1);
+	d->rec.profile.mac.n_dl_channels = 1;
+	d->rec.profile.mac.dl_channels[0].hz = 867100000;
+	assert_silent(w, d, 5, NULL);
 }
 
 /* [ping-slot channel (request; ack; nack; nothing pending)] and BeaconFreqReq
@@ -498,16 +511,25 @@ static void class_b_parameters(void **state)
 	assert_says(w, d, 5, NULL,
 		    "1100000003"
 		    "13509984");
-	assert_silent(w, d, 5, "11031300");
+	assert_says(w, d, 5, "11031300", ""); /* repeated until it hears something */
 	struct ns_session s = world_session(d);
 	assert_int_equal(s.ping_slot_dr, 3);
 	assert_int_equal(s.beacon_hz, 0);
 	assert_true(ns_session_rejected(&s, NS_WHAT_BEACON_HZ, 869000000));
-	assert_silent(w, d, 5, "1103");
+	assert_silent(w, d, 5, NULL);
+	/* another one is taken; without a setting the device goes back to the region's */
+	d->rec.profile.mac.beacon_hz = 868900000;
+	assert_says(w, d, 5, NULL, "13689584");
+	assert_silent(w, d, 5, "1301");
+	assert_int_equal(world_session(d).beacon_hz, 868900000);
+	d->rec.profile.mac.beacon_hz = 0;
+	assert_says(w, d, 5, NULL, "13000000");
+	assert_silent(w, d, 5, "1301");
+	assert_int_equal(world_session(d).beacon_hz, 0);
 	d = joined(w, LW_MAC_1_0_3);
 	d->rec.profile.supports_class_b = true;
 	assert_says(w, d, 5, NULL, "1100000003");
-	assert_silent(w, d, 5, "1101"); /* the rate refused */
+	assert_says(w, d, 5, "1101", ""); /* the rate refused */
 	assert_silent(w, d, 5, NULL);
 	assert_int_equal(world_session(d).ping_slot_dr, 0);
 }
