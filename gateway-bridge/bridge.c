@@ -284,8 +284,15 @@ static int init_sockets(void *owner, const struct rt_daemon_env *env, struct lw_
 	(void)env;
 	for (size_t i = 0; i < b->n_listeners; i++) {
 		struct gb_listener *l = &b->listeners[i];
-		int err = gb_udp_open(&l->udp, b->loop, b->log, conf[i].bind, (uint32_t)b->conf->udp.receive_buffer,
-				      gb_up_datagrams, l, diag);
+		int err = gb_udp_open(&l->udp,
+				      &(struct gb_udp_opts){.loop = b->loop,
+							    .log = b->log,
+							    .bind = conf[i].bind,
+							    .receive_buffer = (uint32_t)b->conf->udp.receive_buffer,
+							    .share = (enum gb_udp_share)b->conf->udp.share_packets,
+							    .on_batch = gb_up_datagrams,
+							    .arg = l},
+				      diag);
 		if (err < 0) {
 			lw_diag_prefix(diag, "listeners.%zu.bind", i);
 			close_sockets(b);

@@ -8,6 +8,7 @@
 
 static const char *const marshalers[] = {"protobuf", "json", NULL};
 static const char *const mqtt_versions[] = {"3.1.1", "5", NULL};
+static const char *const shares[] = {"local", "always", "never", NULL};
 
 static const struct conf_item listener_items[] = {
 	{.key = "name",
@@ -137,6 +138,14 @@ static const struct conf_item items[] = {
 	 .min = 65536,
 	 .max = 1073741824,
 	 .sentence = "Receive buffer of each socket; the system's limit (net.core.rmem_max) may cut it."},
+	{.key = "udp.share_packets",
+	 .type = CONF_ENUM,
+	 .offset = OFF(udp.share_packets),
+	 .def = "local",
+	 .names = shares,
+	 .sentence = "Answers to one address that wait together leave in one packet, cut by the system: only on this "
+		     "machine "
+		     "(local), or always where the network interface cuts pieces of four bytes well."},
 	{.key = "udp.gateway_timeout",
 	 .type = CONF_DURATION,
 	 .offset = OFF(udp.gateway_timeout_ms),

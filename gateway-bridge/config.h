@@ -32,6 +32,7 @@ struct gb_conf {
 	} mqtt;
 	struct {
 		uint64_t receive_buffer;
+		int share_packets; /* enum gb_udp_share */
 		uint64_t gateway_timeout_ms;
 		uint64_t tx_ack_timeout_ms;
 		uint64_t max_gateways;

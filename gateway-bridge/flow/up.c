@@ -290,7 +290,6 @@ void gb_up_datagrams(void *arg, const struct gb_udp_datagram *v, size_t n)
 	struct gb_listener *l = arg;
 	for (size_t i = 0; i < n; i++)
 		datagram(l, &v[i]);
-	gb_udp_flush(l->udp);         /* acknowledgements first: gateways wait 100 ms for them */
 	rt_flow_sweep(l->bridge->up); /* before the datagrams' memory is used again */
 	BUG_ON(rt_flow_in_flight(l->bridge->up) != 0);
 }

@@ -19,22 +19,13 @@
 /* From one datagram to the next: an odd number of cache lines more than whole pages, so that the first lines of a batch
  * do not all compete for the same few sets of the cache. */
 #define ROOM_STEP (DATAGRAM_MAX + 17 * 64)
-#define OUT_MAX 1000
-/* Waiting for room in the socket's send buffer. */
-#define OUT_BATCHES 16
-#define OUT_QUEUE (BATCH * OUT_BATCHES)
 /* Rounds of reading before others get their turn. */
 #define READ_ROUNDS 16
-
-struct out_datagram {
-	struct gb_peer peer;
-	uint16_t n;
-	uint32_t at; /* in gb_udp.out_bytes */
-};
+/* Answers leave when all that there is has been read, or so many bytes: some milliseconds of work, of the 100 that a
+ * gateway waits for them. */
+#define ANSWER_BYTES (256u * 1024)
 
 struct gb_udp {
-	struct rt_loop *loop;
-	struct rt_log *log;
 	struct rt_watch *watch;
 	struct rt_tick *tick;
 	int fd;
@@ -53,9 +44,8 @@ struct gb_udp {
 	char in_control[BATCH][CMSG_SPACE(sizeof(uint32_t))];
 	struct gb_udp_datagram datagrams[BATCH];
 
-	struct out_datagram *out; /* OUT_QUEUE */
-	size_t n_out;
-	struct lw_buf out_bytes;
+	struct gb_udp_out *out;
+	size_t unanswered; /* bytes read since the last flush */
 };
 
 static_assert(sizeof(struct sockaddr_in6) <= GB_PEER_MAX, "a peer holds any address");
@@ -129,6 +119,7 @@ static int read_batch(struct gb_udp *u)
 		struct gb_udp_datagram *d = &u->datagrams[i];
 		note_overflow(u, h);
 		d->bytes = lw_span(u->in_iov[i].iov_base, u->in[i].msg_len);
+		u->unanswered += d->bytes.n;
 		d->peer.n = (uint8_t)(h->msg_namelen <= GB_PEER_MAX ? h->msg_namelen : 0);
 		memcpy(d->peer.addr, &u->in_addr[i], d->peer.n);
 		/* What the kernel has written is said anew for the next time. */
@@ -139,12 +130,14 @@ static int read_batch(struct gb_udp *u)
 		return 0;
 	u->stats.received += (uint64_t)n;
 	u->on_batch(u->arg, u->datagrams, (size_t)n);
+	if (u->unanswered >= ANSWER_BYTES)
+		gb_udp_flush(u);
 	return n;
 }
 
 static void update_watch(struct gb_udp *u)
 {
-	unsigned events = (u->reading && !u->gather.on ? RT_READ : 0u) | (u->n_out ? RT_WRITE : 0u);
+	unsigned events = (u->reading && !u->gather.on ? RT_READ : 0u) | (gb_udp_out_waits(u->out) ? RT_WRITE : 0u);
 	if (rt_watch_events(u->watch) != events)
 		rt_watch_set(u->watch, events);
 }
@@ -157,6 +150,7 @@ static void look(void *arg)
 		got = read_batch(u);
 		n += got;
 	}
+	gb_udp_flush(u);
 	if (!u->reading)
 		return;
 	rt_gather_note(&u->gather, (size_t)n);
@@ -178,16 +172,13 @@ static void on_tick(void *arg)
 	gb_udp_flush(arg);
 }
 
-int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, const char *bind,
-		uint32_t receive_buffer, gb_udp_batch_fn *on_batch, void *arg, struct lw_diag *diag)
+int gb_udp_open(struct gb_udp **out, const struct gb_udp_opts *opts, struct lw_diag *diag)
 {
 	struct gb_udp *u = lw_xcalloc(1, sizeof(*u));
-	u->loop = loop;
-	u->log = log;
-	u->on_batch = on_batch;
-	u->arg = arg;
+	u->on_batch = opts->on_batch;
+	u->arg = opts->arg;
 	u->fd = -1;
-	int err = open_socket(u, bind, receive_buffer, diag);
+	int err = open_socket(u, opts->bind, opts->receive_buffer, diag);
 	if (err < 0) {
 		if (u->fd >= 0)
 			close(u->fd);
@@ -196,13 +187,12 @@ int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, c
 	}
 	u->room = lw_xmalloc((size_t)BATCH * ROOM_STEP);
 	prepare_in(u);
-	u->out = lw_xmalloc(OUT_QUEUE * sizeof(u->out[0]));
-	lw_buf_init(&u->out_bytes, OUT_QUEUE * OUT_MAX);
+	u->out = gb_udp_out_new(u->fd, opts->log, opts->share);
 	u->reading = true;
-	rt_gather_init(&u->gather, loop, "udp", GATHER_FROM, true, look, u);
-	u->watch = rt_watch_new(loop, u->fd, RT_READ, "udp", on_ready, u);
+	rt_gather_init(&u->gather, opts->loop, "udp", GATHER_FROM, true, look, u);
+	u->watch = rt_watch_new(opts->loop, u->fd, RT_READ, "udp", on_ready, u);
 	BUG_ON(!u->watch);
-	u->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "udp", on_tick, u);
+	u->tick = rt_loop_on_tick(opts->loop, RT_TICK_OUTPUT, "udp", on_tick, u);
 	*out = u;
 	return 0;
 }
@@ -217,8 +207,7 @@ void gb_udp_close(struct gb_udp *u)
 	rt_watch_free(u->watch);
 	close(u->fd);
 	free(u->room);
-	free(u->out);
-	lw_buf_deinit(&u->out_bytes);
+	gb_udp_out_free(u->out);
 	free(u);
 }
 
@@ -231,63 +220,13 @@ void gb_udp_stop_reading(struct gb_udp *u)
 
 void gb_udp_send(struct gb_udp *u, const struct gb_peer *peer, struct lw_span bytes)
 {
-	BUG_ON(bytes.n > OUT_MAX);
-	if (u->n_out == OUT_QUEUE)
-		gb_udp_flush(u);
-	if (u->n_out == OUT_QUEUE || peer->n == 0) {
-		u->stats.send_failed++;
-		return;
-	}
-	struct out_datagram *d = &u->out[u->n_out++];
-	d->peer = *peer;
-	d->n = (uint16_t)bytes.n;
-	d->at = (uint32_t)u->out_bytes.n;
-	lw_buf_append_span(&u->out_bytes, bytes);
-}
-
-/* Sends up to BATCH from `at`; returns how many are done with, 0 when the socket has no room. */
-static size_t send_batch(struct gb_udp *u, size_t at)
-{
-	struct mmsghdr v[BATCH];
-	struct iovec iov[BATCH];
-	size_t n = u->n_out - at < BATCH ? u->n_out - at : BATCH;
-	for (size_t i = 0; i < n; i++) {
-		struct out_datagram *d = &u->out[at + i];
-		iov[i] = (struct iovec){.iov_base = u->out_bytes.p + d->at, .iov_len = d->n};
-		v[i].msg_hdr = (struct msghdr){
-			.msg_name = d->peer.addr, .msg_namelen = d->peer.n, .msg_iov = &iov[i], .msg_iovlen = 1};
-	}
-	int sent = sendmmsg(u->fd, v, (unsigned)n, MSG_DONTWAIT);
-	if (sent > 0) {
-		u->stats.sent += (uint64_t)sent;
-		return (size_t)sent;
-	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
-		return 0;
-	/* This one cannot be sent (unreachable, refused): the others may. */
-	RT_LOG_DEBUG(u->log, "datagram not sent", rt_err(-errno));
-	u->stats.send_failed++;
-	return 1;
-}
-
-static void forget_sent(struct gb_udp *u, size_t n)
-{
-	uint32_t bytes = n < u->n_out ? u->out[n].at : (uint32_t)u->out_bytes.n;
-	u->n_out -= n;
-	memmove(u->out, u->out + n, u->n_out * sizeof(u->out[0]));
-	lw_buf_consume(&u->out_bytes, bytes);
-	for (size_t i = 0; i < u->n_out; i++)
-		u->out[i].at -= bytes;
+	gb_udp_out_add(u->out, peer, bytes);
 }
 
 void gb_udp_flush(struct gb_udp *u)
 {
-	size_t at = 0, n;
-	if (u->n_out == 0)
-		return;
-	while (at < u->n_out && (n = send_batch(u, at)) > 0)
-		at += n;
-	forget_sent(u, at);
+	u->unanswered = 0;
+	gb_udp_out_flush(u->out);
 	update_watch(u);
 }
 
@@ -298,5 +237,9 @@ uint16_t gb_udp_port(const struct gb_udp *u)
 
 void gb_udp_stats(const struct gb_udp *u, struct gb_udp_stats *out)
 {
+	struct gb_udp_out_stats o;
+	gb_udp_out_stats(u->out, &o);
 	*out = u->stats;
+	out->sent = o.sent;
+	out->send_failed = o.failed;
 }

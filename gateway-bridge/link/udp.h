@@ -10,6 +10,7 @@
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 #include "gateway-bridge/domain/peer.h"
+#include "gateway-bridge/link/udp_out.h"
 
 struct gb_udp;
 
@@ -29,15 +30,23 @@ struct gb_udp_stats {
 	uint32_t receive_buffer; /* bytes, what the kernel granted */
 };
 
-/* `bind` is address:port ("0.0.0.0:1700", "[::]:1700"). LW_EINVAL for a text that is none, -errno when binding fails.
- */
-int gb_udp_open(struct gb_udp **out, struct rt_loop *loop, struct rt_log *log, const char *bind,
-		uint32_t receive_buffer, gb_udp_batch_fn *on_batch, void *arg, struct lw_diag *diag);
+struct gb_udp_opts {
+	struct rt_loop *loop;
+	struct rt_log *log;
+	const char *bind;        /* address:port ("0.0.0.0:1700", "[::]:1700") */
+	uint32_t receive_buffer; /* bytes asked for */
+	enum gb_udp_share share;
+	gb_udp_batch_fn *on_batch;
+	void *arg;
+};
+
+/* LW_EINVAL for a `bind` that is none, -errno when binding fails. */
+int gb_udp_open(struct gb_udp **out, const struct gb_udp_opts *opts, struct lw_diag *diag);
 void gb_udp_close(struct gb_udp *u);
 /* Reads no more; sending goes on. */
 void gb_udp_stop_reading(struct gb_udp *u);
-/* Queues a copy of a datagram (at most 1000 bytes); it leaves with the next flush, at the latest at the end of the
- * turn. */
+/* Queues a copy of a datagram (at most GB_UDP_OUT_MAX bytes); it leaves with the next flush: when what waited in the
+ * socket has been read, at the latest at the end of the turn. */
 void gb_udp_send(struct gb_udp *u, const struct gb_peer *peer, struct lw_span bytes);
 void gb_udp_flush(struct gb_udp *u);
 uint16_t gb_udp_port(const struct gb_udp *u);

@@ -53,14 +53,26 @@ static void on_batch(void *arg, const struct gb_udp_datagram *v, size_t n)
 	r->all = r->got >= r->want;
 }
 
+static int open_udp(struct rig *r, uint32_t receive_buffer, gb_udp_batch_fn *on, enum gb_udp_share share)
+{
+	struct lw_diag d = {0};
+	return gb_udp_open(&r->u,
+			   &(struct gb_udp_opts){.loop = r->loop,
+						 .bind = "127.0.0.1:0",
+						 .receive_buffer = receive_buffer,
+						 .share = share,
+						 .on_batch = on,
+						 .arg = r},
+			   &d);
+}
+
 static int setup(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	struct lw_diag d = {0};
 	const int size = 8 << 20;
 	const struct timeval patience = {.tv_sec = LONG_MS / 1000};
 	r->loop = rt_loop_new();
-	if (gb_udp_open(&r->u, r->loop, NULL, "127.0.0.1:0", 8 << 20, on_batch, r, &d) < 0)
+	if (open_udp(r, 8 << 20, on_batch, GB_UDP_SHARE_LOCAL) < 0)
 		return -1;
 	struct sockaddr_in to = {
 		.sin_family = AF_INET, .sin_port = htons(gb_udp_port(r->u)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -139,10 +151,9 @@ static void test_overflow(void **state)
 {
 	struct rig *r = *state;
 	static const uint8_t bytes[ANSWER_MAX];
-	struct lw_diag d = {0};
 	size_t sent = 0;
 	gb_udp_close(r->u);
-	assert_int_equal(gb_udp_open(&r->u, r->loop, NULL, "127.0.0.1:0", 16384, count_batch, r, &d), 0);
+	assert_int_equal(open_udp(r, 16384, count_batch, GB_UDP_SHARE_LOCAL), 0);
 	struct sockaddr_in to = {
 		.sin_family = AF_INET, .sin_port = htons(gb_udp_port(r->u)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	assert_int_equal(connect(r->fd, (struct sockaddr *)&to, sizeof(to)), 0);
