@@ -121,7 +121,7 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offe
 	} else {
 		*out = *old;
 		offered_keys(&r, out);
-		memset(&out->rekey_before, 0, sizeof(out->rekey_before));
+		memset(out->rekey_before, 0, sizeof(out->rekey_before));
 		if (r.type != 2) { /* else the radio's parameters stay */
 			out->enabled_class = LW_CLASS_A;
 			ns_session_accepted(out, &dev->profile, rc, r.dl_settings, r.rx_delay_s,

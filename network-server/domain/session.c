@@ -201,7 +201,8 @@ static void put_rekey(const struct ns_session *s, struct lw_buf *b)
 	put32(b, s->rj_count0);
 	end(b, at);
 	put_offer(&s->rekey, SEC_REKEY, SEC_JOIN_OFFER, b);
-	put_offer(&s->rekey_before, SEC_REKEY_BEFORE, SEC_JOIN_OFFER_BEFORE, b);
+	for (size_t i = NS_OFFERS_BEFORE; i-- > 0;) /* the newest last */
+		put_offer(&s->rekey_before[i], SEC_REKEY_BEFORE, SEC_JOIN_OFFER_BEFORE, b);
 }
 
 int ns_session_encode(const struct ns_session *s, struct lw_buf *b)
@@ -422,6 +423,13 @@ static void read_more(struct lw_span v, struct ns_session *s)
 	s->mac_queue_sent = get8(&v) != 0;
 }
 
+/* Room for the newest of them. */
+static struct ns_rekey *offer_before(struct ns_session *s)
+{
+	memmove(&s->rekey_before[1], &s->rekey_before[0], (NS_OFFERS_BEFORE - 1) * sizeof(s->rekey_before[0]));
+	return &s->rekey_before[0];
+}
+
 static void read_rekey(struct lw_span v, struct ns_rekey *r)
 {
 	memset(r, 0, sizeof(*r));
@@ -549,10 +557,10 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		read_join_offer(v, &s->rekey);
 		break;
 	case SEC_REKEY_BEFORE:
-		read_rekey(v, &s->rekey_before);
+		read_rekey(v, offer_before(s));
 		break;
 	case SEC_JOIN_OFFER_BEFORE:
-		read_join_offer(v, &s->rekey_before);
+		read_join_offer(v, &s->rekey_before[0]);
 		break;
 	case SEC_MAC_RETRY:
 		read_retry(v, s);
@@ -615,7 +623,7 @@ bool ns_session_is_joining(const struct ns_session *s)
 void ns_session_offer_push(struct ns_session *s)
 {
 	if (s->rekey.present && s->rekey.type == NS_REKEY_JOIN)
-		s->rekey_before = s->rekey;
+		*offer_before(s) = s->rekey;
 	memset(&s->rekey, 0, sizeof(s->rekey));
 }
 

@@ -76,6 +76,7 @@ struct ns_mac_errors {
 	uint8_t count; /* negative answers in a row */
 };
 
+#define NS_OFFERS_BEFORE 8
 #define NS_REKEY_JOIN 3 /* ns_rekey.type: it answers a join-request */
 
 /* A session that a join-accept offered and the device has not used yet: its first uplink makes it the session. The
@@ -192,14 +193,14 @@ struct ns_session {
 
 	uint32_t rj_count0; /* the next one acceptable of rejoin-requests of type 0 and 2 */
 	struct ns_rekey rekey;
-	/* The offer before, when it answered a join-request: a join-request that comes late must not cost the device
-	 * the session that it has joined with meanwhile (decision 0014). */
-	struct ns_rekey rekey_before;
+	/* The offers before, the newest first, that answered join-requests: join-requests that come late must not cost
+	 * the device the session that it has joined with meanwhile (decision 0014). */
+	struct ns_rekey rekey_before[NS_OFFERS_BEFORE];
 };
 
 /* A packed form, tagged section by section: readers skip what they do not know, missing sections read as zero.
  * encode appends to out (needs up to NS_SESSION_BLOB_MAX bytes). decode: 0, LW_EPROTO or LW_ETRUNC. */
-#define NS_SESSION_BLOB_MAX 4096
+#define NS_SESSION_BLOB_MAX 6144
 int ns_session_encode(const struct ns_session *s, struct lw_buf *out);
 int ns_session_decode(struct lw_span blob, struct ns_session *out);
 

@@ -216,7 +216,7 @@ static void export_rejoin(const struct ns_session *s, struct lw_arena *a, Longwa
 	longwave__ns__v1__session_rejoin__init(out->rejoin);
 	out->rejoin->rj_count0 = s->rj_count0;
 	out->rejoin->offer = export_offer(&s->rekey, a);
-	out->rejoin->offer_before = export_offer(&s->rekey_before, a);
+	out->rejoin->offer_before = export_offer(&s->rekey_before[0], a);
 }
 
 Longwave__Ns__V1__ExportedSession *ns_session_export(struct lw_dev_eui dev_eui, const struct ns_session *s,
@@ -574,7 +574,7 @@ static void import_rejoin(struct reader *r, const Longwave__Ns__V1__SessionRejoi
 		return;
 	s->rj_count0 = in->rj_count0;
 	import_offer(r, in->offer, true, s, &s->rekey);
-	import_offer(r, in->offer_before, false, s, &s->rekey_before);
+	import_offer(r, in->offer_before, false, s, &s->rekey_before[0]);
 	if (in->offer_before != NULL && in->offer_before->type != NS_REKEY_JOIN)
 		wrong(r, LW_EINVAL, "rejoin.offer_before.type", "is not 3");
 }

@@ -121,8 +121,12 @@ static bool match_offer(struct lw_keycache *kc, const struct ns_uplink *up, stru
 /* The first uplink under new keys. */
 static bool match_rekeyed(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev, struct ns_match *m)
 {
-	return match_offer(kc, up, dev, &dev->session.rekey, m) ||
-	       match_offer(kc, up, dev, &dev->session.rekey_before, m);
+	if (match_offer(kc, up, dev, &dev->session.rekey, m))
+		return true;
+	for (size_t i = 0; i < NS_OFFERS_BEFORE; i++)
+		if (match_offer(kc, up, dev, &dev->session.rekey_before[i], m))
+			return true;
+	return false;
 }
 
 struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *const *candidates,

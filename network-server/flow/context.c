@@ -11,7 +11,7 @@
 /* A reception: its message, as bytes and decoded. Many wait for their window to close. */
 #define UP_MEM 1536
 /* What is done with it once the window has closed: the device, the events. */
-#define WORK_MEM 5120
+#define WORK_MEM 6656
 /* Empty blocks of contexts that wait for the next burst: 2 MiB, some 400 contexts. */
 #define BLOCKS_KEPT 8
 #define UP_SIZE ((sizeof(struct ns_up) + 15) & ~(size_t)15)

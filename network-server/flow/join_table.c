@@ -135,8 +135,10 @@ static enum rt_flow_rc replayed_join(struct ns_up *u)
 {
 	const struct ns_session *s = &u->dev->session;
 	uint16_t nonce = u->up.phy.u.join_request.dev_nonce;
-	if (s->dev_nonce == nonce || (s->rekey.type == NS_REKEY_JOIN && s->rekey.dev_nonce == nonce) ||
-	    (s->rekey_before.present && s->rekey_before.dev_nonce == nonce))
+	bool answered = s->dev_nonce == nonce || (s->rekey.type == NS_REKEY_JOIN && s->rekey.dev_nonce == nonce);
+	for (size_t i = 0; i < NS_OFFERS_BEFORE; i++)
+		answered |= s->rekey_before[i].present && s->rekey_before[i].dev_nonce == nonce;
+	if (answered)
 		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
 	else
 		ns_drop(&u->c, LONGWAVE__V1__REASON__LATE_COPY,

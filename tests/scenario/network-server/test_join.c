@@ -515,6 +515,46 @@ static void late_request(void **state)
 	}
 }
 
+/* A spool is emptied between the device's join-accept and its first uplink: as many late join-requests as there is room
+ * for offers cost nothing, one more costs the session (decision 0014), whichever came first stays until then.
+ * spec: LoRaWAN 1.0.3 §6.2.4: DevNonce is random */
+static void many_late_requests(void **state)
+{
+	struct world *w = *state;
+	for (unsigned n = NS_OFFERS_BEFORE; n <= NS_OFFERS_BEFORE + 1; n++) {
+		struct world_device *d = world_device(w, LW_MAC_1_0_3);
+		struct air air = world_air();
+		struct frame late[NS_OFFERS_BEFORE + 1];
+		world_join(w, d);
+		up_is_delivered(w, d);
+		for (unsigned i = 0; i < n; i++) {
+			d->end.dev_nonce += 5;
+			device_frame_join(&d->end, &late[i]);
+		}
+		d->end.dev_nonce += 5;
+		world_pass(w, 10000);
+		world_join(w, d);
+		for (unsigned i = 0; i < n; i++) {
+			world_pass(w, 300);
+			world_receive(w, &air, &late[i]);
+			world_pass(w, 300);
+			assert_outcome(w, DELIVERED, R(REASON_NONE));
+			world_ack_ok(w);
+		}
+		world_up(w, d, &(struct up){.f_port = 10, .dr = 5});
+		if (n > NS_OFFERS_BEFORE) {
+			assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+			continue;
+		}
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		struct ns_session s = world_session(d);
+		assert_memory_equal(s.f_nwk_s_int_key.b, d->end.keys.f_nwk_s_int.b, 16);
+		for (size_t i = 0; i < NS_OFFERS_BEFORE; i++)
+			assert_false(s.rekey_before[i].present); /* none outlives it */
+		up_is_delivered(w, d);
+	}
+}
+
 /* The session of before is used until the device speaks under the new one, and not afterwards. Unasked downlinks wait
  * for that: they would be lost in the session that the device does not listen in. */
 static void old_session_until_the_first_uplink(void **state)
@@ -638,6 +678,7 @@ int main(void)
 		TEST(accepted_10),
 		TEST(conflict_is_retried),
 		TEST(late_request),
+		TEST(many_late_requests),
 		TEST(old_session_until_the_first_uplink),
 		TEST(refusal_of_the_old_session),
 		TEST(accepted_11),

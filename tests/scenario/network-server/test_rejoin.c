@@ -282,7 +282,7 @@ static void offers(void **state)
 	world_join(w, d);
 	struct ns_session third = world_session(d);
 	assert_int_equal(third.rekey.type, NS_REKEY_JOIN);
-	assert_false(third.rekey_before.present);
+	assert_false(third.rekey_before[0].present);
 	world_up(w, d, &PLAIN);
 	assert_outcome(w, DELIVERED, R(REASON_NONE));
 	assert_false(world_session(d).rekey.present);

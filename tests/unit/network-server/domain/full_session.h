@@ -93,13 +93,16 @@ static void full_session(struct ns_session *s)
 	memset(s->rekey.app_s_key_kek, 'k', NS_KEK_LABEL_MAX - 1);
 	lw_rng_fill(&rng, s->rekey.app_s_key, NS_WRAPPED_KEY_MAX);
 	s->rekey.app_s_key_len = NS_WRAPPED_KEY_MAX;
-	s->rekey_before = s->rekey;
-	s->rekey_before.type = NS_REKEY_JOIN;
-	lw_rng_fill(&rng, s->rekey_before.join_eui.b, 8);
-	s->rekey_before.dev_nonce = 0xFEDC;
-	s->rekey_before.mac_version = LW_MAC_1_0_3;
-	s->rekey_before.at_ns = INT64_C(1714564800123456000);
-	strcpy(s->rekey_before.region_config_id, "eu433");
+	for (unsigned i = 0; i < NS_OFFERS_BEFORE; i++) {
+		struct ns_rekey *r = &s->rekey_before[i];
+		*r = s->rekey;
+		r->type = NS_REKEY_JOIN;
+		lw_rng_fill(&rng, r->join_eui.b, 8);
+		r->dev_nonce = (uint16_t)(0xFEDC + i);
+		r->mac_version = LW_MAC_1_0_3;
+		r->at_ns = INT64_C(1714564800123456000) - i;
+		strcpy(r->region_config_id, "eu433");
+	}
 	for (unsigned i = 0; i < NS_RX_GATEWAYS; i++) {
 		struct ns_rx_gateway *g = &s->rx[s->n_rx++];
 		g->gateway_id = lw_gateway_id_from_u64(0x1000 + i);

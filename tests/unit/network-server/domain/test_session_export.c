@@ -36,7 +36,9 @@ static void comes_back(void **state)
 	(void)state;
 	make(&r);
 	/* The region of an offer is the session's. */
-	strcpy(r.session.rekey_before.region_config_id, "eu868");
+	strcpy(r.session.rekey_before[0].region_config_id, "eu868");
+	/* Of the offers the latest two go along. */
+	memset(&r.session.rekey_before[1], 0, sizeof(r.session.rekey_before) - sizeof(r.session.rekey_before[0]));
 	assert_int_equal(r.m->version, 1);
 	assert_string_equal(r.m->dev_eui, "0000000000000102");
 	/* Over the wire, as another server gets it. */
@@ -59,7 +61,7 @@ static void join_offer_comes_back(void **state)
 	struct lw_diag diag = {.text = ""};
 	(void)state;
 	make(&r);
-	r.session.rekey = r.session.rekey_before;
+	r.session.rekey = r.session.rekey_before[0];
 	strcpy(r.session.rekey.region_config_id, "eu868");
 	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before)); /* and the one before may be missing */
 	r.m = ns_session_export(lw_dev_eui_from_u64(0x0102), &r.session, &r.arena);
