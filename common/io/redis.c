@@ -589,15 +589,16 @@ static void on_tick(uv_timer_t *h)
 	int64_t now = lw_mono_ns();
 	if (r->state == REDIS_AWAY && now >= r->next_ns)
 		start_connect(r);
-	else if (r->state == REDIS_CONNECTING && now >= r->next_ns) {
+	else if (r->state == REDIS_CONNECTING && r->looked_ns >= r->next_ns) {
 		redisAsyncFree(r->ac);
 		lost(r, "connecting takes too long");
 	}
 	bool stuck = false;
-	/* One timeout for all, so the oldest come first. */
+	/* One timeout for all, so the oldest come first. Overdue already the last time: a process that stood still has
+	 * not listened, and its answers are there. */
 	while (!lw_list_empty(&r->pending)) {
 		struct command *cmd = LW_CONTAINER_OF(r->pending.next, struct command, node);
-		if (now < cmd->due_ns)
+		if (r->looked_ns < cmd->due_ns)
 			break;
 		command_call(cmd, LW_ETIMEDOUT, NULL);
 		stuck = true;
@@ -605,6 +606,7 @@ static void on_tick(uv_timer_t *h)
 	/* Replies come in order: when one is late, all behind it are, and a dead peer would never be noticed. */
 	if (stuck && r->ac && r->state == REDIS_READY)
 		redisAsyncFree(r->ac);
+	r->looked_ns = now;
 }
 
 static void url_deinit(struct redis_url *u)

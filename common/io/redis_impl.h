@@ -40,8 +40,9 @@ struct redis {
 	struct rt_watch *watch;
 	bool want_read;
 	bool want_write;
-	int hello;       /* answers missing until the connection is ready */
-	int64_t next_ns; /* away: when to try; connecting: when to give up */
+	int hello;         /* answers missing until the connection is ready */
+	int64_t next_ns;   /* away: when to try; connecting: when to give up */
+	int64_t looked_ns; /* the tick before: all that came until then has been read since */
 	struct lw_backoff backoff;
 	struct lw_rng rng;
 	struct redis_resolve *resolve;
