@@ -22,7 +22,7 @@
 #define WORLD_TENANT "52f14cd4-c6f1-4fbd-8f87-4025e1d49242"
 #define WORLD_APP "ca739e26-7b67-4f14-b69e-d568c22a5a75"
 #define WORLD_PROFILE "605d08d4-65f5-4d2c-8a5a-3d2457662f79"
-#define WORLD_WAIT_MS 20000
+#define WORLD_WAIT_MS 60000
 
 extern const struct sql_migration_set as_migrations;
 

@@ -42,7 +42,7 @@ static int setup(void **state)
 	struct world *w = lw_xcalloc(1, sizeof(*w));
 	fix_redis_start(&w->server);
 	w->loop = rt_loop_new();
-	struct redis_options o = {.url = w->server.url, .on_state = on_state, .arg = w};
+	struct redis_options o = {.url = w->server.url, .timeout_ms = 60000, .on_state = on_state, .arg = w};
 	assert_int_equal(redis_open(&w->redis, w->loop, &o, NULL), 0);
 	w->streams = redis_streams_new(w->redis);
 	w->log = as_event_log_new(w->redis, 10, TTL_MS);

@@ -33,7 +33,8 @@ static void on_answer(void *arg, const struct http_client_response *resp)
 static void post(const char *body, struct answer *a)
 {
 	char url[64];
-	struct http_client_request r = {.url = url, .body = lw_span_str(body), .content_type = "application/json"};
+	struct http_client_request r = {
+		.url = url, .body = lw_span_str(body), .content_type = "application/json", .timeout_ms = WORLD_WAIT_MS};
 	snprintf(url, sizeof(url), "http://127.0.0.1:%d/", as_join_port(w.as.join));
 	memset(a, 0, sizeof(*a));
 	n_open++;

@@ -48,7 +48,7 @@ static void commit(struct fixture *f, struct sql_tx *tx)
 {
 	f->done = false;
 	sql_tx_commit(tx, on_done, f);
-	assert_true(rt_loop_run_until(f->loop, &f->done, 5000));
+	assert_true(rt_loop_run_until(f->loop, &f->done, 60000));
 	if (f->outcome.err < 0)
 		fail_msg("%s", f->outcome.diag.text);
 }
@@ -59,7 +59,7 @@ static void ask(struct fixture *f, const struct sql_stmt *stmt,
 	f->check = check;
 	f->done = false;
 	sql_query_send(sql_query_new(f->db, stmt), on_result, f);
-	assert_true(rt_loop_run_until(f->loop, &f->done, 5000));
+	assert_true(rt_loop_run_until(f->loop, &f->done, 60000));
 }
 
 static const struct sql_stmt create_device = {

@@ -2,10 +2,11 @@
 is needed: the test's message has one string member, number 1."""
 import sys
 import threading
-import time
 
 import grpc
 from google.protobuf import descriptor_pb2
+
+WAIT_S = 60
 
 
 def varint(n):
@@ -73,7 +74,7 @@ def reflection(channel, package):
     call = channel.stream_stream(f"/grpc.reflection.{package}.ServerReflection/ServerReflectionInfo")
     ask = iter([member(7, b"*"), member(4, b"grpc.health.v1.Health"), member(3, b"grpc/health/v1/health.proto"),
                 member(4, b"no.such.Thing"), member(6, b"grpc.health.v1.HealthCheckRequest")])
-    answers = [dict(members(a)) for a in call(ask, timeout=10)]
+    answers = [dict(members(a)) for a in call(ask, timeout=WAIT_S)]
     check("reflection", len(answers) == 5, answers)
     services = [value(s) for _, s in members(answers[0][6])]
     check("services", sorted(services) == sorted(
@@ -94,20 +95,24 @@ def client(address, secure):
     else:
         channel = grpc.insecure_channel(address, options)
     echo = channel.unary_unary("/t.T/Echo")
-    check("echo", value(echo(text("hällo"), timeout=10, metadata=[("authorization", "Bearer x")])) == "hällo")
-    check("empty", echo(b"", timeout=10) == b"")
+    check("echo", value(echo(text("hällo"), timeout=WAIT_S, metadata=[("authorization", "Bearer x")])) == "hällo")
+    check("empty", echo(b"", timeout=WAIT_S) == b"")
     big = "x" * (5 << 20)
-    check("big", value(echo(text(big), timeout=20)) == big)
-    expect("too big", grpc.StatusCode.RESOURCE_EXHAUSTED, None, lambda: echo(text("x" * (9 << 20)), timeout=20))
-    expect("garbage", grpc.StatusCode.INTERNAL, None, lambda: echo(b"\x0a\xff", timeout=10))
+    check("big", value(echo(text(big), timeout=WAIT_S)) == big)
+    expect("too big", grpc.StatusCode.RESOURCE_EXHAUSTED, None, lambda: echo(text("x" * (9 << 20)), timeout=WAIT_S))
+    expect("garbage", grpc.StatusCode.INTERNAL, None, lambda: echo(b"\x0a\xff", timeout=WAIT_S))
     expect("fail", grpc.StatusCode.NOT_FOUND, "no such thing: 100% ü\n",
-           lambda: channel.unary_unary("/t.T/Fail")(b"", timeout=10))
-    expect("unknown", grpc.StatusCode.UNIMPLEMENTED, None, lambda: channel.unary_unary("/t.T/Nope")(b"", timeout=10))
-    expect("deadline", grpc.StatusCode.DEADLINE_EXCEEDED, None,
-           lambda: channel.unary_unary("/t.T/Hold")(b"", timeout=0.2))
+           lambda: channel.unary_unary("/t.T/Fail")(b"", timeout=WAIT_S))
+    expect("unknown", grpc.StatusCode.UNIMPLEMENTED, None, lambda: channel.unary_unary("/t.T/Nope")(b"", timeout=WAIT_S))
+    # Until the server has heard of one: on a busy machine the deadline may pass before.
+    after = 0.2
+    while value(channel.unary_unary("/t.T/Held")(b"", timeout=WAIT_S)) == "0":
+        expect("deadline", grpc.StatusCode.DEADLINE_EXCEEDED, None,
+               lambda: channel.unary_unary("/t.T/Hold")(b"", timeout=after))
+        after *= 2
     expect("gzip", grpc.StatusCode.UNIMPLEMENTED, None,
-           lambda: echo(text("y" * 5000), timeout=10, compression=grpc.Compression.Gzip))
-    numbers = [value(m) for m in channel.unary_stream("/t.T/Count")(text("500"), timeout=20)]
+           lambda: echo(text("y" * 5000), timeout=WAIT_S, compression=grpc.Compression.Gzip))
+    numbers = [value(m) for m in channel.unary_stream("/t.T/Count")(text("500"), timeout=WAIT_S)]
     check("count", len(numbers) == 500 and numbers[499].startswith("00000499"), len(numbers))
     # Bidi: one question, one answer, in step.
     turn = threading.Semaphore(1)
@@ -118,21 +123,21 @@ def client(address, secure):
             yield text(f"q{i}")
 
     got = []
-    for m in channel.stream_stream("/t.T/Bidi")(questions(), timeout=20):
+    for m in channel.stream_stream("/t.T/Bidi")(questions(), timeout=WAIT_S):
         got.append(value(m))
         turn.release()
     check("bidi", got == [f"q{i}" for i in range(50)], got)
     # Cancelled by the client.
-    endless = channel.unary_stream("/t.T/Count")(text("100000000"), timeout=20)
+    endless = channel.unary_stream("/t.T/Count")(text("100000000"), timeout=WAIT_S)
     next(endless)
     endless.cancel()
     # Many at once.
-    futures = [echo.future(text(str(i)), timeout=20) for i in range(500)]
+    futures = [echo.future(text(str(i)), timeout=WAIT_S) for i in range(500)]
     check("many", [value(f.result()) for f in futures] == [str(i) for i in range(500)])
     health = channel.unary_unary("/grpc.health.v1.Health/Check")
-    check("health", health(b"", timeout=10) == b"\x08\x01")
-    expect("health of nothing", grpc.StatusCode.NOT_FOUND, None, lambda: health(text("nothing"), timeout=10))
-    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(text("nothing"), timeout=10)
+    check("health", health(b"", timeout=WAIT_S) == b"\x08\x01")
+    expect("health of nothing", grpc.StatusCode.NOT_FOUND, None, lambda: health(text("nothing"), timeout=WAIT_S))
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(text("nothing"), timeout=WAIT_S)
     check("watch", next(watch) == b"\x08\x03")
     watch.cancel()
     reflection(channel, "v1")
@@ -151,7 +156,9 @@ class Handler(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "nö: 50%")
 
         def slow(request, context):
-            time.sleep(0.5)
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            ended.wait(WAIT_S)
             return request
 
         def count(request, context):

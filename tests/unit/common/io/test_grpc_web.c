@@ -20,7 +20,7 @@
 
 typedef Grpc__Health__V1__HealthCheckRequest Text;
 #define TEXT_DESC (&grpc__health__v1__health_check_request__descriptor)
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct fixture {
 	struct rt_loop *loop;
@@ -147,7 +147,7 @@ static void on_response(void *arg, const struct http_client_response *resp)
 static uint64_t post(struct fixture *f, const char *path, const char *type, struct lw_span body, uint32_t timeout_ms)
 {
 	char url[128];
-	static const char *const HEADERS[] = {"Authorization: Bearer w", "grpc-timeout: 5S", "X-Grpc-Web: 1"};
+	static const char *const HEADERS[] = {"Authorization: Bearer w", "grpc-timeout: 50S", "X-Grpc-Web: 1"};
 	snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", http_server_port(f->server), path);
 	struct http_client_request q = {.url = url,
 					.method = "POST",

@@ -23,7 +23,7 @@
 #include "common/runtime/metrics.h"
 #include "tests/fixtures/servers.h"
 
-#define LONG_MS 20000
+#define LONG_MS 60000
 
 struct rig {
 	char dir[64];
@@ -275,6 +275,7 @@ static void a_burst_beyond_the_window_is_all_done(void **state)
 	while (r->received < N || r->done < N)
 		await(r);
 	double s = (double)(lw_mono_ns() - t0) / 1e9;
+	size_t batches = N / 8 + (size_t)(s * 200); /* each large, or 5 ms after the one before */
 	struct mqtt_stats st;
 	mqtt_stats(pub, &st);
 	print_message("%d published and received in %.2f s, %llu flushes of the sender\n", N, s,
@@ -282,14 +283,14 @@ static void a_burst_beyond_the_window_is_all_done(void **state)
 	assert_int_equal(st.acked, N);
 	assert_int_equal(st.failed, 0);
 	/* The receiver answers in batches, each after before_ack. */
-	for (int i = 0; i < 1000 && r->at_before_ack < N; i++) {
+	for (int i = 0; i < 10000 && r->at_before_ack < N; i++) {
 		bool never = false;
 		rt_loop_run_until(r->loop, &never, 2);
 	}
 	assert_int_equal(r->at_before_ack, N);
 	mqtt_stats(m, &st);
-	assert_true(r->before_acks < N / 8);
-	assert_true(st.writes < N / 8);
+	assert_true(r->before_acks < batches);
+	assert_true(st.writes < batches);
 	mqtt_free(pub);
 	mqtt_free(m);
 }
@@ -391,7 +392,7 @@ static void acknowledgements_wait_for_company(void **state)
 /* A broker that sends 20 and then waits lets us wait in vain for a large group: once, not each time. */
 static void a_narrow_broker_gets_small_groups(void **state)
 {
-	enum { N = 2000, WAIT_MS = 500 };
+	enum { N = 1000, WAIT_MS = 500 };
 	struct rig *r = *state;
 	struct mqtt_opts o = options(r, "narrow"), po = options(r, "narrow-pub");
 	o.receive_maximum = 20;
@@ -404,9 +405,8 @@ static void a_narrow_broker_gets_small_groups(void **state)
 	r->want = N;
 	for (int i = 0; i < N; i++)
 		assert_int_equal(mqtt_publish(pub, "n", "x", 1, 1, false, NULL, NULL), 0);
-	/* A hundred waits would take 50 s. */
-	while (r->received < N)
-		await(r);
+	/* Fifty waits would take 25 s. */
+	assert_true(rt_loop_run_until(r->loop, &r->flag, 20000));
 	mqtt_free(m);
 	mqtt_free(pub);
 }
@@ -444,7 +444,7 @@ static void broker_restart_is_survived(void **state)
 	assert_false(r->session_present);
 	broker_stop(r, SIGTERM); /* with time to write its state */
 	await(r);
-	assert_int_equal(r->disconnects, 1);
+	assert_true(r->disconnects >= 1); /* the next attempt may have failed already */
 	assert_false(mqtt_connected(m));
 	assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), LW_EUNAVAILABLE);
 	broker_start(r);
@@ -464,7 +464,7 @@ static void lost_connection_fails_what_was_pending(void **state)
 	struct mqtt_opts o = options(r, "lost");
 	struct mqtt *m = client(r, &o);
 	await_up(r, m);
-	kill(r->broker, SIGSTOP); /* takes the bytes and answers nothing */
+	fix_freeze(r->broker); /* takes the bytes and answers nothing */
 	r->want_done = 3000;
 	for (int i = 0; i < 3000; i++)
 		assert_int_equal(mqtt_publish(m, "t", "x", 1, 1, false, on_done, r), 0);
@@ -608,6 +608,23 @@ static void receiver(struct rig *r, struct shared *sh, bool kill_it, unsigned wa
 	rt_loop_free(l);
 }
 
+/* The broker reads one packet of each connection in a turn: after so many answers to one client it has read what others
+ * had sent before, also those that are gone. Without that, whoever takes over a session comes before its last words. */
+static void broker_has_read(struct rig *r, size_t packets)
+{
+	struct mqtt_opts o = options(r, "bystander");
+	struct mqtt *m = client(r, &o);
+	await_up(r, m);
+	for (size_t i = 0; i < packets; i++) {
+		r->done = r->failed = 0;
+		r->want_done = 1;
+		assert_int_equal(mqtt_publish(m, "nobody", "x", 1, 1, false, on_done, r), 0);
+		await(r);
+		assert_int_equal(r->done, 1);
+	}
+	mqtt_free(m);
+}
+
 static void killed_before_the_ack_gets_it_again(void **state)
 {
 	struct rig *r = *state;
@@ -653,6 +670,7 @@ static void killed_before_the_ack_gets_it_again(void **state)
 	assert_int_equal(sh->received, 10);
 
 	/* Those were acknowledged by the orderly end, so nothing is left. */
+	broker_has_read(r, 20);
 	sh->received = 0;
 	pid = fork();
 	if (pid == 0) {
@@ -698,7 +716,7 @@ static void tls_sends_its_last_bytes(void **state)
 	o.ca_file = ca;
 	struct mqtt *m = client(r, &o);
 	await_up(r, m);
-	kill(r->broker, SIGSTOP);
+	fix_freeze(r->broker);
 	size_t n = 0;
 	for (; n < 1000 && !m->blocked; n++) {
 		assert_int_equal(mqtt_publish(m, "t", payload, sizeof(payload), 0, false, NULL, NULL), 0);
@@ -707,7 +725,7 @@ static void tls_sends_its_last_bytes(void **state)
 	assert_true(m->blocked);
 	assert_int_equal(m->out.n, m->out_at); /* all of it is with TLS */
 	r->want = n;
-	kill(r->broker, SIGCONT);
+	fix_thaw(r->broker);
 	await(r);
 	assert_int_equal(r->received, n);
 	mqtt_free(m);
@@ -720,11 +738,11 @@ static void tls_sends_its_last_bytes(void **state)
 static pid_t odd_broker(struct rig *r, const void *connack, size_t n, int *heard)
 {
 	int pipes[2], fd = socket(AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)fix_free_port()),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(listen(fd, 1), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
 	assert_int_equal(pipe(pipes), 0);
 	snprintf(r->url, sizeof(r->url), "tcp://127.0.0.1:%u", ntohs(a.sin_port));
 	pid_t pid = fork();

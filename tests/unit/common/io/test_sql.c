@@ -13,7 +13,7 @@
 #include "common/runtime/metrics.h"
 #include "tests/fixtures/servers.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct ctx {
 	bool pg;
@@ -689,7 +689,7 @@ static void test_limit(void **state)
 	assert_int_equal(count_items(c), 10);
 }
 
-/* Not a benchmark: it would show that something is wrong by a factor. */
+/* The rate is for who reads it; what is tested is that nothing goes one by one. */
 static void test_rate(void **state)
 {
 	struct ctx *c = *state;
@@ -719,7 +719,8 @@ static void test_rate(void **state)
 	struct lw_buf text;
 	assert_non_null(strstr(metrics_of(c, &text), "\ntest_sql_rows_total 20000\n"));
 	lw_buf_deinit(&text);
-	assert_true(TX * ROWS / s > 1000);
+	assert_true(st.round_trips <= TX);
+	assert_true(st.statements <= 4 * TX);
 	free(a);
 }
 

@@ -83,6 +83,8 @@ static void on_command(void *arg, const struct mqtt_message *m)
 
 static void on_published(void *arg, int err)
 {
+	if (err == LW_ECANCELLED)
+		return; /* the end of a test, which need not wait for the broker's word */
 	assert_int_equal(err, 0);
 	((struct world *)arg)->n_published++;
 }
@@ -178,10 +180,25 @@ static void settle(struct world *w)
 		turn(w, 25);
 	}
 	assert_true(w->n > 0);
+	/* What is still under way comes before this. */
+	publish(w, "eu868/gateway/" GW "/event/stats", "settled");
+	for (int i = 0; i < 20000 && strcmp(w->seen[w->n - 1].payload, "settled") != 0; i++)
+		turn(w, 1);
+	assert_string_equal(w->seen[w->n - 1].payload, "settled");
 	size_t sent = w->n_published + mqtt_pending(w->peer);
 	wait_count(w, &w->n_published, sent);
-	turn(w, 50);
 	w->n = 0;
+}
+
+/* The broker reads one packet of each connection in a turn: after so many answers to one client it has read the
+ * acknowledgements of another that is gone. Without that, whoever takes over the session is given some again. */
+static void broker_has_read(struct world *w)
+{
+	for (int i = 0; i < 30; i++) {
+		size_t want = w->n_published + 1;
+		publish(w, "nobody", "x");
+		wait_count(w, &w->n_published, want);
+	}
 }
 
 static void test_topics(void **state)
@@ -252,19 +269,20 @@ static void test_journal(void **state)
 		publish(w, "eu868/gateway/" GW "/event/up", payload);
 	}
 	wait_count(w, &w->n, 5);
-	wait_count(w, &w->n_published, w->n_published); /* the broker has our acknowledgements */
-	turn(w, 100);
+	wait_count(w, &w->n_published, w->n_published + mqtt_pending(w->peer));
 	ns_gw_mqtt_done(w->g, w->seen[0].position);
 	ns_gw_mqtt_done(w->g, w->seen[3].position);
 	ns_gw_mqtt_done(w->g, w->seen[3].position);
 	ns_gw_mqtt_done(w->g, 0);
 	/* The end of the process, and its next one: in order, before anything new. */
 	ns_gw_mqtt_free(w->g);
+	broker_has_read(w);
 	w->n = 0;
 	w->up = false;
 	w->room = 2; /* less than there is */
 	start(w);
 	publish(w, "eu868/gateway/" GW "/event/up", "new");
+	wait_count(w, &w->n, 2);
 	turn(w, 100);
 	assert_int_equal(w->n, 2);
 	w->room = SIZE_MAX;
@@ -278,6 +296,7 @@ static void test_journal(void **state)
 		ns_gw_mqtt_done(w->g, w->seen[i].position);
 	}
 	ns_gw_mqtt_free(w->g);
+	broker_has_read(w);
 	w->n = 0;
 	w->up = false;
 	start(w);
