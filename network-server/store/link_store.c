@@ -14,7 +14,6 @@
 #define AGE_MS 600000
 #define CHUNK 256 /* rows of one transaction: the radio's own wait behind it */
 #define PAUSE_MS 5
-#define OLD_ROWS 1000 /* made coarser at once */
 #define MINUTES_S (2 * 3600)
 
 /* Rows are keyed like this in memory, too. */
@@ -55,15 +54,22 @@ struct ns_link_store {
 	/* The hour that most is counted in. */
 	int64_t hour_s, next_hour_s;
 	uint64_t left_out;
-	bool aging;
+	struct {
+		bool on;
+		size_t step;
+		size_t n; /* rows under way */
+		struct rt_timer pause;
+	} aging;
 };
 
 /* ---- statements ---- */
 
+/* In order: two replicas that count the same devices would wait for each other's rows. */
 static const struct sql_stmt ADD = {
 	.name = "link_add",
 	.text = "INSERT INTO link_count (eui, subject, span, begin_s, parts, body)"
 		" SELECT b.eui, b.subject, b.span, b.begin_s, 1, b.body FROM {batch} WHERE true"
+		" ORDER BY b.eui, b.subject, b.span, b.begin_s"
 		" ON CONFLICT (eui, subject, span, begin_s) DO UPDATE SET parts = link_count.parts + 1,"
 		" body = link_count.body || excluded.body",
 	.batch = "eui:l subject:l span:l begin_s:l body:y",
@@ -78,10 +84,11 @@ static const struct sql_stmt READ = {
 	.cols = "ly",
 };
 
+/* In the order of its index, whose rows of one hour are as many as there are devices. */
 static const struct sql_stmt OLD = {
 	.name = "link_old",
 	.text = "SELECT eui, subject, begin_s, parts, body FROM link_count WHERE span = $1 AND begin_s < $2"
-		" ORDER BY begin_s, eui LIMIT $3",
+		" ORDER BY begin_s LIMIT $3",
 	.params = "lll",
 	.cols = "lllly",
 };
@@ -97,12 +104,6 @@ static const struct sql_stmt REMOVE = {
 static const struct sql_stmt FORGET_ONE = {
 	.name = "link_forget_one",
 	.text = "DELETE FROM link_count WHERE eui = $1 AND subject = $2",
-	.params = "ll",
-};
-
-static const struct sql_stmt FORGET = {
-	.name = "link_forget",
-	.text = "DELETE FROM link_count WHERE span = $1 AND begin_s < $2",
 	.params = "ll",
 };
 
@@ -420,121 +421,150 @@ void ns_link_store_read(struct ns_link_store *s, enum ns_link_subject subject, u
 
 /* ---- growing old ---- */
 
-/* Rows of a finer span that become one of a coarser. */
-struct aging {
-	struct ns_link_store *s;
-	enum ns_span from, to;
-	int64_t before_s;
-	struct lw_bmap sums; /* struct counter by struct key */
-	size_t n;
+/* Rows of a finer span become one of a coarser, or go. */
+static const struct {
+	enum ns_span from;
+	bool goes;
+	enum ns_span to;
+} STEPS[] = {
+	{.from = NS_SPAN_MINUTE, .goes = true},
+	{.from = NS_SPAN_HOUR, .to = NS_SPAN_DAY},
+	{.from = NS_SPAN_DAY, .to = NS_SPAN_MONTH},
+	{.from = NS_SPAN_MONTH, .goes = true},
 };
 
-static void age_next(struct aging *a);
-
-static void aging_end(struct aging *a)
+/* The beginning of the first span that is not old. */
+static int64_t young_from_s(const struct ns_link_store *s, enum ns_span span)
 {
-	a->s->aging = false;
-	lw_bmap_deinit(&a->sums);
-	free(a);
+	int64_t now_s = rt_loop_now_ns(s->o.loop) / LW_NS_PER_S;
+	switch (span) {
+	case NS_SPAN_MINUTE:
+		return now_s - MINUTES_S;
+	case NS_SPAN_HOUR:
+		return ns_span_begin(NS_SPAN_DAY, now_s - (int64_t)s->o.hours * 3600);
+	case NS_SPAN_DAY:
+		return ns_span_begin(NS_SPAN_MONTH, now_s - (int64_t)s->o.days * 86400);
+	case NS_SPAN_MONTH:
+	default:
+		return now_s - (int64_t)s->o.months * 31 * 86400;
+	}
+}
+
+static void on_old(void *arg, const struct sql_outcome *outcome, const struct sql_result *r);
+
+static void age_next(struct ns_link_store *s)
+{
+	struct sql_query *q = sql_query_new(s->o.db, &OLD);
+	enum ns_span from = STEPS[s->aging.step].from;
+	sql_put_i64(sql_query_params(q), from);
+	sql_put_i64(sql_query_params(q), young_from_s(s, from));
+	sql_put_i64(sql_query_params(q), CHUNK);
+	sql_query_send(q, on_old, s);
+}
+
+static void on_aging_pause(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	age_next(arg);
+}
+
+static void step_end(struct ns_link_store *s)
+{
+	s->aging.on = ++s->aging.step < sizeof(STEPS) / sizeof(STEPS[0]);
+	if (s->aging.on)
+		age_next(s);
 }
 
 static void on_aged(void *arg, const struct sql_outcome *outcome)
 {
-	struct aging *a = arg;
+	struct ns_link_store *s = arg;
 	/* A conflict: another replica was faster, or a late number came; whatever is old still is so the next time. */
-	if (outcome->err || a->n < OLD_ROWS) {
-		enum ns_span done = a->from;
-		bool more = !outcome->err && done == NS_SPAN_HOUR;
-		if (!more) {
-			aging_end(a);
-			return;
-		}
-		a->from = NS_SPAN_DAY;
-		a->to = NS_SPAN_MONTH;
-		a->before_s = ns_span_begin(NS_SPAN_MONTH,
-					    rt_loop_now_ns(a->s->o.loop) / LW_NS_PER_S - (int64_t)a->s->o.days * 86400);
-	}
-	age_next(a);
+	if (outcome->err)
+		s->aging.on = false;
+	else if (s->aging.n < CHUNK)
+		step_end(s);
+	else
+		rt_timer_start(&s->aging.pause, PAUSE_MS);
 }
 
-static void sum_up(struct aging *a, const struct sql_result *r)
+static void sum_up(struct lw_bmap *sums, enum ns_span to, const struct sql_result *r)
 {
 	for (size_t i = 0; i < sql_rows(r); i++) {
 		struct key k = {.eui = (uint64_t)sql_i64(r, i, 0),
 				.subject = (uint8_t)sql_i64(r, i, 1),
-				.span = (uint8_t)a->to,
-				.begin_s = ns_span_begin(a->to, sql_i64(r, i, 2))};
+				.span = (uint8_t)to,
+				.begin_s = ns_span_begin(to, sql_i64(r, i, 2))};
 		struct lw_span body = sql_span(r, i, 4);
-		struct counter *c = lw_bmap_find(&a->sums, key_bytes(&k));
+		struct counter *c = lw_bmap_find(sums, key_bytes(&k));
 		if (!c) {
 			c = lw_xcalloc(1, sizeof(*c));
 			c->key = k;
-			lw_bmap_put(&a->sums, key_bytes(&k), c);
+			lw_bmap_put(sums, key_bytes(&k), c);
 		}
 		ns_link_counts_unpack(&c->counts, body.p, body.n);
 	}
 }
 
-static void on_old(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+/* Only who removes all of the rows may add their sum. */
+static void remove_rows(struct sql_tx *tx, enum ns_span from, const struct sql_result *r)
 {
-	struct aging *a = arg;
-	size_t it = 0;
-	struct lw_span bytes;
-	void *value;
-	if (outcome->err) {
-		aging_end(a);
-		return;
-	}
-	a->n = sql_rows(r);
-	sum_up(a, r);
-	struct sql_tx *tx = sql_tx_new(a->s->o.db);
-	if (a->n > 0) {
-		/* Only who removes all of them may add their sum. */
-		struct sql_params *p = sql_tx_add(tx, &REMOVE, NULL, NULL);
-		sql_put_i64(p, a->from);
-		for (size_t i = 0; i < a->n; i++)
-			for (size_t col = 0; col < 4; col++)
-				sql_put_i64(p, sql_i64(r, i, col));
-		sql_tx_expect(tx, a->n, a->n, LW_ECONFLICT);
-		p = sql_tx_add(tx, &ADD, NULL, NULL);
-		while (lw_bmap_next(&a->sums, &it, &bytes, &value)) {
-			struct counter *c = value;
-			put_row(p, &c->key, &c->counts);
-			counter_free(c);
-		}
-		lw_bmap_clear(&a->sums);
-	}
-	sql_tx_commit(tx, on_aged, a);
+	size_t n = sql_rows(r);
+	struct sql_params *p = sql_tx_add(tx, &REMOVE, NULL, NULL);
+	sql_put_i64(p, from);
+	for (size_t i = 0; i < n; i++)
+		for (size_t col = 0; col < 4; col++)
+			sql_put_i64(p, sql_i64(r, i, col));
+	sql_tx_expect(tx, n, n, LW_ECONFLICT);
 }
 
-static void age_next(struct aging *a)
+static void add_sums(struct sql_tx *tx, enum ns_span to, const struct sql_result *r)
 {
-	struct sql_query *q = sql_query_new(a->s->o.db, &OLD);
-	sql_put_i64(sql_query_params(q), a->from);
-	sql_put_i64(sql_query_params(q), a->before_s);
-	sql_put_i64(sql_query_params(q), OLD_ROWS);
-	sql_query_send(q, on_old, a);
+	struct sql_params *p = sql_tx_add(tx, &ADD, NULL, NULL);
+	struct lw_bmap sums; /* struct counter by struct key */
+	struct lw_span bytes;
+	size_t it = 0;
+	void *value;
+	lw_bmap_init(&sums);
+	sum_up(&sums, to, r);
+	while (lw_bmap_next(&sums, &it, &bytes, &value)) {
+		struct counter *c = value;
+		put_row(p, &c->key, &c->counts);
+		counter_free(c);
+	}
+	lw_bmap_deinit(&sums);
+}
+
+static void on_old(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct ns_link_store *s = arg;
+	if (outcome->err) {
+		s->aging.on = false;
+		return;
+	}
+	s->aging.n = sql_rows(r);
+	if (s->aging.n == 0) {
+		step_end(s);
+		return;
+	}
+	struct sql_tx *tx = sql_tx_new(s->o.db);
+	remove_rows(tx, STEPS[s->aging.step].from, r);
+	if (!STEPS[s->aging.step].goes)
+		add_sums(tx, STEPS[s->aging.step].to, r);
+	sql_tx_commit(tx, on_aged, s);
 }
 
 void ns_link_store_age(struct ns_link_store *s)
 {
-	int64_t now_s = rt_loop_now_ns(s->o.loop) / LW_NS_PER_S;
-	if (!s->open || s->aging || !sql_is_up(s->o.db))
+	if (!s->open || s->aging.on || !sql_is_up(s->o.db))
 		return;
-	struct sql_tx *tx = sql_tx_new(s->o.db);
-	struct sql_params *p = sql_tx_add(tx, &FORGET, NULL, NULL);
-	sql_put_i64(p, NS_SPAN_MINUTE);
-	sql_put_i64(p, now_s - MINUTES_S);
-	p = sql_tx_add(tx, &FORGET, NULL, NULL);
-	sql_put_i64(p, NS_SPAN_MONTH);
-	sql_put_i64(p, now_s - (int64_t)s->o.months * 31 * 86400);
-	sql_tx_commit(tx, NULL, NULL);
-	struct aging *a = lw_xcalloc(1, sizeof(*a));
-	*a = (struct aging){.s = s, .from = NS_SPAN_HOUR, .to = NS_SPAN_DAY};
-	a->before_s = ns_span_begin(NS_SPAN_DAY, now_s - (int64_t)s->o.hours * 3600);
-	lw_bmap_init(&a->sums);
-	s->aging = true;
-	age_next(a);
+	s->aging.on = true;
+	s->aging.step = 0;
+	age_next(s);
+}
+
+bool ns_link_store_is_aging(const struct ns_link_store *s)
+{
+	return s->aging.on;
 }
 
 void ns_link_forget(struct sql_tx *tx, enum ns_link_subject subject, uint64_t eui)
@@ -568,6 +598,7 @@ struct ns_link_store *ns_link_store_new(const struct ns_link_store_opts *o)
 	rt_timer_init(&s->write_timer, o->loop, "links_write", on_write_timer, s);
 	rt_timer_init(&s->pause_timer, o->loop, "links_pause", on_pause, s);
 	rt_timer_init(&s->age_timer, o->loop, "links_age", on_age_timer, s);
+	rt_timer_init(&s->aging.pause, o->loop, "links_age_pause", on_aging_pause, s);
 	return s;
 }
 
@@ -595,6 +626,7 @@ void ns_link_store_free(struct ns_link_store *s)
 	rt_timer_stop(&s->write_timer);
 	rt_timer_stop(&s->pause_timer);
 	rt_timer_stop(&s->age_timer);
+	rt_timer_stop(&s->aging.pause);
 	while (s->waiting) {
 		struct read *r = s->waiting;
 		s->waiting = r->next;

@@ -35,6 +35,7 @@ void ns_link_store_write(struct ns_link_store *s);
 bool ns_link_store_is_idle(const struct ns_link_store *s);
 /* Makes coarser and deletes what is old, as it also does every ten minutes. */
 void ns_link_store_age(struct ns_link_store *s);
+bool ns_link_store_is_aging(const struct ns_link_store *s);
 /* After the database was freed, so that every answer under way has come. */
 void ns_link_store_free(struct ns_link_store *s);
 

@@ -1,5 +1,6 @@
 /* Counts of links on both engines: what is written, what memory still holds, growing old, replicas. */
 #include "network-server/store/link_store.h"
+#include "tests/fixtures/sqlite_sorts.h"
 #include "tests/unit/network-server/store/rig.h"
 
 #define KIND(name) LONGWAVE__NS__V1__LINK_TALLY__KIND__##name
@@ -170,14 +171,20 @@ static void test_two_replicas_and_a_restart(void **state)
 	assert_int_equal(g->rssi, -1700);
 }
 
-static void age(struct links *l)
+static void aged(struct links *l)
 {
-	/* Several turns: hours, then days. What is asked meanwhile is right at every moment. */
-	ns_link_store_age(l->s);
-	for (int i = 0; i < 100; i++) {
+	int64_t end = rt_loop_mono_ns(l->r->loop) + RIG_WAIT_MS * LW_NS_PER_MS;
+	while (ns_link_store_is_aging(l->s)) {
 		bool never = false;
 		rt_loop_run_until(l->r->loop, &never, 2);
+		assert_true(rt_loop_mono_ns(l->r->loop) < end);
 	}
+}
+
+static void age(struct links *l)
+{
+	ns_link_store_age(l->s);
+	aged(l);
 }
 
 static const struct sql_stmt ROWS = {.name = "test_link_rows",
@@ -254,6 +261,7 @@ static void test_two_that_age(void **state)
 	for (int i = 0; i < 3; i++) {
 		ns_link_store_age(other.s);
 		age(l);
+		aged(&other);
 		assert_int_equal(ask(l, NS_LINK_DEVICE, NS_SPAN_DAY, now - 11 * 86400, now)->total, n);
 	}
 	assert_true(rows(l, NS_SPAN_HOUR) <= 72);
@@ -320,6 +328,100 @@ static void test_questions(void **state)
 			 NS_LINK_BUCKETS_MAX);
 }
 
+/* Each hour that grows old has as many rows as there are devices: they are not sorted for each piece that is taken. */
+static void test_old_rows_are_not_sorted(void **state)
+{
+	struct links *l = *state;
+	int64_t now = now_s(l);
+	sorts_watch();
+	rig_reopen(l->r);
+	ns_link_store_free(l->s);
+	open_links(l, l->r, "one");
+	for (uint64_t i = 0; i < 600; i++)
+		heard(l, EUI + i, now - 5 * 86400, 1, 868100000);
+	settle(l);
+	unsigned before = atomic_load(&sorts_n);
+	age(l);
+	assert_int_equal(sorts_seen(), before);
+	assert_int_equal(rows(l, NS_SPAN_HOUR), 0);
+	assert_int_equal(rows(l, NS_SPAN_DAY), 600);
+}
+
+/* More months than go at once. */
+static void test_forgotten(void **state)
+{
+	struct links *l = *state;
+	int64_t now = now_s(l);
+	for (uint64_t i = 0; i < 600; i++)
+		heard(l, EUI + i, now - 900 * 86400, 1, 868100000);
+	heard(l, EUI, now - 100 * 86400, 1, 868100000);
+	settle(l);
+	age(l);
+	assert_int_equal(rows(l, NS_SPAN_HOUR) + rows(l, NS_SPAN_DAY), 0);
+	assert_int_equal(rows(l, NS_SPAN_MONTH), 1);
+}
+
+/* ---- two that write the same rows ---- */
+
+static const struct sql_stmt LOCK_FIRST = {
+	.name = "test_lock_first", .text = "UPDATE link_count SET parts = parts WHERE eui = $1", .params = "l"};
+static const struct sql_stmt UNTIL_ONE_WAITS = {
+	.name = "test_until_one_waits",
+	.text = "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted) LOOP"
+		" PERFORM pg_sleep(0.01); END LOOP; END $$"};
+static const struct sql_stmt LOCK_REST = {
+	.name = "test_lock_rest", .text = "UPDATE link_count SET parts = parts WHERE eui > $1", .params = "l"};
+static const struct sql_stmt WAITING = {
+	.name = "test_waiting",
+	.text = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DO %'",
+	.cols = "l"};
+
+static void on_locked(void *arg, const struct sql_outcome *outcome)
+{
+	int *err = arg;
+	*err = outcome->err;
+}
+
+static bool is_waiting(struct links *l)
+{
+	struct counted c = {0};
+	sql_query_send(sql_query_new(l->r->db, &WAITING), on_count, &c);
+	assert_true(rt_loop_run_until(l->r->loop, &c.done, RIG_WAIT_MS));
+	return c.n > 0;
+}
+
+/* Another replica has the first row and wants all others: whoever takes them in order waits for it, and has nothing
+ * that it waits for. */
+static void test_rows_are_taken_in_order(void **state)
+{
+	struct links *l = *state;
+	int64_t now = now_s(l);
+	struct sql_options opt = {.dsn = l->r->dsn};
+	struct lw_diag diag;
+	struct sql_db *db = NULL;
+	int other = 1;
+	assert_int_equal(sql_open(&db, l->r->loop, &opt, &diag), 0);
+	for (uint64_t i = 0; i < 200; i++)
+		heard(l, EUI + i, now, 1, 868100000);
+	settle(l);
+	for (uint64_t i = 0; i < 200; i++)
+		heard(l, EUI + i, now, 1, 868100000);
+	struct sql_tx *tx = sql_tx_new(db);
+	sql_put_i64(sql_tx_add(tx, &LOCK_FIRST, NULL, NULL), (int64_t)EUI);
+	sql_tx_add(tx, &UNTIL_ONE_WAITS, NULL, NULL);
+	sql_put_i64(sql_tx_add(tx, &LOCK_REST, NULL, NULL), (int64_t)EUI);
+	sql_tx_commit(tx, on_locked, &other);
+	while (!is_waiting(l))
+		assert_int_equal(other, 1);
+	settle(l);
+	struct sql_stats st;
+	sql_get_stats(l->r->db, &st);
+	assert_int_equal(st.errors, 0);
+	assert_int_equal(other, 0);
+	sql_free(db);
+	assert_int_equal(ask(l, NS_LINK_DEVICE, NS_SPAN_HOUR, now, now)->total, 2);
+}
+
 #define BOTH(fn)                                                                                                       \
 	{#fn " [sqlite]", fn, setup_lite, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -329,9 +431,17 @@ static void test_questions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_memory_and_table), BOTH(test_read_amid_writing), BOTH(test_two_replicas_and_a_restart),
-		BOTH(test_growing_old),      BOTH(test_two_that_age),      BOTH(test_gateway),
-		BOTH(test_questions),        BOTH(test_deleted_device),
+		BOTH(test_memory_and_table),
+		BOTH(test_read_amid_writing),
+		BOTH(test_two_replicas_and_a_restart),
+		BOTH(test_growing_old),
+		BOTH(test_two_that_age),
+		BOTH(test_gateway),
+		BOTH(test_questions),
+		BOTH(test_deleted_device),
+		BOTH(test_forgotten),
+		cmocka_unit_test_setup_teardown(test_old_rows_are_not_sorted, setup_lite, teardown),
+		cmocka_unit_test_setup_teardown(test_rows_are_taken_in_order, setup_pg, teardown),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
