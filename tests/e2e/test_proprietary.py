@@ -6,6 +6,7 @@ import pytest
 
 import lw
 from lw.gateway import payload
+from lw.stack import Stack, World
 
 LORA = {"lora": {"bandwidth": 125000, "spreadingFactor": 9, "codeRate": "CR_4_5", "polarizationInversion": True}}
 
@@ -33,6 +34,29 @@ def test_refused(world):
     gw.refuse = lambda txpk: "TX_FREQ"
     send(world, gw)
     world.stack.wait_frame("TX_FREQ", gateway_id=gw.id)
+
+
+def test_region_is_known_after_a_restart(tmp_path):
+    """Where its last statistics came from is where it is sent to, also by a network-server that has heard nothing of it yet."""
+    stack = Stack(tmp_path)
+    world = World(stack)
+    try:
+        gw = world.gateway("us915_0")
+        send(world, gw, status=400, regionConfigId="", frequencyHz=923300000)
+        gw.push({"stat": {"time": "2026-11-23 00:00:00 GMT", "rxnb": 0, "rxok": 0, "rxfw": 0, "ackr": 100.0, "dwnb": 0, "txnb": 0}})
+        lw.wait_for(lambda: world.rest.get(f"/api/gateways/{gw.id}").get("lastSeenAt"), 10, text="the statistics")
+        stack.ns.stop()
+        stack.ns.start()
+        lw.wait_for(lambda: stack.healthy(stack.ns), 20, text="the network-server's health")
+        body = {"payload": base64.b64encode(b"beep").decode(), "frequencyHz": 923300000, "modulation": LORA}
+        path = f"/api/longwave/gateways/{gw.id}/proprietary"
+        # The app-server finds the network-server again in a moment.
+        status, answer = lw.wait_for(lambda: next((r for r in [world.rest.request("POST", path, {"frame": body})] if r[0] != 503), None), 20)
+        assert status == 200, answer
+        assert payload(gw.next_txpk()) == b"\xe0beep"
+    finally:
+        world.close()
+        stack.close()
 
 
 @pytest.mark.parametrize("frame, status, words", [

@@ -781,9 +781,11 @@ static void test_gateway_seen(void **state)
 	at.latitude = 51.5;
 	at.longitude = -0.25;
 	r->gateways.seen(r->gateways.self, id, 1700000000 * LW_NS_PER_S, &at);
+	r->gateways.region(r->gateways.self, id, "us915_3");
 	rig_close(r); /* an orderly end writes it */
 	rig_open(r);
 	const struct ns_gateway *found = r->gateways.find(r->gateways.self, id);
+	assert_string_equal(found->region_config_id, "us915_3"); /* before anything is heard of it */
 	assert_true(found->last_seen_ns == 1700000000 * LW_NS_PER_S);
 	assert_true(found->has_location && found->latitude == 51.5 && found->longitude == -0.25);
 	assert_int_equal(found->stats_interval_s, 30);
