@@ -83,7 +83,7 @@ static void offered_keys(const struct ns_rekey *r, struct ns_session *out)
 	out->n_f_cnt_down = 0;
 	out->a_f_cnt_down = 0;
 	out->conf_f_cnt = 0;
-	out->conf_f_cnt_before = 0;
+	memset(out->conf_f_cnt_before, 0, sizeof(out->conf_f_cnt_before));
 	out->rj_count0 = 0;
 	out->has_uplink = false;
 	out->n_adr_history = 0;

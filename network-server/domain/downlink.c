@@ -354,7 +354,9 @@ static void use_counters(struct ns_down_out *out)
 		else
 			s->n_f_cnt_down = f->f_cnt + 1;
 		if (f->confirmed && f->f_cnt != s->conf_f_cnt) {
-			s->conf_f_cnt_before = s->conf_f_cnt;
+			memmove(&s->conf_f_cnt_before[1], &s->conf_f_cnt_before[0],
+				(NS_CONF_BEFORE - 1) * sizeof(s->conf_f_cnt_before[0]));
+			s->conf_f_cnt_before[0] = s->conf_f_cnt;
 			s->conf_f_cnt = f->f_cnt;
 		}
 	}

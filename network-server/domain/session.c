@@ -36,6 +36,7 @@ enum section {
 	SEC_JOIN_OFFER = 24,
 	SEC_REKEY_BEFORE = 25,
 	SEC_JOIN_OFFER_BEFORE = 26,
+	SEC_CONFIRMED = 27,
 };
 
 /* ---- writing ---- */
@@ -79,6 +80,19 @@ static void put64(struct lw_buf *b, uint64_t v)
 	lw_buf_append(b, p, sizeof(p));
 }
 
+static void put_confirmed(const struct ns_session *s, struct lw_buf *b)
+{
+	uint32_t any = 0;
+	for (size_t i = 1; i < NS_CONF_BEFORE; i++)
+		any |= s->conf_f_cnt_before[i];
+	if (any == 0)
+		return;
+	size_t at = begin(b, SEC_CONFIRMED);
+	for (size_t i = 1; i < NS_CONF_BEFORE; i++)
+		put32(b, s->conf_f_cnt_before[i]);
+	end(b, at);
+}
+
 static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 {
 	size_t at = begin(b, SEC_IDENTITY);
@@ -109,8 +123,9 @@ static void put_fixed(const struct ns_session *s, struct lw_buf *b)
 	put32(b, s->a_f_cnt_down);
 	put32(b, s->conf_f_cnt);
 	put8(b, s->has_uplink);
-	put32(b, s->conf_f_cnt_before);
+	put32(b, s->conf_f_cnt_before[0]);
 	end(b, at);
+	put_confirmed(s, b);
 
 	at = begin(b, SEC_RECEIVE);
 	put8(b, s->rx1_delay_s);
@@ -498,7 +513,11 @@ static void read_section(uint8_t tag, struct lw_span v, struct ns_session *s)
 		s->a_f_cnt_down = get32(&v);
 		s->conf_f_cnt = get32(&v);
 		s->has_uplink = get8(&v) != 0;
-		s->conf_f_cnt_before = get32(&v);
+		s->conf_f_cnt_before[0] = get32(&v);
+		break;
+	case SEC_CONFIRMED:
+		for (size_t i = 1; i < NS_CONF_BEFORE; i++)
+			s->conf_f_cnt_before[i] = get32(&v);
 		break;
 	case SEC_RECEIVE:
 		s->rx1_delay_s = get8(&v);

@@ -77,6 +77,7 @@ struct ns_mac_errors {
 };
 
 #define NS_OFFERS_BEFORE 8
+#define NS_CONF_BEFORE 7
 #define NS_REKEY_JOIN 3 /* ns_rekey.type: it answers a join-request */
 
 /* A session that a join-accept offered and the device has not used yet: its first uplink makes it the session. The
@@ -126,9 +127,9 @@ struct ns_session {
 	uint32_t a_f_cnt_down;
 	uint32_t conf_f_cnt; /* counter of the last confirmed downlink: part of the MIC of the 1.1 uplink that
 				acknowledges it */
-	/* The same of the one before. A device that did not hear our confirmed answer repeats its acknowledgement with
-	 * this one (1.1). */
-	uint32_t conf_f_cnt_before;
+	/* The same of those before, the newest first. A device that did not hear our confirmed answer repeats its
+	 * acknowledgement with the one before (1.1); an uplink out of a spool comes when several more have gone out. */
+	uint32_t conf_f_cnt_before[NS_CONF_BEFORE];
 	bool has_uplink; /* one came since the activation */
 	/* Bit i: the uplink with counter f_cnt_up - 1 - i never came. Two network-servers may take a device's uplinks
 	 * in another order than it sent them. */

@@ -22,7 +22,11 @@ static void export_counters(const struct ns_session *s, struct lw_arena *a, Long
 	c->n_f_cnt_down = s->n_f_cnt_down;
 	c->a_f_cnt_down = s->a_f_cnt_down;
 	c->conf_f_cnt = s->conf_f_cnt;
-	c->conf_f_cnt_before = s->conf_f_cnt_before;
+	c->conf_f_cnt_before = s->conf_f_cnt_before[0];
+	c->conf_f_cnt_older = lw_arena_memdup(a, &s->conf_f_cnt_before[1], (NS_CONF_BEFORE - 1) * sizeof(uint32_t));
+	c->n_conf_f_cnt_older = NS_CONF_BEFORE - 1;
+	while (c->n_conf_f_cnt_older > 0 && c->conf_f_cnt_older[c->n_conf_f_cnt_older - 1] == 0)
+		c->n_conf_f_cnt_older--;
 	c->has_uplink = s->has_uplink;
 	c->f_cnt_gaps = s->f_cnt_gaps;
 	out->counters = c;
@@ -365,7 +369,10 @@ static void import_counters(struct reader *r, const Longwave__Ns__V1__SessionCou
 	s->n_f_cnt_down = c->n_f_cnt_down;
 	s->a_f_cnt_down = c->a_f_cnt_down;
 	s->conf_f_cnt = c->conf_f_cnt;
-	s->conf_f_cnt_before = c->conf_f_cnt_before;
+	s->conf_f_cnt_before[0] = c->conf_f_cnt_before;
+	size_t n = at_most(r, c->n_conf_f_cnt_older, NS_CONF_BEFORE - 1, "number of counters.conf_f_cnt_older");
+	for (size_t i = 0; i < n; i++)
+		s->conf_f_cnt_before[i + 1] = c->conf_f_cnt_older[i];
 	s->has_uplink = c->has_uplink;
 	s->f_cnt_gaps = c->f_cnt_gaps;
 }

@@ -34,18 +34,24 @@ static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const str
 	return lw_mic_eq(mic, up->phy.mic);
 }
 
-/* The frame verifies: with the last confirmed downlink as the one that it acknowledges, or with the one before, which
- * a device repeats that never heard the last. */
+/* The frame verifies: with the last confirmed downlink as the one that it acknowledges, or with one before, which
+ * a device repeats that never heard the last, or has acknowledged in an uplink that comes late. */
 static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
 		     int dr, int channel, uint32_t *conf_f_cnt)
 {
 	*conf_f_cnt = s->conf_f_cnt;
 	if (mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel))
 		return true;
-	if (!ns_session_is_11(s) || !up->phy.u.data.fctrl.ack || s->conf_f_cnt_before == s->conf_f_cnt)
+	if (!ns_session_is_11(s) || !up->phy.u.data.fctrl.ack)
 		return false;
-	*conf_f_cnt = s->conf_f_cnt_before;
-	return mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel);
+	for (size_t i = 0; i < NS_CONF_BEFORE; i++) {
+		if (s->conf_f_cnt_before[i] == *conf_f_cnt)
+			continue; /* there were no more */
+		*conf_f_cnt = s->conf_f_cnt_before[i];
+		if (mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel))
+			return true;
+	}
+	return false;
 }
 
 /* The counters to try, the likely one first: the next with these bits, the last one before the expected, and the bare

@@ -166,6 +166,38 @@ static void acknowledgement_repeated(void **state)
 	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
 }
 
+/* Uplinks that acknowledge come late, out of a spool, when several more confirmed downlinks have gone out: each names
+ * its own in the MIC, and is taken as long as that is one of the last eight. spec: LoRaWAN 1.1 §4.4.1: ConfFCnt */
+static void late_acknowledgements(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_1_0);
+	enum { SENT = NS_CONF_BEFORE + 2 };
+	const struct up ack = {.f_port = 10, .ack = true, .dr = 5};
+	struct frame late[SENT];
+	struct air air = world_air();
+	for (unsigned i = 0; i < SENT; i++) {
+		world_enqueue(w, d, 7, true, "01");
+		world_up(w, d, &PLAIN);
+		assert_true(world_hear(w, d, 0, i).confirmed);
+		world_ack_ok(w);
+		device_frame_up(&d->end, &ack, &late[i]);
+		world_pass(w, 10000);
+	}
+	world_restart(w); /* they are in the session's stored form */
+	air.replay = true;
+	size_t ups = world_count(w, KIND(UPLINK));
+	for (unsigned i = 1; i < SENT; i++) {
+		world_receive(w, &air, &late[i]);
+		world_pass(w, 300);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+	}
+	assert_int_equal(world_count(w, KIND(UPLINK)), ups + SENT - 1);
+	world_receive(w, &air, &late[0]);
+	world_pass(w, 300);
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+}
+
 /* A gateway with two boards of two antennas: each reception is the application's, the answer goes by the board and
  * antenna that heard best, with the context that they gave.
  * spec: none: gateways with several antennas */
@@ -350,6 +382,44 @@ static void refused_goes_elsewhere(void **state)
 	world_ack(w, (const char *const[]){"TOO_LATE", "OK", NULL});
 	assert_int_equal(d->n_queue, 0);
 	assert_string_equal(world_last(w, KIND(TX_ACK))->tx_ack->gateway_id, "0000000000000002");
+}
+
+/* Sent at once to a device of class C, and its gateway takes long to say no; meanwhile an uplink was answered with the
+ * next counter. No other gateway is asked: the device would take the frame for old.
+ * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+static void refused_too_late_to_go_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	struct air air = world_air();
+	struct frame f;
+	d->rec.profile.supports_class_c = true;
+	world_gateway(w, 2);
+	world_join(w, d);
+	for (unsigned i = 0; i < 2; i++) {
+		world_pass(w, 10000);
+		if (i == 1)
+			world_enqueue(w, d, 7, false, "01");
+		device_frame_up(&d->end, &(struct up){.f_port = 10, .confirmed = true}, &f);
+		air.gateway = 0;
+		world_receive(w, &air, &f);
+		air.gateway = 1;
+		air.snr = 7;
+		world_receive(w, &air, &f);
+		world_pass(w, 400);
+		if (i == 0)
+			world_ack_ok(w);
+	}
+	size_t n = w->n_downs;
+	assert_int_equal(w->down[n - 2].msg->items[0]->tx_info->timing->parameters_case,
+			 GW__TIMING__PARAMETERS_IMMEDIATELY);
+	assert_string_equal(world_hear(w, d, 0, 2).data_hex, "01"); /* nobody knows whether it has it */
+	world_ack_ok(w);
+	world_ack_at(w, n - 2, (const char *const[]){"COLLISION_PACKET", NULL});
+	world_pass(w, 6000);
+	assert_int_equal(w->n_downs, n);
+	assert_int_equal(d->n_queue, 0);
+	assert_int_equal(world_session(d).n_f_cnt_down, 3);
 }
 
 /* Nobody to send it: the broker is away. */
@@ -1238,6 +1308,7 @@ int main(void)
 		TEST(two_items_set_fpending),
 		TEST(confirmed_acknowledged),
 		TEST(acknowledgement_repeated),
+		TEST(late_acknowledgements),
 		TEST(boards_and_antennas),
 		TEST(confirmed_not_acknowledged),
 		TEST(acknowledged_without_tx_ack),
@@ -1246,6 +1317,7 @@ int main(void)
 		TEST(refusals),
 		TEST(late_refusal_gives_nothing_back),
 		TEST(refused_goes_elsewhere),
+		TEST(refused_too_late_to_go_elsewhere),
 		TEST(broker_away),
 		TEST(commit_before_send),
 		TEST(conflict_builds_anew),

@@ -27,7 +27,8 @@ static void full_session(struct ns_session *s)
 	s->n_f_cnt_down = 70000;
 	s->a_f_cnt_down = 80000;
 	s->conf_f_cnt = 79999;
-	s->conf_f_cnt_before = 79990;
+	for (unsigned i = 0; i < NS_CONF_BEFORE; i++)
+		s->conf_f_cnt_before[i] = 79990 - i;
 	s->has_uplink = true;
 	s->f_cnt_gaps = 0x80000006;
 	s->rx1_delay_s = 15;
