@@ -167,7 +167,9 @@ static void acknowledgement_repeated(void **state)
 }
 
 /* Uplinks that acknowledge come late, out of a spool, when several more confirmed downlinks have gone out: each names
- * its own in the MIC, and is taken as long as that is one of the last eight. spec: LoRaWAN 1.1 §4.4.1: ConfFCnt */
+ * its own in the MIC, and is taken as long as that is one of the last eight.
+ * spec: LoRaWAN 1.1 §4.4.1: ConfFCnt
+ */
 static void late_acknowledgements(void **state)
 {
 	struct world *w = *state;
