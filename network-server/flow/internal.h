@@ -216,7 +216,8 @@ struct ns_tx {
 	struct ns_plan plan;  /* the latest */
 	int64_t sent_mono_ns; /* to that gateway */
 	bool maybe_sent;      /* a gateway that had it did not answer in time: its counter stays used */
-	uint8_t offered[2];   /* indices of the frames in the message that it got */
+	bool overtaken; /* a later downlink of the device has left: its own counter is too old for another gateway */
+	uint8_t offered[2]; /* indices of the frames in the message that it got */
 	unsigned n_offered;
 	ns_reason last_error;
 	uint8_t mac_bytes[NS_MAC_BYTES_MAX];

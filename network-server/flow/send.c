@@ -26,6 +26,28 @@ void ns_tx_take(struct ns_tx *tx)
 		lw_map_remove(&f->tx_by_device, dev);
 }
 
+static struct ns_tx *latest_of(const struct ns_tx *tx)
+{
+	return lw_map_find(&tx->f->tx_by_device, lw_dev_eui_u64(tx->dev_eui));
+}
+
+/* The one before, should its gateway not have answered yet, is none for another gateway any more: the device may hear
+ * this one first, and takes no older counter. */
+static void latest_of_device(struct ns_tx *tx)
+{
+	struct ns_tx *before = latest_of(tx);
+	if (before != NULL && before != tx)
+		before->overtaken = true;
+	lw_map_put(&tx->f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+}
+
+static bool is_overtaken(const struct ns_tx *tx)
+{
+	const struct ns_tx *latest = latest_of(tx);
+	return tx->overtaken ||
+	       (tx->n_offers > 0 && !tx->is_multicast && !tx->is_proprietary && latest != NULL && latest != tx);
+}
+
 void ns_tx_free(struct ns_tx *tx)
 {
 	free(tx);
@@ -104,7 +126,8 @@ static void late(struct rt_timer *t, void *arg)
 	tx->downlink_id = downlink_id;
 	tx->maybe_sent = false;
 	lw_map_put(&f->tx, tx->downlink_id, tx);
-	lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+	if (!tx->overtaken)
+		latest_of_device(tx);
 	rt_timer_init(&tx->timer, f->loop, "tx-ack timeout", silent, tx);
 	rt_timer_start(&tx->timer, f->cfg.tx_ack_timeout_ms);
 }
@@ -231,7 +254,7 @@ static void wait_for_answer(struct ns_tx *tx)
 	int64_t give_up_ns = ns_plan_give_up_at_ns(tx);
 	lw_map_put(&f->tx, tx->downlink_id, tx);
 	if (!tx->is_multicast && !tx->is_proprietary)
-		lw_map_put(&f->tx_by_device, lw_dev_eui_u64(tx->dev_eui), tx);
+		latest_of_device(tx);
 	if (give_up_ns > rt_loop_mono_ns(f->loop)) {
 		rt_timer_init(&tx->timer, f->loop, "tx-ack is late", late, tx);
 		rt_timer_start_at(&tx->timer, give_up_ns);
@@ -243,7 +266,7 @@ static void wait_for_answer(struct ns_tx *tx)
 
 bool ns_tx_send_elsewhere(struct ns_tx *tx)
 {
-	if (!ns_plan_tx(tx) || !offer(tx))
+	if (is_overtaken(tx) || !ns_plan_tx(tx) || !offer(tx))
 		return false;
 	ns_plan_sent(tx);
 	wait_for_answer(tx);

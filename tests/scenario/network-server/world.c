@@ -481,15 +481,21 @@ void world_restart(struct world *w)
 	w->flows = ns_flows_new(w->loop, &w->ports, &w->cfg, &w->rng);
 }
 
-void world_free(struct world *w)
+void world_forget(struct world *w)
 {
-	ns_flows_free(w->flows);
 	for (size_t i = 0; i < w->n_events; i++)
 		longwave__ns__v1__event__free_unpacked(w->event[i], NULL);
 	for (size_t i = 0; i < w->n_frames; i++)
 		longwave__ns__v1__frame__free_unpacked(w->frame[i], NULL);
 	for (size_t i = 0; i < w->n_downs; i++)
 		gw__downlink_frame__free_unpacked(w->down[i].msg, NULL);
+	w->n_events = w->n_frames = w->n_downs = w->n_journal_done = 0;
+}
+
+void world_free(struct world *w)
+{
+	ns_flows_free(w->flows);
+	world_forget(w);
 	for (size_t i = 0; i < w->n_devices; i++) {
 		lw_buf_deinit(&w->device[i]->blob);
 		free(w->device[i]);

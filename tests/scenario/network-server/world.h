@@ -89,6 +89,8 @@ struct world {
 
 struct world *world_new(void);
 void world_free(struct world *w);
+/* What came out so far is done with: the logs are empty again. */
+void world_forget(struct world *w);
 /* Before the first uplink: applies changes of cfg. */
 void world_restart(struct world *w);
 
