@@ -1,7 +1,82 @@
 #include "app-server/domain/profile.h"
 
+#include <string.h>
+
 #include "common/lorawan/region.h"
 #include "common/lorawan/types.h"
+
+/* A region's rates and frequencies are those of all its plans, and of the revision that the profile names. */
+static bool is_rate(const Api__DeviceProfile *p, enum lw_dir dir, uint32_t dr)
+{
+	for (unsigned i = 0; i <= LW_REGION_CN470_26B; i++) {
+		const struct lw_region *r = lw_region_by_id((enum lw_region_id)i);
+		if (r == NULL || lw_region_base(r->id) != (enum lw_region_id)p->region)
+			continue;
+		const struct lw_region *old = lw_region_revision(r, (enum lw_mac_version)p->mac_version,
+								 (enum lw_reg_params)p->reg_params_revision);
+		if (lw_region_dr(r, dir, dr) != NULL || lw_region_dr(old, dir, dr) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* 0 is the region's default in all of these. */
+static int check_rate(const Api__DeviceProfile *p, const char *name, uint32_t dr, struct lw_diag *diag)
+{
+	if (dr == 0 || is_rate(p, LW_DOWN, dr))
+		return 0;
+	lw_diag_set(diag, "%s: %u is no data rate of downlinks in %s", name, (unsigned)dr,
+		    lw_region_by_id((enum lw_region_id)p->region)->name);
+	return LW_EINVAL;
+}
+
+static int check_frequency(const Api__DeviceProfile *p, const char *name, uint32_t hz, struct lw_diag *diag)
+{
+	const struct lw_region *r = lw_region_by_id((enum lw_region_id)p->region);
+	if (hz == 0 || lw_region_freq_ok(r, hz))
+		return 0;
+	lw_diag_set(diag, "%s: %u Hz is outside %s", name, (unsigned)hz, r->name);
+	return LW_EINVAL;
+}
+
+/* What only counts with OTAA off, or with class B, is not looked at otherwise: it is set to 0 then. */
+static int check_radio(const Api__DeviceProfile *p, struct lw_diag *diag)
+{
+	const struct lw_region *r = lw_region_by_id((enum lw_region_id)p->region);
+	int rc = 0;
+	if (!p->supports_otaa) {
+		if (p->abp_rx1_dr_offset > r->max_rx1_dr_offset) {
+			lw_diag_set(diag, "abp_rx1_dr_offset is above %u, the highest of %s",
+				    (unsigned)r->max_rx1_dr_offset, r->name);
+			return LW_EINVAL;
+		}
+		rc = check_rate(p, "abp_rx2_dr", p->abp_rx2_dr, diag);
+		if (rc == 0)
+			rc = check_frequency(p, "abp_rx2_freq", p->abp_rx2_freq, diag);
+	}
+	if (rc == 0 && p->supports_class_b)
+		rc = check_rate(p, "class_b_ping_slot_dr", p->class_b_ping_slot_dr, diag);
+	if (rc == 0 && p->supports_class_b)
+		rc = check_frequency(p, "class_b_ping_slot_freq", p->class_b_ping_slot_freq, diag);
+	for (size_t i = 0; rc == 0 && i < p->n_supported_uplink_data_rates; i++) {
+		if (is_rate(p, LW_UP, p->supported_uplink_data_rates[i]))
+			continue;
+		lw_diag_set(diag, "supported_uplink_data_rates: %u is no data rate of uplinks in %s",
+			    (unsigned)p->supported_uplink_data_rates[i], r->name);
+		rc = LW_EINVAL;
+	}
+	return rc;
+}
+
+/* Those of the network-server (network-server/domain/adr.c); empty is the default one. */
+static bool is_adr_algorithm(const char *id)
+{
+	static const char *const known[] = {"", "default", "lr_fhss", "lora_lr_fhss", "none"};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i], id) == 0)
+			return true;
+	return false;
+}
 
 int as_profile_check(const Api__DeviceProfile *p, struct lw_diag *diag)
 {
@@ -29,14 +104,11 @@ int as_profile_check(const Api__DeviceProfile *p, struct lw_diag *diag)
 		lw_diag_set(diag, "region is unknown");
 		return LW_EINVAL;
 	}
-	for (size_t i = 0; i < p->n_supported_uplink_data_rates; i++) {
-		if (p->supported_uplink_data_rates[i] > 15) {
-			lw_diag_set(diag, "supported_uplink_data_rates: %u is no data rate",
-				    p->supported_uplink_data_rates[i]);
-			return LW_EINVAL;
-		}
+	if (!is_adr_algorithm(p->adr_algorithm_id)) {
+		lw_diag_set(diag, "adr_algorithm_id: there is no %.40s", p->adr_algorithm_id);
+		return LW_EINVAL;
 	}
-	return 0;
+	return check_radio(p, diag);
 }
 
 static void clear_relay(Api__DeviceProfile *p)

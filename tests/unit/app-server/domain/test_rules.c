@@ -88,6 +88,61 @@ static void test_profile_limits(void **state)
 	assert_int_equal(as_profile_check(&p, &d), LW_EINVAL);
 }
 
+static bool ok(const Api__DeviceProfile *p, const char *why)
+{
+	struct lw_diag d = {.text = ""};
+	bool fine = as_profile_check(p, &d) == 0;
+	assert_true(fine || strstr(d.text, why) != NULL);
+	return fine;
+}
+
+/* What no device of the region can be told is refused before it is stored. */
+static void test_profile_radio(void **state)
+{
+	uint32_t rates[] = {0, 5, 12, 6};
+	Api__DeviceProfile p = API__DEVICE_PROFILE__INIT;
+	(void)state;
+	p.region = COMMON__REGION__US915;
+	p.abp_rx2_freq = 923300000;
+	p.abp_rx2_dr = 8;
+	p.abp_rx1_dr_offset = 3;
+	assert_true(ok(&p, ""));
+	p.abp_rx2_dr = 4; /* of uplinks only */
+	assert_false(ok(&p, "abp_rx2_dr: 4 is no data rate of downlinks in US915"));
+	p.abp_rx2_dr = 0;
+	p.abp_rx2_freq = 869525000;
+	assert_false(ok(&p, "abp_rx2_freq: 869525000 Hz is outside US915"));
+	p.abp_rx2_freq = 0;
+	p.abp_rx1_dr_offset = 4;
+	assert_false(ok(&p, "abp_rx1_dr_offset is above 3"));
+	p.supports_otaa = true; /* then none of these counts */
+	assert_true(ok(&p, ""));
+	p.class_b_ping_slot_freq = 1;
+	assert_true(ok(&p, ""));
+	p.supports_class_b = true;
+	assert_false(ok(&p, "class_b_ping_slot_freq: 1 Hz"));
+	p.class_b_ping_slot_freq = 923300000;
+	p.class_b_ping_slot_dr = 7;
+	assert_false(ok(&p, "class_b_ping_slot_dr: 7"));
+	p.class_b_ping_slot_dr = 8;
+	assert_true(ok(&p, ""));
+	p.supported_uplink_data_rates = rates;
+	p.n_supported_uplink_data_rates = 2;
+	assert_true(ok(&p, ""));
+	p.n_supported_uplink_data_rates = 3;
+	assert_false(ok(&p, "supported_uplink_data_rates: 12 is no data rate of uplinks in US915"));
+	p.n_supported_uplink_data_rates = 0;
+	/* plans of one region: 20 MHz and 26 MHz are CN470, too */
+	p.region = COMMON__REGION__CN470;
+	p.class_b_ping_slot_freq = 500300000;
+	p.class_b_ping_slot_dr = 1;
+	assert_true(ok(&p, ""));
+	p.adr_algorithm_id = (char *)(uintptr_t) "lora_lr_fhss";
+	assert_true(ok(&p, ""));
+	p.adr_algorithm_id = (char *)(uintptr_t) "mine";
+	assert_false(ok(&p, "adr_algorithm_id: there is no mine"));
+}
+
 static void test_similarity(void **state)
 {
 	(void)state;
@@ -101,9 +156,8 @@ static void test_similarity(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_password),
-		cmocka_unit_test(test_profile_switches),
-		cmocka_unit_test(test_profile_limits),
+		cmocka_unit_test(test_password),       cmocka_unit_test(test_profile_switches),
+		cmocka_unit_test(test_profile_limits), cmocka_unit_test(test_profile_radio),
 		cmocka_unit_test(test_similarity),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
