@@ -1,9 +1,11 @@
-"""What this machine has and lacks: Debian packages, Node, free ports. Never builds, never starts a daemon."""
+"""What this machine has and lacks: Debian packages, Node; programs that are run to their end. Never builds, never starts a daemon."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,17 +37,51 @@ def missing(names):
     return [n for n in names if n not in have]
 
 
-def run(argv, **kw):
-    """Runs a command that must succeed; its output goes to build/log and is shown only when it fails."""
+def start(argv, **kw):
+    """A child that leads a process group, so that end() reaches all that it starts, and that ends when this process is killed."""
+    return subprocess.Popen(["env", "--default-signal=INT", "setpriv", "--pdeathsig", "TERM", "--", *map(str, argv)],
+                            stdin=subprocess.DEVNULL, process_group=0, **kw)
+
+
+def _to_group(proc, number):
+    try:
+        os.killpg(proc.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def end(*procs, grace_s=40):
+    """Ctrl-C to each and to what it started, all at once; then kill -9 for what is left. Nobody interrupts this."""
+    before = [(n, signal.signal(n, signal.SIG_IGN)) for n in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        for p in procs:
+            _to_group(p, signal.SIGINT)
+        until = time.monotonic() + grace_s
+        for p in procs:
+            try:
+                p.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            _to_group(p, signal.SIGKILL)
+            p.wait()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def run(argv, asks=False, **kw):
+    """Runs a command that must succeed; its output goes to build/log and is shown only when it fails. `asks`: it may want a password,
+    for which it must stay in the terminal's group."""
     log = ROOT / "build" / "log"
     log.mkdir(parents=True, exist_ok=True)
     path = log / (kw.pop("log", Path(argv[0]).name) + ".txt")
     with open(path, "wb") as f:
-        proc = subprocess.Popen(argv, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **kw)
+        kw.update(stdout=f, stderr=subprocess.STDOUT)
+        proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, **kw) if asks else start(argv, **kw)
         try:
             code = proc.wait()
         except BaseException:
-            proc.terminate()
+            proc.terminate() if asks else end(proc)
             raise
     if code:
         tail = path.read_text(errors="replace").splitlines()[-60:]
@@ -69,8 +105,8 @@ def install(*lists):
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
     try:
-        run([*sudo, *env, "apt-get", "update", "-qq"], log="apt-update")
-        run([*sudo, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], log="apt-install")
+        run([*sudo, *env, "apt-get", "update", "-qq"], asks=True, log="apt-update")
+        run([*sudo, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], asks=True, log="apt-install")
     finally:
         if held:
             POLICY.unlink()

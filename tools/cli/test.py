@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -9,11 +10,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import build
-from machine import ROOT, Failed, install, say
+from machine import ROOT, Failed, end, install, say, start
 
 REPORTS = ROOT / "build" / "reports"
 FUZZ_SECONDS = 4
 FAULT_SECONDS = 20
+E2E_SECONDS = 2400  # of each pass, which takes 8 minutes on two idle cores
+PROGRESS_SECONDS = 60
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "--durations=10", "-o", "junit_family=xunit1"]
+OUT_OF_TIME = 1000  # no program's exit code
 
 
 class Count:
@@ -28,22 +33,25 @@ class Count:
 
 
 def _call(argv, cwd=ROOT, env=None, timeout=1800):
-    """Runs with the output shown as it comes; returns the exit code (124: out of time)."""
-    proc = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL)
+    """Runs with the output shown as it comes; returns the exit code."""
+    proc = start(argv, cwd=cwd, env=env)
     try:
         return proc.wait(timeout=timeout)
     except subprocess.TimeoutExpired:
-        proc.kill()
-        proc.wait()
         print(f"longwave: out of time after {timeout} s: {' '.join(argv)}", flush=True)
-        return 124
-    except BaseException:
-        proc.terminate()
-        raise
+        return OUT_OF_TIME
+    finally:
+        end(proc)
 
 
-def _junit(path, count, code, what):
-    """Adds a JUnit report. A run that failed without naming a failed test is itself one failure."""
+def _ending(code):
+    if code == OUT_OF_TIME:
+        return "out of time"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _junit(path, count, code, what, where=""):
+    """Adds a JUnit report. A run that failed without naming a failed test is itself one failure. `where`: what it was at."""
     named = passed = 0
     try:
         for case in ET.parse(path).getroot().iter("testcase"):
@@ -58,13 +66,13 @@ def _junit(path, count, code, what):
                 inner = re.search(r"\[  PASSED  \] (\d+) test", case.findtext("system-out") or "")
                 passed += int(inner.group(1)) if inner else 1
     except (OSError, ET.ParseError) as e:
-        count.add(0, 1, [f"{what}: no report: {e}"])
+        count.add(0, 1, [f"{what}: {_ending(code)}{where}; no report: {e}"])
         return
     count.add(passed, 0)
     if passed + named == 0:
         count.add(0, 1, [f"{what}: ran no test"])
     elif code and not named:
-        count.add(0, 1, [f"{what}: exit code {code}"])
+        count.add(0, 1, [f"{what}: {_ending(code)}{where}"])
 
 
 def _ctest(count, label):
@@ -92,38 +100,116 @@ def lint(count):
         count.add(int(code == 0), int(code != 0), [f"lint: {name}"] if code else [])
 
 
+class _Aside:
+    """A program whose output goes to a file until it ends."""
+
+    def __init__(self, name, argv, env=None):
+        self.name, self.began = name, time.monotonic()
+        self.path = REPORTS / f"{name.replace(' ', '-')}.txt"
+        with open(self.path, "wb") as f:
+            self.proc = start(argv, cwd=ROOT, env=env, stdout=f, stderr=subprocess.STDOUT)
+
+    def text(self):
+        return self.path.read_text(errors="replace")
+
+
+def _side_by_side(jobs, ended, at_once=None, timeout=1800, news=lambda running: None):
+    """Starts all (jobs are functions that return an _Aside), `at_once` at a time; calls ended(job, exit code) for each, and news()
+    again and again."""
+    waiting, running = list(jobs), []
+    try:
+        while waiting or running:
+            while waiting and (at_once is None or len(running) < at_once):
+                running.append(waiting.pop(0)())
+            time.sleep(0.3)
+            news(running)
+            for job in list(running):
+                code = job.proc.poll()
+                if code is None and time.monotonic() - job.began > timeout:
+                    code = OUT_OF_TIME
+                if code is not None:
+                    end(job.proc)
+                    running.remove(job)
+                    ended(job, code)
+    finally:
+        end(*(job.proc for job in running))
+
+
 def fuzz(count):
     """A short run of every target over its corpus; longer by hand: ./longwave fuzz TARGET SECONDS."""
     out = build.cmake("fuzz", "fuzzers")
     targets = sorted(p for p in (out / "bin").glob("fuzz_*") if p.is_file() and os.access(p, os.X_OK))
     if not targets:
         count.add(0, 1, ["fuzz: no target was built"])
-    for t in targets:
-        corpus = ROOT / "tests/fuzz/corpus" / t.name.removeprefix("fuzz_")
-        work = out / "corpus" / t.name
+
+    def job(target):
+        corpus = ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")
+        work = out / "corpus" / target.name
         work.mkdir(parents=True, exist_ok=True)
-        log = REPORTS / f"{t.name}.txt"
-        with open(log, "wb") as f:
-            proc = subprocess.run([str(t), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=1024",
-                                   f"-artifact_prefix={REPORTS}/", str(work), *([str(corpus)] if corpus.exists() else [])],
-                                  stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        if proc.returncode:
-            print(log.read_text(errors="replace")[-6000:])
-        print(f"fuzz {t.name}: {'ok' if proc.returncode == 0 else 'FAILED'}", flush=True)
-        count.add(int(proc.returncode == 0), int(proc.returncode != 0), [t.name] if proc.returncode else [])
+        return _Aside(target.name, [target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=1024",
+                                    f"-artifact_prefix={REPORTS}/", work, *([corpus] if corpus.exists() else [])])
+
+    def ended(job, code):
+        if code:
+            print(job.text()[-6000:])
+        print(f"fuzz {job.name}: {'ok' if code == 0 else 'FAILED: ' + _ending(code)}", flush=True)
+        count.add(int(code == 0), int(code != 0), [job.name] if code else [])
+
+    _side_by_side([lambda t=t: job(t) for t in targets], ended, at_once=os.cpu_count() or 2)
+
+
+class _Pass(_Aside):
+    """The e2e suite on one database."""
+
+    DONE = re.compile(r"^(\S+::.*) (PASSED|FAILED|ERROR|SKIPPED) +\[ *(\d+)%\]$", re.M)
+
+    def __init__(self, store, out):
+        self.xml = REPORTS / f"e2e-{store}.xml"
+        self.xml.unlink(missing_ok=True)
+        env = dict(os.environ, LONGWAVE_BUILD=str(out), LONGWAVE_STORE=store, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", COLUMNS="120")
+        super().__init__(f"e2e {store}", [*PYTEST, "-v", "--color=no", f"--junitxml={self.xml}", "tests/e2e"], env)
+        self.percent, self.told = "0", 0
+
+    def news(self):
+        """Notes how far it is, and names each test that failed when it does."""
+        done = self.DONE.findall(self.text())
+        for name, how, self.percent in done[self.told:]:
+            if how not in ("PASSED", "SKIPPED"):
+                say(f"{self.name}: {name} {how}")
+        self.told = len(done)
+
+    def last_test(self):
+        return ([line.split(" ")[0] for line in self.text().splitlines() if "::" in line] or ["its first test"])[-1]
+
+    def closing(self):
+        """What pytest says after the last test; of one that died, its last words."""
+        text = self.text()
+        found = re.search(r"^=+ (ERRORS|FAILURES|warnings summary|slowest .*|\d+ passed.*) =+$", text, re.M)
+        return text[found.start():] if found else "\n".join(text.splitlines()[-20:])
 
 
 def e2e(count):
-    """The suite against the running daemons: once on SQLite, once on PostgreSQL."""
+    """The suite against the running daemons, on SQLite and on PostgreSQL: side by side, because both mostly wait. Each has processes,
+    ports (tests/e2e/lw/procs.py) and folders of its own."""
     out = build.cmake("release")
     build.ui(out)
-    for store in ("sqlite", "postgres"):
-        report = REPORTS / f"e2e-{store}.xml"
-        report.unlink(missing_ok=True)
-        env = dict(os.environ, LONGWAVE_BUILD=str(out), LONGWAVE_STORE=store, PYTHONDONTWRITEBYTECODE="1")
-        code = _call(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests/e2e",
-                      f"--junitxml={report}", "-o", "junit_family=xunit1"], env=env)
-        _junit(report, count, code, f"e2e {store}")
+    told = began = time.monotonic()
+
+    def news(running):
+        nonlocal told
+        now = time.monotonic()
+        for p in running:
+            p.news()
+        if running and now - told >= PROGRESS_SECONDS:
+            told = now
+            say(f"{now - began:.0f} s: " + ", ".join(f"{p.name} {p.percent} %" for p in running))
+
+    def ended(p, code):
+        say(f"{p.name} took {time.monotonic() - p.began:.0f} s; whole output: {p.path.relative_to(ROOT)}")
+        print(p.closing().rstrip(), flush=True)
+        _junit(p.xml, count, code, p.name, f" in {p.last_test()}")
+
+    _side_by_side([lambda s=s: _Pass(s, out) for s in ("sqlite", "postgres")], ended, timeout=E2E_SECONDS, news=news)
 
 
 def faults(count):
@@ -136,8 +222,7 @@ def faults(count):
         count.add(int(code == 0), int(code != 0), [f"faults: {store}"] if code else [])
     report = REPORTS / "faults.xml"
     report.unlink(missing_ok=True)
-    code = _call(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests/faults",
-                  f"--junitxml={report}", "-o", "junit_family=xunit1"], env=env)
+    code = _call([*PYTEST, "-q", f"--junitxml={report}", "tests/faults"], env=env)
     _junit(report, count, code, "faults")
 
 
@@ -173,6 +258,9 @@ def main(_verb, args):
         except Failed as e:
             print(e, flush=True)
             count.add(0, 1, [f"{k}: {str(e).splitlines()[-1]}"])
+        except KeyboardInterrupt:
+            say(f"test: stopped in {k}, after {time.monotonic() - began:.0f} s")
+            raise
         say(f"test: {k} took {time.monotonic() - began:.0f} s")
     for name in count.failures:
         print(f"failed: {re.sub(r' +', ' ', name)}")

@@ -1,72 +1,21 @@
 """The app-server with a real network-server, a broker and a database of their own. $LONGWAVE_STORE: sqlite (default) or
 postgres."""
 
-import signal
-import os
-import shutil
-import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 import lw
 from api.client import Rest
+from lw.servers import Postgres, Redis
+from lw.stack import store
 
 PASSWORD = "a-test-password"
 
 
-class Postgres:
-    """A cluster on a socket in a folder, run as the user postgres when the tests run as root."""
-
-    def __init__(self, tmp):
-        self.bin = max(__import__("glob").glob("/usr/lib/postgresql/*/bin"))
-        self.dir = tmp / "pg"
-        self.dir.mkdir()
-        self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
-        if self.as_user:
-            shutil.chown(self.dir, "postgres", "postgres")
-            for parent in list(self.dir.parents)[:3]:
-                parent.chmod(0o755)
-        self._run("initdb", "-D", self.dir / "data", "-U", "lw", "-A", "trust", "-E", "UTF8", "--no-sync")
-        for attempt in range(3):
-            self.port = lw.free_port()
-            try:
-                self._run("pg_ctl", "-D", self.dir / "data", "-w", "-l", self.dir / "log", "-o",
-                          f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c fsync=off", "start")
-                return
-            except subprocess.CalledProcessError:  # the port was taken meanwhile
-                if attempt == 2:
-                    raise AssertionError((self.dir / "log").read_text()) from None
-
-    def _run(self, program, *args):
-        subprocess.run([*self.as_user, f"{self.bin}/{program}", *map(str, args)], check=True, capture_output=True, cwd=self.dir)
-
-    def dsn(self, schema):
-        return f"postgres://lw@127.0.0.1:{self.port}/postgres?schema={schema}"
-
-    def kill(self):
-        try:
-            self._run("pg_ctl", "-D", self.dir / "data", "-m", "immediate", "stop")
-        except subprocess.CalledProcessError:  # slow, or gone already: then by its number
-            try:
-                os.kill(int((self.dir / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-
-
-class Redis(lw.procs.Process):
-    def __init__(self, tmp):
-        self.port = lw.free_port()
-        super().__init__(["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp], tmp / "redis.log")
-
-    @property
-    def url(self):
-        return f"redis://127.0.0.1:{self.port}"
-
-
 class Stack:
     def __init__(self, tmp):
-        self.tmp, self.parts = tmp, []
+        self.tmp, self.parts, self.pg = tmp, [], None
         try:
             self._start(tmp)
         except BaseException:
@@ -74,14 +23,12 @@ class Stack:
             raise
 
     def _start(self, tmp):
-        self.pg = Postgres(tmp) if os.environ.get("LONGWAVE_STORE") == "postgres" else None
-        if self.pg:
-            self.parts.append(self.pg)
+        self.pg = Postgres().start() if store() == "postgres" else None
         self.mqtt = lw.start_mosquitto(tmp)
         self.parts.append(self.mqtt)
-        self.redis = Redis(tmp).start()
+        self.redis = Redis(tmp)
         self.parts.append(self.redis)
-        self.redis.wait_output("Ready to accept connections")
+        self.redis.start()
         self.ns_port, self.http_port, self.grpc_port, self.join_port = (lw.free_port() for _ in range(4))
         self.ns = self._daemon("network-server", {
             "state_dir": str(tmp / "ns-state"), "database": {"dsn": self.dsn("ns")}, "grpc": {"bind": f"127.0.0.1:{self.ns_port}"},
@@ -108,6 +55,8 @@ class Stack:
     def kill(self):
         for p in reversed(self.parts):
             p.kill()
+        if self.pg:
+            self.pg.remove()
 
 
 @pytest.fixture(scope="session")
