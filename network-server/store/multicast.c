@@ -34,18 +34,18 @@ static const struct sql_stmt GATEWAYS = {
 	.cols = "ll",
 };
 
+/* The first item alone is looked up and read: there may be thousands behind it. */
 static const struct sql_stmt FRONT = {
 	.name = "multicast_front",
-	.text = "SELECT x.n, x.id, x.f_cnt, x.body, x.planned, x.enqueued_at, c.gateway_id, c.due, c.attempts, "
+	.text = "SELECT b.n, i.id, i.f_cnt, i.body, i.planned, i.enqueued_at, c.gateway_id, c.due, c.attempts, "
 		"c.parked,"
-		" x.f_pending, CASE WHEN EXISTS (SELECT 1 FROM multicast_item AS j"
-		"  WHERE j.group_id = x.group_id AND j.f_cnt > x.f_cnt) THEN 1 ELSE 0 END"
-		" FROM (SELECT b.n, i.id, i.group_id, i.f_cnt, i.body, i.planned, i.enqueued_at, i.f_pending,"
-		"  row_number() OVER (PARTITION BY b.n ORDER BY i.f_cnt, i.enqueued_at) AS place"
-		"  FROM {batch} JOIN multicast_item AS i ON i.group_id = b.id WHERE i.planned = 0 OR EXISTS"
-		"  (SELECT 1 FROM multicast_copy AS k WHERE k.item_id = i.id AND (k.parked = 0 OR k.due <= b.now_us)))"
-		" AS x LEFT JOIN multicast_copy AS c ON c.item_id = x.id WHERE x.place = 1"
-		" ORDER BY x.n, c.due, c.gateway_id",
+		" i.f_pending, CASE WHEN EXISTS (SELECT 1 FROM multicast_item AS j"
+		"  WHERE j.group_id = i.group_id AND j.f_cnt > i.f_cnt) THEN 1 ELSE 0 END"
+		" FROM {batch} JOIN multicast_item AS i ON i.id = (SELECT f.id FROM multicast_item AS f"
+		"  WHERE f.group_id = b.id AND (f.planned = 0 OR EXISTS (SELECT 1 FROM multicast_copy AS k"
+		"  WHERE k.item_id = f.id AND (k.parked = 0 OR k.due <= b.now_us)))"
+		"  ORDER BY f.f_cnt, f.enqueued_at LIMIT 1)"
+		" LEFT JOIN multicast_copy AS c ON c.item_id = i.id ORDER BY b.n, c.due, c.gateway_id",
 	.batch = "id:u now_us:l",
 	.cols = "lulyllllllll",
 };

@@ -1,6 +1,6 @@
 /* Counts of links on both engines: what is written, what memory still holds, growing old, replicas. */
 #include "network-server/store/link_store.h"
-#include "tests/fixtures/sqlite_sorts.h"
+#include "tests/fixtures/sqlite_work.h"
 #include "tests/unit/network-server/store/rig.h"
 
 #define KIND(name) LONGWAVE__NS__V1__LINK_TALLY__KIND__##name
@@ -333,16 +333,17 @@ static void test_old_rows_are_not_sorted(void **state)
 {
 	struct links *l = *state;
 	int64_t now = now_s(l);
-	sorts_watch();
+	work_watch();
 	rig_reopen(l->r);
+	work_ignore();
 	ns_link_store_free(l->s);
 	open_links(l, l->r, "one");
 	for (uint64_t i = 0; i < 600; i++)
 		heard(l, EUI + i, now - 5 * 86400, 1, 868100000);
 	settle(l);
-	unsigned before = atomic_load(&sorts_n);
+	unsigned before = atomic_load(&work_sorts);
 	age(l);
-	assert_int_equal(sorts_seen(), before);
+	assert_int_equal(atomic_load(&work_sorts), before);
 	assert_int_equal(rows(l, NS_SPAN_HOUR), 0);
 	assert_int_equal(rows(l, NS_SPAN_DAY), 600);
 }

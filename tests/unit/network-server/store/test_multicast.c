@@ -1,6 +1,7 @@
 /* Multicast groups in the store, on both databases: counters, the lease, copies, members. */
 #include <string.h>
 
+#include "tests/fixtures/sqlite_work.h"
 #include "tests/unit/network-server/store/rig.h"
 
 static char group_text[] = "aaaaaaaa-0000-0000-0000-000000000001";
@@ -661,6 +662,39 @@ static void test_back_is_told(void **state)
 	rig_free(b);
 }
 
+static unsigned steps_of_take(struct rig *r)
+{
+	struct lw_arena a;
+	struct ns_mc_take t;
+	lw_arena_init(&a, NULL, 0, 1 << 20);
+	unsigned before = atomic_load(&work_steps);
+	take_at(r, &a, &t, 1000, 1020);
+	assert_int_equal(t.err, 0);
+	assert_true(t.has_item);
+	assert_int_equal(t.item.f_cnt, 0);
+	lw_arena_deinit(&a);
+	return atomic_load(&work_steps) - before;
+}
+
+/* A firmware is some thousand items: each is looked for several times, and those behind it are let alone. */
+static void test_long_queue(void **state)
+{
+	enum { MORE = 200, STEPS_EACH = 15 };
+	struct rig *r = *state;
+	uint32_t f_cnt;
+	work_watch();
+	rig_reopen(r);
+	work_ignore();
+	put_group(r, "a", 0);
+	assert_int_equal(enqueue(r, 0, 1, &f_cnt), 0);
+	unsigned first = steps_of_take(r);
+	for (uint32_t i = 1; i <= MORE; i++)
+		assert_int_equal(enqueue(r, i, 1, &f_cnt), 0);
+	unsigned last = steps_of_take(r);
+	print_message("%u steps, with %d items more %u\n", first, MORE, last);
+	assert_true(last < first + MORE * STEPS_EACH);
+}
+
 #define BOTH(fn)                                                                                                       \
 	{#fn " [sqlite]", fn, setup_lite, teardown, NULL},                                                             \
 	{                                                                                                              \
@@ -670,9 +704,11 @@ static void test_back_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_counters), BOTH(test_update),        BOTH(test_lease),
-		BOTH(test_copies),   BOTH(test_members),       BOTH(test_waiting),
-		BOTH(test_refused),  BOTH(test_gateway_heard), BOTH(test_back_is_told),
+		BOTH(test_counters),      BOTH(test_update),
+		BOTH(test_lease),         cmocka_unit_test_setup_teardown(test_long_queue, setup_lite, teardown),
+		BOTH(test_copies),        BOTH(test_members),
+		BOTH(test_waiting),       BOTH(test_refused),
+		BOTH(test_gateway_heard), BOTH(test_back_is_told),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
