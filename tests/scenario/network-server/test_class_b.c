@@ -1,5 +1,5 @@
 /* Class B: beacon lock, ping slots, timeouts. Names in brackets: scenarios of reference-system.md 8.1 (v4), 8.2, 8.3.
- * spec: LoRaWAN 1.0.4, Class B */
+ * spec: TS001-1.0.4 §9.3.1 */
 #include <string.h>
 
 #include "common/base/time.h"
@@ -58,7 +58,7 @@ static int64_t at(const struct world *w)
 }
 
 /* [Class B: beacon start, ping offset, next ping slot] Rand = AES(0, beacon time | DevAddr | 0…), offset mod period.
- * spec: LoRaWAN 1.0.4, Class B: beacon timing, ping-slot randomisation */
+ * spec: TS001-1.0.4 §11.2 */
 static void slots(void **state)
 {
 	struct world *w = *state;
@@ -84,7 +84,7 @@ static void slots(void **state)
 }
 
 /* [trigger beacon locked; unlock] and not for a profile without class B
- * spec: LoRaWAN 1.0.4, Class B: bit 4 of FCtrl up
+ * spec: TS001-1.0.4 §4.3.1.7
  * rows: beacon-lock beacon-unlock */
 static void beacon_lock(void **state)
 {
@@ -104,7 +104,7 @@ static void beacon_lock(void **state)
 }
 
 /* [class-b downlink; + more data; default band frequency plan]
- * spec: LoRaWAN 1.0.4, Class B: ping slots
+ * spec: TS001-1.0.4 §9.3.1, §11.2
  * rows: class-b class-b-more class-b-default class-b-lock */
 static void downlink(void **state)
 {
@@ -159,7 +159,7 @@ static void far_slot(void **state)
 }
 
 /* [tx_ack test_class_b: timeout_after = ping slot + class B timeout] [class B: ack/nack, confirmed]
- * spec: LoRaWAN 1.0.4, Class B: confirmed downlinks
+ * spec: TS001-1.0.4 §9.3.1: CLASS_B_RESP_TIMEOUT
  * rows: class-b-timeout class-b-nack */
 static void confirmed(void **state)
 {
@@ -194,7 +194,7 @@ static void confirmed(void **state)
 }
 
 /* [no beacon lock] and before the first uplink: class A
- * spec: LoRaWAN 1.0.4, Class B: state of the device
+ * spec: TS001-1.0.4 §4.3.1.7
  * rows: class-b-no-lock */
 static void not_locked(void **state)
 {
@@ -212,7 +212,7 @@ static void not_locked(void **state)
 }
 
 /* PingSlotInfoReq changes the rhythm; a set ping-slot frequency is used.
- * spec: LoRaWAN 1.0.4, Class B: PingSlotInfoReq */
+ * spec: TS001-1.0.4 §12.1: PingSlotInfoReq */
 static void ping_slot_info(void **state)
 {
 	struct world *w = *state;
@@ -234,7 +234,7 @@ static void ping_slot_info(void **state)
 }
 
 /* Asked to listen on another frequency, and not heard of since: what is queued waits for its next uplink.
- * spec: LoRaWAN 1.0.4 §12.3 */
+ * spec: TS001-1.0.4 §12.3 */
 static void between_two_frequencies(void **state)
 {
 	struct world *w = *state;
@@ -297,7 +297,7 @@ static void in_ping_slots_only(void **state)
 }
 
 /* BeaconTimingReq of 1.0.x: 30 ms units to the next beacon; US915's hops over eight channels.
- * spec: LoRaWAN 1.0.3, Class B: BeaconTimingReq */
+ * spec: LoRaWAN 1.0.3 §14: BeaconTimingReq, deprecated */
 static void beacon_timing(void **state)
 {
 	struct world *w = *state;

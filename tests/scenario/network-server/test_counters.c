@@ -2,7 +2,8 @@
  * none comes to a device with a counter below one that it has heard, and each is handed out before its window opens.
  * Devices of 1.0.x and 1.1, class A and C, send, join anew and acknowledge at random; gateways take, refuse, answer
  * late or never, and send all the same; the store is slow or meets conflicts; the broker is away; the network-server is
- * restarted. spec: LoRaWAN 1.0.4 §4.3.1.5; 1.1 §4.3.1.5 */
+ * restarted.
+ * spec: TS001-1.0.4 §4.3.1.5; TS001-1.1 §4.3.1.5 */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Downlinks: queue, windows, counters, gateways, MAC commands. Names in brackets: scenarios of reference-system.md 8.1
  * (v4) and 8.3 (v3).
- * spec: LoRaWAN 1.0.4 §4.3, §3.3 */
+ * spec: TS001-1.0.4 §4.3, §3.3 */
 #include <string.h>
 
 #include "network-server/domain/channels.h"
@@ -75,7 +75,7 @@ static void one_unconfirmed(void **state)
 }
 
 /* [device_queue: two unconfirmed]
- * spec: LoRaWAN 1.0.4 §4.3.1.4
+ * spec: TS001-1.0.4 §4.3.1.4
  * rows: queue-two */
 static void two_items_set_fpending(void **state)
 {
@@ -95,7 +95,7 @@ static void two_items_set_fpending(void **state)
 }
 
 /* [device_queue: one confirmed; uplink + ACK] [LW11Uplink: unconfirmed + ACK: ConfFCnt in the MIC]
- * spec: LoRaWAN 1.0.4 §4.3.1.2; 1.1 §4.4.1
+ * spec: TS001-1.0.4 §4.3.1.2; TS001-1.1 §4.4.2: ConfFCnt
  * rows: queue-confirmed queue-confirmed-11 up-ack up-ack-11 */
 static void confirmed_acknowledged(void **state)
 {
@@ -124,7 +124,7 @@ static void confirmed_acknowledged(void **state)
 /* Our answer to the acknowledging uplink is itself confirmed, and the device does not hear it: it repeats the uplink
  * with the ConfFCnt that it knows. The repetition is one, is answered with the frame once more, and the next
  * acknowledgement counts for the new one.
- * spec: LoRaWAN 1.1 §4.4.1, §4.3.1.2 */
+ * spec: TS001-1.1 §4.4.2, §4.3.1.2 */
 static void acknowledgement_repeated(void **state)
 {
 	struct world *w = *state;
@@ -168,7 +168,7 @@ static void acknowledgement_repeated(void **state)
 
 /* Uplinks that acknowledge come late, out of a spool, when several more confirmed downlinks have gone out: each names
  * its own in the MIC, and is taken as long as that is one of the last eight.
- * spec: LoRaWAN 1.1 §4.4.1: ConfFCnt
+ * spec: TS001-1.1 §4.4.2: ConfFCnt
  */
 static void late_acknowledgements(void **state)
 {
@@ -271,7 +271,7 @@ static void acknowledged_without_tx_ack(void **state)
 }
 
 /* Silence: the counter stays used, the item goes again with a new one.
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void silent_gateway(void **state)
 {
 	struct world *w = *state;
@@ -293,7 +293,7 @@ static void silent_gateway(void **state)
 }
 
 /* A restart between "counter used" and the gateway's answer: never the same counter twice, nothing lost.
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void restart_before_tx_ack(void **state)
 {
 	struct world *w = *state;
@@ -339,7 +339,7 @@ static void refusals(void **state)
 }
 
 /* A counter is not given back when a newer one was used meanwhile.
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void late_refusal_gives_nothing_back(void **state)
 {
 	struct world *w = *state;
@@ -388,7 +388,7 @@ static void refused_goes_elsewhere(void **state)
 
 /* Sent at once to a device of class C, and its gateway takes long to say no; meanwhile an uplink was answered with the
  * next counter. No other gateway is asked: the device would take the frame for old.
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void refused_too_late_to_go_elsewhere(void **state)
 {
 	struct world *w = *state;
@@ -440,7 +440,7 @@ static void broker_away(void **state)
 }
 
 /* The counter is durable before the frame leaves.
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void commit_before_send(void **state)
 {
 	struct world *w = *state;
@@ -533,7 +533,7 @@ static void fits_only_rx1(void **state)
 }
 
 /* [device_queue: exactly max size for dr 0 + one mac command]
- * spec: LoRaWAN 1.0.4 §4.3.1.6
+ * spec: TS001-1.0.4 §4.3.1.6
  * rows: queue-mac-first */
 static void mac_command_first(void **state)
 {
@@ -579,7 +579,7 @@ static void expired(void **state)
 }
 
 /* [encrypted downlink]: sent as it is; dead once its counter is used.
- * spec: LoRaWAN 1.0.4 §4.3.3
+ * spec: TS001-1.0.4 §4.3.3
  * rows: e2e-down */
 static void encrypted_by_the_caller(void **state)
 {
@@ -696,7 +696,7 @@ static void reaction_rides_along(void **state)
 }
 
 /* [test_lorawan_11_receive_window_selection] [prefer RX2 DR]
- * spec: LoRaWAN 1.0.4 §3.3
+ * spec: TS001-1.0.4 §3.3
  * rows: windows */
 static void windows_by_configuration(void **state)
 {
@@ -749,7 +749,7 @@ static void windows_by_configuration(void **state)
 }
 
 /* LinkCheckReq and DeviceTimeReq; [two commands (FOpts), (FRMPayload)] [LW11MACCommands (encrypted FOpts)]
- * spec: LoRaWAN 1.0.4 §5.1, §5.9; 1.1 §4.3.1.6
+ * spec: TS001-1.0.4 §5.1, §5.9; TS001-1.1 §4.3.1.6: encrypted FOpts
  * rows: two-fopts two-port0 fopts-11 */
 static void link_check_and_time(void **state)
 {
@@ -775,7 +775,7 @@ static void link_check_and_time(void **state)
 }
 
 /* A frame full of requests gets one answer; an unknown command ends the reading, not the frame.
- * spec: LoRaWAN 1.0.4 §5 */
+ * spec: TS001-1.0.4 §5 */
 static void strange_commands(void **state)
 {
 	struct world *w = *state;
@@ -796,7 +796,7 @@ static void strange_commands(void **state)
 }
 
 /* [adr ack requested]
- * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * spec: TS001-1.0.4 §4.3.1.1
  * rows: adr-ack-req */
 static void adr_ack_req_is_answered(void **state)
 {
@@ -852,7 +852,7 @@ static void abp_with_other_parameters(void **state)
 }
 
 /* [test_lorawan_10_rx_delay] [RxTimingSetupAns is answered with an empty downlink]
- * spec: LoRaWAN 1.0.4 §5.7
+ * spec: TS001-1.0.4 §5.7
  * rows: rx-delay rx-delay-larger rx-delay-request rx-delay-answer */
 static void rx_delay(void **state)
 {
@@ -877,7 +877,7 @@ static void rx_delay(void **state)
 }
 
 /* [must request device-status; interval has not yet expired; + downlink payload]
- * spec: LoRaWAN 1.0.4 §5.5
+ * spec: TS001-1.0.4 §5.5
  * rows: status status-early status-fopts status-payload status-report */
 static void device_status(void **state)
 {
@@ -918,7 +918,7 @@ static void mac_commands_disabled(void **state)
 }
 
 /* Class C: at once, over RX2; the next when the gateway has answered; a confirmed one holds the others back.
- * spec: LoRaWAN 1.0.4, Class C
+ * spec: TS001-1.0.4 §15
  * rows: class-c class-c-lock class-c-confirmed */
 static void class_c(void **state)
 {
@@ -972,7 +972,7 @@ static void class_c(void **state)
 
 /* [class_c: has not yet sent an uplink; confirmed data; 300 bytes] [DownlinkTXAck class C: nack] Nobody waits for a
  * poll.
- * spec: LoRaWAN 1.0.4, Class C
+ * spec: TS001-1.0.4 §15
  * rows: class-c-silent class-c-confirmed class-c-size class-c-nack */
 static void class_c_refused(void **state)
 {
@@ -1022,7 +1022,7 @@ static void class_c_refused(void **state)
 }
 
 /* Soon after an uplink RX1 is the sooner way; what comes later goes at once over RX2.
- * spec: LoRaWAN 1.0.4, Class C
+ * spec: TS001-1.0.4 §15
  * rows: up-class-c */
 static void class_c_after_uplink(void **state)
 {
@@ -1049,7 +1049,7 @@ static void class_c_after_uplink(void **state)
 }
 
 /* The clock is set back by an hour: what was to end a few seconds later does not wait for an hour.
- * spec: LoRaWAN 1.0.4, Class C */
+ * spec: TS001-1.0.4 §15 */
 static void class_c_clock_back(void **state)
 {
 	const int64_t hour_ns = 3600 * LW_NS_PER_S;
@@ -1086,7 +1086,7 @@ static void receive(struct world *w, struct world_device *d, const struct up *up
 }
 
 /* An uplink that came just before a confirmed item went out says nothing about it, however late it is dealt with.
- * spec: LoRaWAN 1.0.4, Class C */
+ * spec: TS001-1.0.4 §15 */
 static void class_c_uplink_before_the_item(void **state)
 {
 	struct world *w = *state;
@@ -1110,7 +1110,7 @@ static void class_c_uplink_before_the_item(void **state)
 }
 
 /* An acknowledgement that came before an item went out is not for that item: refused by the gateway, it goes again.
- * spec: LoRaWAN 1.0.4, Class C */
+ * spec: TS001-1.0.4 §15 */
 static void class_c_acknowledgement_of_the_one_before(void **state)
 {
 	struct world *w = *state;
@@ -1146,7 +1146,7 @@ static void class_c_acknowledgement_of_the_one_before(void **state)
 
 /* Asked to listen on another frequency, and not heard of since: on which of both it listens nobody knows, so that what
  * is queued waits for its next uplink, with the answer or without.
- * spec: LoRaWAN 1.0.4 §5.4 */
+ * spec: TS001-1.0.4 §5.4 */
 static void class_c_between_two_frequencies(void **state)
 {
 	struct world *w = *state;
@@ -1218,7 +1218,7 @@ static void class_c_default_timeout(void **state)
 }
 
 /* Queued while a downlink without an item is under way: it follows when that is settled, whichever way.
- * spec: LoRaWAN 1.0.4, Class C */
+ * spec: TS001-1.0.4 §15 */
 static void class_c_behind_an_acknowledgement(void **state)
 {
 	struct world *w = *state;

@@ -1,5 +1,5 @@
 /* Joins. Names in brackets: scenarios of reference-system.md 8.1 (v4: otaa_test) and 8.3 (v3: OTAA).
- * spec: LoRaWAN 1.0.4 §6.2 */
+ * spec: TS001-1.0.4 §6.2 */
 #include <string.h>
 
 #include "network-server/domain/channels.h"
@@ -34,7 +34,7 @@ static void request(struct world *w, struct world_device *d)
 }
 
 /* [join-request accepted] [+ cflist] on RX1 and RX2, 1.0.x
- * spec: LoRaWAN 1.0.4 §6.2.5, §6.2.6
+ * spec: TS001-1.0.4 §6.2.5, §6.2.6
  * rows: join join-cflist */
 static void accepted_10(void **state)
 {
@@ -113,7 +113,7 @@ static void conflict_is_retried(void **state)
 }
 
 /* [test_lorawan_11: accepted] and RekeyInd, DeviceModeInd [class A until DeviceModeInd]
- * spec: LoRaWAN 1.1 §6.2.2, §5.10, §5.1
+ * spec: TS001-1.1 §6.2.2, §6.2.3, §5.10: RekeyInd, §18.1: DeviceModeInd
  * rows: join-11 join-11-class-c */
 static void accepted_11(void **state)
 {
@@ -137,7 +137,7 @@ static void accepted_11(void **state)
 }
 
 /* A 1.1 device whose join server speaks 1.0 only: both run as 1.0.
- * spec: LoRaWAN 1.1 §6.2.3: OptNeg */
+ * spec: TS001-1.1 §6.2.3: OptNeg */
 static void join_server_of_10(void **state)
 {
 	struct world *w = *state;
@@ -152,7 +152,7 @@ static void join_server_of_10(void **state)
 }
 
 /* [+ class-c supported]
- * spec: LoRaWAN 1.0.4, Class C
+ * spec: TS001-1.0.4 §15
  * rows: join-class-c */
 static void class_c_of_10(void **state)
 {
@@ -165,7 +165,7 @@ static void class_c_of_10(void **state)
 }
 
 /* [dev-nonce already used] [nonce already used]
- * spec: LoRaWAN 1.0.4 §6.2.5
+ * spec: TS001-1.0.4 §6.2.5
  * rows: join-nonce */
 static void nonce_reused(void **state)
 {
@@ -355,7 +355,7 @@ static void heard_by_two(void **state)
 }
 
 /* US915: channel masks from 1.0.3 on; RX1 follows the channel.
- * spec: RP002-1.0.4 §2.5: CFList type 1 */
+ * spec: RP002-1.0.4 §2.5.4: CFList type 1 */
 static void us915(void **state)
 {
 	struct world *w = *state;
@@ -386,7 +386,7 @@ static void us915(void **state)
 }
 
 /* Before 1.0.2 AU915 had the rates of US915: its DR0 was SF10. The accept's RX1 follows the device's own table.
- * spec: LoRaWAN 1.0.1 §7.6.7; RP002-1.0.4 §2.8.7 */
+ * spec: RP002-1.0.4 §2.8.7; LoRaWAN 1.0.1 §7: AU915 */
 static void au915_by_revision(void **state)
 {
 	static const struct {

@@ -73,7 +73,8 @@ static void up_at(struct links *l, uint8_t dr, double snr, int rssi)
 }
 
 /* A device's uplinks are counted with signal, frequency, rate and air time; so are the counters that it passed over,
- * and its frames that were dropped, by reason. A retransmission is neither. spec: TS001-1.0.4 §4.3.1.5 */
+ * and its frames that were dropped, by reason. A retransmission is neither.
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void device_counts(void **state)
 {
 	struct links *l = *state;
@@ -138,7 +139,7 @@ static void downlinks_count_with_their_end(void **state)
 
 /* What a gateway reports of itself is taken over: frames by frequency, rate and status. Where it does not report its
  * duty cycle, ours of what we sent through it stands for that, with the limit of the sub-band.
- * spec: RP002-1.0.4 §2.4.3 */
+ * spec: RP002-1.0.4 §2.4.2 */
 static void gateway_counts(void **state)
 {
 	struct links *l = *state;
@@ -182,7 +183,7 @@ static void gateway_counts(void **state)
 }
 
 /* A gateway that knows its duty cycle is believed: it also knows of other servers' downlinks.
- * spec: RP002-1.0.4 §2.4.3 */
+ * spec: RP002-1.0.4 §2.4.2 */
 static void gateway_reports_its_duty_cycle(void **state)
 {
 	struct links *l = *state;

@@ -1,6 +1,6 @@
 /* The MAC layer: what the network asks of a device, when it asks again, what it learns from answers. Names in brackets:
  * scenarios of reference-system.md 8.1 (v4), 8.3 and 8.4 (v3).
- * spec: LoRaWAN 1.0.4 §5 */
+ * spec: TS001-1.0.4 §5 */
 #include <stdio.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ static const char *say(struct world *w, struct world_device *d, uint8_t dr, cons
 #define assert_silent(w, d, dr, fopts) assert_null(say(w, d, dr, fopts))
 
 /* [adr triggered; acknowledgement of pending adr request] and on to the weakest power
- * spec: LoRaWAN 1.0.4 §5.2
+ * spec: TS001-1.0.4 §5.2
  * rows: adr adr-ack */
 static void adr_to_the_end(void **state)
 {
@@ -81,7 +81,7 @@ static void adr_to_the_end(void **state)
 }
 
 /* [device has adr disabled; interval matches but node has no ADR] and off by profile or by network
- * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * spec: TS001-1.0.4 §4.3.1.1
  * rows: adr-off */
 static void adr_off(void **state)
 {
@@ -144,7 +144,7 @@ static void supported_rates(void **state)
 }
 
 /* [adr backoff triggered]: a slower rate without being told: power and history are reset
- * spec: LoRaWAN 1.0.4 §4.3.1.1
+ * spec: TS001-1.0.4 §4.3.1.1
  * rows: adr-backoff */
 static void adr_backoff(void **state)
 {
@@ -209,7 +209,7 @@ static void not_sent_after_all(void **state)
 }
 
 /* [negative acknowledgement of pending adr request] What it refuses is not proposed again.
- * spec: LoRaWAN 1.0.4 §5.2
+ * spec: TS001-1.0.4 §5.2
  * rows: adr-nack */
 static void adr_refused(void **state)
 {
@@ -299,7 +299,7 @@ static struct world_device *us_abp(struct world *w, enum lw_mac_version v)
 }
 
 /* [channel re-configuration triggered; new channel re-configuration ack-ed] with the fewest commands of the version
- * spec: LoRaWAN 1.0.4 §5.2
+ * spec: TS001-1.0.4 §5.2
  * rows: mask mask-ack */
 static void channel_mask(void **state)
 {
@@ -323,7 +323,7 @@ static void channel_mask(void **state)
 }
 
 /* [new channel re-configuration not ack-ed]: not asked again, and rate and power go by what it has
- * spec: LoRaWAN 1.0.4 §5.2
+ * spec: TS001-1.0.4 §5.2
  * rows: mask-nack */
 static void channel_mask_refused(void **state)
 {
@@ -338,7 +338,7 @@ static void channel_mask_refused(void **state)
 }
 
 /* [channel re-configuration and adr triggered]: one request
- * spec: LoRaWAN 1.0.4 §5.2
+ * spec: TS001-1.0.4 §5.2
  * rows: mask-adr */
 static void channel_mask_with_adr(void **state)
 {
@@ -353,7 +353,7 @@ static void channel_mask_with_adr(void **state)
 }
 
 /* Without ADR only the mask must be followed (1.0.4, 4.3.1.1): what was acknowledged counts.
- * spec: LoRaWAN 1.0.4 §4.3.1.1 */
+ * spec: TS001-1.0.4 §4.3.1.1 */
 static void adr_off_takes_mask_only(void **state)
 {
 	struct world *w = *state;
@@ -369,7 +369,7 @@ static void adr_off_takes_mask_only(void **state)
 }
 
 /* [RXParamSetup ack; nack] A refused part is left as it is, the rest is asked for.
- * spec: LoRaWAN 1.0.4 §5.4 */
+ * spec: TS001-1.0.4 §5.4 */
 static void rx_params(void **state)
 {
 	struct world *w = *state;
@@ -398,7 +398,7 @@ static void rx_params(void **state)
 }
 
 /* [TxParamSetup (request; acked; pending missing; no band support)]
- * spec: LoRaWAN 1.0.4 §5.8 */
+ * spec: TS001-1.0.4 §5.8 */
 static void tx_params(void **state)
 {
 	struct world *w = *state;
@@ -466,7 +466,7 @@ static void settings(void **state)
 }
 
 /* DlChannelReq: RX1 of one channel elsewhere; refused: as before.
- * spec: LoRaWAN 1.0.4 §5.6: DlChannelReq */
+ * spec: TS001-1.0.4 §5.6: DlChannelReq */
 static void dl_channel(void **state)
 {
 	struct world *w = *state;
@@ -500,7 +500,7 @@ static void dl_channel(void **state)
 }
 
 /* [ping-slot channel (request; ack; nack; nothing pending)] and BeaconFreqReq
- * spec: LoRaWAN 1.0.4, Class B: PingSlotChannelReq, BeaconFreqReq */
+ * spec: TS001-1.0.4 §12.2, §12.3 */
 static void class_b_parameters(void **state)
 {
 	struct world *w = *state;
@@ -535,7 +535,7 @@ static void class_b_parameters(void **state)
 }
 
 /* [Reset (1.1)] An ABP device that lost its state: factory settings, nothing pending, nothing held against it.
- * spec: LoRaWAN 1.1 §5.1: ResetInd */
+ * spec: TS001-1.1 §5.1: ResetInd */
 static void reset_ind(void **state)
 {
 	struct world *w = *state;
@@ -587,7 +587,7 @@ static void from_outside(struct world_device *d, const char *hex)
 
 /* [LW10MACCommandsDisabled: external downlink; answer forwarded] Commands from outside, known and proprietary, go as
  * they are, once; what the device says to them is an event.
- * spec: LoRaWAN 1.0.4 §5: proprietary commands
+ * spec: TS001-1.0.4 §5: proprietary commands
  * rows: mac-external */
 static void external_commands(void **state)
 {

@@ -1,6 +1,6 @@
 /* Multicast groups: which gateways send, when, in which order, what becomes of refusals. In brackets: scenarios of
  * reference-system.md 8.1 (v4) and 8.3 (v3).
- * spec: LoRaWAN 1.0.4, multicast of class B and C */
+ * spec: TS001-1.0.4 §9.3, §15: multicast */
 #include <stdlib.h>
 #include <string.h>
 
@@ -600,7 +600,7 @@ static void gps_free(void **state)
 /* ---- class B ---- */
 
 /* In the ping slots of the group's address, on all gateways at once, one item in each slot.
- * spec: LoRaWAN 1.0.4, class B: multicast ping slots */
+ * spec: TS001-1.0.4 §9.3, §11.2 */
 static void ping_slots(void **state)
 {
 	struct groups *g = *state;
@@ -631,7 +631,7 @@ static void ping_slots(void **state)
 
 /* FPending says in class B that more follows: a device whose ping slots collide goes on listening to this group. What
  * an item said first it says in every repetition, whatever came meanwhile: one counter, one frame.
- * spec: LoRaWAN 1.0.4, 9.2: Class B downlink frames */
+ * spec: TS001-1.0.4 §9.2: FPending */
 static void more_in_ping_slots(void **state)
 {
 	struct groups *g = *state;

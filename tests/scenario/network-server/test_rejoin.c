@@ -1,6 +1,6 @@
 /* Rejoin-requests of 1.1: answered as an offer, taken by the device's first uplink under the new keys. Names in
  * brackets: scenarios of reference-system.md 8.3 (v3).
- * spec: LoRaWAN 1.1 §6.2.4 */
+ * spec: TS001-1.1 §6.2.4 */
 #include <string.h>
 
 #include "world.h"
@@ -68,7 +68,7 @@ static void move_on(struct world *w, struct world_device *d)
 }
 
 /* [Rejoin type 0: valid] Everything starts anew, once the device uses it.
- * spec: LoRaWAN 1.1 §6.2.4.1
+ * spec: TS001-1.1 §6.2.4.1
  * rows: rejoin-0 */
 static void type_0(void **state)
 {
@@ -126,7 +126,7 @@ static void type_0(void **state)
 }
 
 /* [Rejoin type 2: valid] Keys and counters only; the radio stays as it is.
- * spec: LoRaWAN 1.1 §6.2.4.1
+ * spec: TS001-1.1 §6.2.4.1
  * rows: rejoin-2 */
 static void type_2(void **state)
 {
@@ -145,7 +145,7 @@ static void type_2(void **state)
 }
 
 /* Type 1: from a device that lost its network; the join server knows it.
- * spec: LoRaWAN 1.1 §6.2.4.2 */
+ * spec: TS001-1.1 §6.2.4.2 */
 static void type_1(void **state)
 {
 	struct world *w = *state;
@@ -167,7 +167,7 @@ static void type_1(void **state)
 }
 
 /* [Rejoin type 0: invalid counter] and other refusals, each with its reason
- * spec: LoRaWAN 1.1 §6.2.4.1
+ * spec: TS001-1.1 §6.2.4.1
  * rows: rejoin-0-counter */
 static void refused(void **state)
 {

@@ -1,5 +1,5 @@
 /* Stories of single rows of reference-system.md 8.1 (v4) and 8.3 (v3) that no other file tells.
- * spec: LoRaWAN 1.0.4 §4.3 */
+ * spec: TS001-1.0.4 §4.3 */
 #include <string.h>
 
 #include "world.h"
@@ -78,7 +78,7 @@ static void lr_fhss(void **state)
 }
 
 /* The event names the key that decrypts it; the payload is as on the air.
- * spec: LoRaWAN 1.0.4 §4.3.3
+ * spec: TS001-1.0.4 §4.3.3
  * rows: e2e-keyid */
 static void payload_stays_encrypted(void **state)
 {
@@ -99,7 +99,7 @@ static void payload_stays_encrypted(void **state)
 }
 
 /* Two MIC keys, the payload delivered.
- * spec: LoRaWAN 1.1 §4.4.1
+ * spec: TS001-1.1 §4.4.2
  * rows: up-11 */
 static void unconfirmed_11(void **state)
 {
@@ -114,7 +114,7 @@ static void unconfirmed_11(void **state)
 }
 
 /* Items use AFCntDown, one after the other; FPending says that there is more.
- * spec: LoRaWAN 1.1 §4.3.1.4, §4.3.1.5
+ * spec: TS001-1.1 §4.3.1.4, §4.3.1.5
  * rows: queue-two-11 */
 static void two_items_11(void **state)
 {
@@ -164,7 +164,7 @@ static void sizes_11(void **state)
 }
 
 /* A gateway refuses a 1.1 downlink: its counter is free again, the item goes next time.
- * spec: LoRaWAN 1.1 §4.3.1.5
+ * spec: TS001-1.1 §4.3.1.5
  * rows: nack-11 */
 static void refused_11(void **state)
 {
@@ -182,7 +182,7 @@ static void refused_11(void **state)
 }
 
 /* A refused confirmed item waits for no acknowledgement.
- * spec: LoRaWAN 1.0.4 §4.3.1.2
+ * spec: TS001-1.0.4 §4.3.1.2
  * rows: nack-confirmed */
 static void refused_confirmed(void **state)
 {
@@ -203,7 +203,7 @@ static void refused_confirmed(void **state)
 
 /* A MAC answer that a gateway takes uses a counter; refused, the counter is free again. The application hears of
  * neither.
- * spec: LoRaWAN 1.0.4 §5.1
+ * spec: TS001-1.0.4 §5.1
  * rows: ack-mac nack-mac */
 static void mac_answer_and_gateway(void **state)
 {
@@ -301,7 +301,7 @@ static void join_without_counter_check(void **state)
 }
 
 /* A class B device starts in class A, with the profile's ping slots, until it says that it hears the beacon.
- * spec: LoRaWAN 1.0.4, Class B: state of the device
+ * spec: TS001-1.0.4 §4.3.1.7
  * rows: join-class-b join-11-class-b */
 static void join_of_class_b(void **state)
 {
@@ -320,7 +320,7 @@ static void join_of_class_b(void **state)
 }
 
 /* A DevNonce used before is refused for 1.1 too.
- * spec: LoRaWAN 1.1 §6.2.2
+ * spec: TS001-1.1 §6.2.2
  * rows: join-nonce-11 */
 static void nonce_reused_11(void **state)
 {

@@ -1,5 +1,5 @@
 /* Uplinks of activated devices. Names in brackets: scenarios of reference-system.md 8.1 (v4) and 8.3 (v3).
- * spec: LoRaWAN 1.0.4 §4.3 */
+ * spec: TS001-1.0.4 §4.3 */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +27,7 @@ static int teardown(void **state)
 }
 
 /* [test_lorawan_10_uplink: unconfirmed uplink with payload] [LW10Uplink: unconfirmed with payload]
- * spec: LoRaWAN 1.0.4 §4.3
+ * spec: TS001-1.0.4 §4.3
  * rows: up-unconfirmed */
 static void unconfirmed_with_payload(void **state)
 {
@@ -118,7 +118,7 @@ static void redelivered_reception_counts_once(void **state)
 }
 
 /* [test_lorawan_10_uplink: confirmed uplink with payload]
- * spec: LoRaWAN 1.0.4 §4.3.1.2
+ * spec: TS001-1.0.4 §4.3.1.2
  * rows: up-confirmed */
 static void confirmed_is_acknowledged(void **state)
 {
@@ -147,7 +147,7 @@ static void confirmed_is_acknowledged(void **state)
 }
 
 /* [test_lorawan_10_uplink: just FPort; confirmed without payload]
- * spec: LoRaWAN 1.0.4 §4.3.2
+ * spec: TS001-1.0.4 §4.3.2
  * rows: up-fport up-confirmed-empty */
 static void frames_without_payload(void **state)
 {
@@ -163,7 +163,7 @@ static void frames_without_payload(void **state)
 }
 
 /* [test_lorawan_10_errors: did not increment] plus what the reference leaves out: it is acknowledged again.
- * spec: LoRaWAN 1.0.4 §4.3.1.2
+ * spec: TS001-1.0.4 §4.3.1.2
  * rows: fcnt-same */
 static void retransmission_is_acknowledged_not_delivered(void **state)
 {
@@ -291,7 +291,7 @@ static void late_counter_among_strangers(void **state)
 }
 
 /* [test_lorawan_10_errors: reset] A counter that is far behind is refused and said.
- * spec: LoRaWAN 1.0.4 §4.3.1.5
+ * spec: TS001-1.0.4 §4.3.1.5
  * rows: fcnt-reset */
 static void replay_is_refused(void **state)
 {
@@ -320,7 +320,7 @@ static void replay_is_refused(void **state)
 }
 
 /* [test_lorawan_10_errors: invalid mic]
- * spec: LoRaWAN 1.0.4 §4.4
+ * spec: TS001-1.0.4 §4.4
  * rows: mic */
 static void wrong_mic(void **state)
 {
@@ -405,7 +405,7 @@ static void shared_address(void **state)
 }
 
 /* [session lookup: 16-LSB rollover]
- * spec: LoRaWAN 1.0.4 §4.3.1.5 */
+ * spec: TS001-1.0.4 §4.3.1.5 */
 static void counter_wraps_16_bits(void **state)
 {
 	struct world *w = *state;
@@ -601,7 +601,7 @@ static void other_region_configuration(void **state)
 }
 
 /* [test_lorawan_11_errors: invalid frequency, invalid data-rate]
- * spec: LoRaWAN 1.1 §4.4.1
+ * spec: TS001-1.1 §4.4.2
  * rows: mic-frequency mic-rate */
 static void mic_of_11_covers_rate_and_channel(void **state)
 {
@@ -632,7 +632,7 @@ static void mic_of_11_covers_rate_and_channel(void **state)
 }
 
 /* Malformed.
- * spec: LoRaWAN 1.0.4 §4 */
+ * spec: TS001-1.0.4 §4 */
 static void malformed(void **state)
 {
 	struct world *w = *state;
@@ -854,7 +854,7 @@ static Gw__DownlinkTxInfo *only_tx_info(const struct world *w)
 }
 
 /* [Proprietary: downlink iPol true; iPol false] As it was handed in, on that gateway alone, at any region's rates.
- * spec: LoRaWAN 1.0.4 §4.2.1: proprietary
+ * spec: TS001-1.0.4 §4.2.1: proprietary
  * rows: proprietary-down */
 static void proprietary_down(void **state)
 {
@@ -1009,7 +1009,7 @@ static void proprietary_down_enforced(void **state)
 }
 
 /* [Proprietary: uplink] Passed on once, with all receptions, whatever its data rate.
- * spec: LoRaWAN 1.0.4 §4.2.1: proprietary
+ * spec: TS001-1.0.4 §4.2.1: proprietary
  * rows: proprietary */
 static void proprietary(void **state)
 {

@@ -1,5 +1,6 @@
 /* "Why did this frame …": faults are injected one by one, and the record must name each as the cause, with its figures.
- * Every text that is looked for names what a record of another cause would not have. */
+ * Every text that is looked for names what a record of another cause would not have.
+ * spec: none: explanation of what befell a frame */
 #include <string.h>
 
 #include "world.h"
