@@ -1,7 +1,8 @@
 /* The fields of a multicast group. */
-import { Group, NumberInput, Select, TextInput } from '@mantine/core';
+import { Button, Group, NumberInput, Select, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
@@ -69,7 +70,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
           />
         )}
       </fieldset>
-      <FormActions saving={saving} label={group ? t('common.save') : t('multicast.add')} />
+      <FormActions saving={saving} label={group ? t('common.save') : t('multicast.add')} cancel={!group && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId/multicast" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />
     </form>
   );
 }

@@ -2,8 +2,8 @@
 import { Alert, Button, Skeleton } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useDocumentTitle } from '@mantine/hooks';
-import { Link, type LinkProps } from '@tanstack/react-router';
-import type { ReactNode } from 'react';
+import { Link, useLocation, type LinkProps } from '@tanstack/react-router';
+import { useEffect, useRef, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError, CODE } from '../api/errors';
 
@@ -40,8 +40,14 @@ export function Page({ crumbs = [], title, meta, actions, children }: { crumbs?:
 
 export function Tabs({ items }: { items: { label: string; link: LinkProps; exact?: boolean }[] }) {
   const { t } = useTranslation();
+  const nav = useRef<HTMLElement>(null);
+  const path = useLocation().pathname;
+  // On a phone the tab that is open may lie beside the screen.
+  useEffect(() => {
+    nav.current?.querySelector('.active')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+  }, [path, items.length]);
   return (
-    <nav className="tabs" aria-label={t('common.sections')}>
+    <nav ref={nav} className="tabs" aria-label={t('common.sections')}>
       {items.map((i) => (
         <Link key={i.label} {...i.link} activeOptions={{ exact: i.exact ?? false, includeSearch: false }} activeProps={{ className: 'active' }}>
           {i.label}
@@ -61,6 +67,11 @@ export function Failure({ error, retry }: { error: unknown; retry?: () => void }
       {retry && !missing && (
         <Button size="xs" variant="default" onClick={retry}>
           {t('common.retry')}
+        </Button>
+      )}
+      {missing && (
+        <Button size="xs" variant="default" renderRoot={(p) => <Link to="/" {...p} />}>
+          {t('errors.home')}
         </Button>
       )}
     </Alert>

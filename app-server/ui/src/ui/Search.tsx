@@ -12,6 +12,8 @@ import { groupByTwo } from '../lib/format';
 
 type Result = Schemas['api.GlobalSearchResult'];
 const [store, spotlight] = createSpotlight();
+// A list that is longer than its room is scrolled by keys, too. Its types do not know what it passes on.
+const SCROLLED = { viewportProps: { tabIndex: 0 } };
 
 function place(r: Result): { title: string; detail: string; icon: ReactNode; to: NavigateOptions } | undefined {
   const icon = { size: 18, stroke: 1.7 } as const;
@@ -45,7 +47,7 @@ export default function Search({ close }: { close: () => void }) {
   return (
     <Spotlight.Root store={store} query={text} onQueryChange={setText} shortcut={null} onSpotlightClose={close} scrollable maxHeight={420} transitionProps={{ duration: 100 }} clearQueryOnClose={false}>
       <Spotlight.Search placeholder={t('search.placeholder')} aria-label={t('shell.search')} leftSection={<IconSearch size={18} />} />
-      <Spotlight.ActionsList>
+      <Spotlight.ActionsList {...SCROLLED}>
         {results.map((r, i) => {
           const p = place(r);
           return p && <Spotlight.Action key={`${r.kind}${r.deviceDevEui || r.gatewayId || r.applicationId || r.tenantId}${i}`} label={p.title} description={p.detail} leftSection={p.icon} onClick={() => void navigate(p.to)} />;

@@ -198,7 +198,7 @@ function TenantSwitcher({ tenantId }: { tenantId: string | undefined }) {
     <Select
       aria-label={t('shell.tenant')}
       placeholder={t('shell.tenant')}
-      w={{ base: 130, sm: 200 }}
+      w={{ base: 150, sm: 200 }}
       size="sm"
       data={data}
       value={tenantId ?? null}

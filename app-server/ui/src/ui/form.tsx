@@ -155,7 +155,7 @@ export function Secret({ value, label }: { value: string; label: string }) {
   return (
     <Group gap={6} wrap="nowrap" align="center">
       <span className="mono" style={{ overflowWrap: 'anywhere' }}>
-        {shown ? groupByTwo(value) : '•• '.repeat(value.length / 2).trim()}
+        {shown ? groupByTwo(value) : '••••••••'}
       </span>
       <ActionIcon size={26} variant="subtle" color="gray" aria-label={`${shown ? t('common.hide') : t('common.show')} ${label}`} aria-pressed={shown} onClick={() => setShown(!shown)}>
         {shown ? <IconEyeOff size={16} /> : <IconEye size={16} />}
