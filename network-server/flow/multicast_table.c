@@ -26,6 +26,8 @@
 #define SLOT_LEAD_NS LW_NS_PER_S
 #define CHUNK_MEM_MAX (16u << 20)
 #define RUN_MEM_MAX (64u << 20) /* a group may have as many devices as there are */
+/* Chunks of devices that are all in memory, before others get their turn. */
+#define CHUNKS_AT_ONCE 8
 enum { ATTEMPTS = 4, GONE_MAX = 16, CHUNK = 32, SHIFTS = 8 };
 
 /* A group that has something to send. */
@@ -58,7 +60,8 @@ struct run {
 	struct lw_arena chunk;
 	struct ns_fetch fetch[CHUNK];
 	size_t next, open;
-	bool failed;
+	struct rt_timer pause;
+	bool going, failed;
 	struct ns_mc_heard *heard;
 	size_t n_heard, cap_heard;
 	struct ns_mc_refresh refresh;
@@ -78,6 +81,7 @@ struct run {
 	size_t n_gone;
 };
 
+static rt_timer_fn on_pause;
 static rt_flow_io_fn mc_take, mc_devices, mc_receptions, mc_gateways, mc_commit;
 static rt_flow_pure_fn mc_check, mc_cover, mc_decide, mc_send;
 
@@ -147,6 +151,7 @@ void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id)
 	ns_ctx_init(&m->c, f, NULL, 0);
 	m->c.arena.max = RUN_MEM_MAX;
 	lw_arena_init(&m->chunk, NULL, 0, CHUNK_MEM_MAX);
+	rt_timer_init(&m->pause, f->loop, "multicast devices", on_pause, m);
 	m->st = st;
 	st->running = true;
 	st->again = false;
@@ -381,7 +386,7 @@ static void hear(struct run *m, uint32_t device, const struct ns_session *s)
 	}
 }
 
-static void next_chunk(struct run *m);
+static void next_chunks(struct run *m);
 
 static void fetched(struct ns_fetch *req)
 {
@@ -389,8 +394,8 @@ static void fetched(struct ns_fetch *req)
 	m->failed = m->failed || req->err != 0;
 	if (req->err == 0 && req->n > 0 && req->devices[0]->has_session)
 		hear(m, (uint32_t)(m->next - CHUNK + (size_t)(req - m->fetch)), &req->devices[0]->session);
-	if (--m->open == 0)
-		next_chunk(m);
+	if (--m->open == 0 && !m->going)
+		next_chunks(m);
 }
 
 /* Some devices at a time: a session is large, and what is wanted of it is small. */
@@ -398,13 +403,8 @@ static void next_chunk(struct run *m)
 {
 	struct ns_flows *f = m->c.f;
 	struct ns_fetch *req[CHUNK];
-	size_t n = m->next < m->devices.n ? m->devices.n - m->next : 0;
+	size_t left = m->devices.n - m->next, n = left < CHUNK ? left : CHUNK;
 	lw_arena_reset(&m->chunk);
-	if (n == 0 || m->failed) {
-		rt_flow_resume(&m->c.flow, RT_FLOW_NEXT);
-		return;
-	}
-	n = n < CHUNK ? n : CHUNK;
 	for (size_t i = 0; i < n; i++) {
 		m->fetch[i] = (struct ns_fetch){
 			.dev_eui = m->devices.v[m->next + i], .arena = &m->chunk, .done = fetched, .owner = m};
@@ -415,6 +415,29 @@ static void next_chunk(struct run *m)
 	f->ports->store.fetch(f->ports->store.self, req, n);
 }
 
+/* Devices in memory are answered from inside the question: their chunks go one after the other, not one in the other.
+ */
+static void next_chunks(struct run *m)
+{
+	unsigned n = 0;
+	m->going = true;
+	while (m->open == 0 && m->next < m->devices.n && !m->failed && n++ < CHUNKS_AT_ONCE)
+		next_chunk(m);
+	m->going = false;
+	if (m->open > 0)
+		return;
+	if (m->next < m->devices.n && !m->failed)
+		rt_timer_start(&m->pause, 0);
+	else
+		rt_flow_resume(&m->c.flow, RT_FLOW_NEXT);
+}
+
+static void on_pause(struct rt_timer *t, void *arg)
+{
+	(void)t;
+	next_chunks(arg);
+}
+
 static void mc_receptions(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v, size_t n)
 {
 	(void)flow;
@@ -422,7 +445,7 @@ static void mc_receptions(struct rt_flow *flow, void *owner, struct rt_flow_ctx 
 	for (size_t i = 0; i < n; i++) {
 		struct run *m = run_of(v[i]);
 		if (m->devices.n > 0)
-			next_chunk(m);
+			next_chunks(m);
 		else
 			rt_flow_resume(v[i], RT_FLOW_NEXT);
 	}
@@ -867,6 +890,7 @@ void ns_multicast_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc r
 	struct run *m = run_of(flow);
 	struct ns_mc_state *st = m->st;
 	(void)rc;
+	rt_timer_stop(&m->pause);
 	lw_arena_deinit(&m->chunk);
 	free(m->heard);
 	bool again = m->again || st->again;

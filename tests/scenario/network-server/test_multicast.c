@@ -34,6 +34,7 @@ struct groups {
 	size_t n_gateways;
 	struct lw_dev_eui device[WORLD_DEVICES];
 	size_t n_devices;
+	size_t n_strangers; /* further devices, that nobody has heard */
 	struct item item[8];
 	size_t n_items;
 	uint32_t f_cnt;
@@ -112,8 +113,11 @@ static void store_devices(void *self, struct ns_mc_devices *req)
 {
 	struct groups *g = self;
 	req->err = g->away ? LW_EUNAVAILABLE : 0;
-	req->v = lw_arena_memdup(req->arena, g->device, sizeof(g->device));
-	req->n = g->n_devices;
+	req->v = LW_ARENA_ARRAY(req->arena, struct lw_dev_eui, g->n_strangers + WORLD_DEVICES);
+	for (req->n = 0; req->n < g->n_strangers; req->n++)
+		req->v[req->n] = lw_dev_eui_from_u64(0x9000000000000000 + req->n);
+	memcpy(req->v + req->n, g->device, g->n_devices * sizeof(g->device[0]));
+	req->n += g->n_devices;
 	req->done(req);
 }
 
@@ -744,6 +748,39 @@ static void covered(void **state)
 	assert_int_equal(g->n_items, 0);
 }
 
+static struct {
+	void (*fetch)(void *self, struct ns_fetch **v, size_t n);
+	unsigned n, depth, deepest;
+} fetches;
+
+static void counted_fetch(void *self, struct ns_fetch **v, size_t n)
+{
+	fetches.n++;
+	if (++fetches.depth > fetches.deepest)
+		fetches.deepest = fetches.depth;
+	fetches.fetch(self, v, n);
+	fetches.depth--;
+}
+
+/* All are in memory, which answers at once: the stack does not grow with the group, and others get their turn. */
+static void very_many_devices(void **state)
+{
+	struct groups *g = *state;
+	member(g, (const unsigned[]){0}, 1);
+	g->n_strangers = 20000;
+	fetches.fetch = g->w->ports.store.fetch;
+	fetches.n = fetches.deepest = 0;
+	g->w->ports.store.fetch = counted_fetch;
+	size_t downs = g->w->n_downs;
+	enqueue(g, "01");
+	world_pass(g->w, 1000);
+	assert_true(fetches.n > 600);
+	assert_int_equal(fetches.deepest, 1);
+	assert_int_equal(g->w->n_downs, downs + 1);
+	answer(g, downs, "OK");
+	assert_int_equal(g->n_items, 0);
+}
+
 /* Nobody hears any of its devices: the item waits, and goes when one is heard. */
 static void nobody(void **state)
 {
@@ -1009,6 +1046,7 @@ int main(void)
 		T(more_in_ping_slots),
 		T(far_slot),
 		T(covered),
+		T(very_many_devices),
 		T(nobody),
 		T(gone_gateway),
 		T(back_in_order),
