@@ -57,6 +57,8 @@ struct gb_downlink *gb_downlink_new(struct gb_gateway *gw, uint32_t id, const st
 							  .preamble = tx[i].preamble,
 							  .no_crc = tx[i].no_crc};
 	}
+	/* From now on the token is taken: the next one may be made before this one is sent. */
+	lw_list_push_back(&gw->downlinks, &d->in_gateway);
 	return d;
 }
 

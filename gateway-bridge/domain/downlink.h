@@ -48,7 +48,7 @@ void gb_downlinks_init(struct gb_downlinks *all);
 /* A token that none of the gateway's unanswered downlinks has: `wanted` when it is free. */
 uint16_t gb_downlink_token(struct gb_gateway *gw, uint16_t wanted);
 /* Makes a downlink of n (1..GB_DOWNLINK_MAX_ITEMS) alternatives; err[i] != 0 or one that does not fit a datagram is
- * refused as INTERNAL_ERROR without being tried. */
+ * refused as INTERNAL_ERROR without being tried. The token is its own until it is freed, sent or not. */
 struct gb_downlink *gb_downlink_new(struct gb_gateway *gw, uint32_t id, const struct semtech_txpk *tx, const int *err,
 				    size_t n);
 /* Frees it, waiting or not. */

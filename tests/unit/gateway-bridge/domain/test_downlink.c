@@ -98,6 +98,29 @@ static void test_nothing_to_send(void **state)
 	assert_int_equal(f->all.n, 0);
 }
 
+/* Two of one turn, made before the first is sent. */
+static void test_tokens_differ_unsent(void **state)
+{
+	struct fixture *f = *state;
+	const int ok[3] = {0};
+	struct gb_downlink *a = gb_downlink_new(f->gw, 3, f->tx, ok, 1);
+	struct gb_downlink *b = gb_downlink_new(f->gw, 0x10003, f->tx, ok, 1);
+	assert_int_equal(a->token, 3);
+	assert_int_not_equal(b->token, 3);
+	gb_downlink_sent(&f->all, a, 10);
+	gb_downlink_sent(&f->all, b, 10);
+	assert_ptr_equal(gb_downlink_find(f->gw, a->token), a);
+	assert_ptr_equal(gb_downlink_find(f->gw, b->token), b);
+	gb_downlink_free(&f->all, a);
+	/* One that is never sent gives its token back, too. */
+	struct gb_downlink *c = gb_downlink_new(f->gw, 3, f->tx, ok, 1);
+	assert_int_equal(c->token, 3);
+	gb_downlink_free(&f->all, c);
+	gb_downlink_free(&f->all, b);
+	assert_null(gb_downlink_find(f->gw, 3));
+	assert_int_equal(f->all.n, 0);
+}
+
 static void test_tokens_differ(void **state)
 {
 	struct fixture *f = *state;
@@ -143,6 +166,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_alternatives, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_to_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tokens_differ, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tokens_differ_unsent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
