@@ -81,6 +81,7 @@ struct gb_broker {
 	uint64_t n_shed, n_reported;
 	struct lane *lanes; /* one for each prefix */
 	size_t n_pending;
+	bool progress; /* the broker took something in this turn */
 	bool closing;
 	struct {
 		struct rt_metric *published;
@@ -313,6 +314,9 @@ static void on_tick(void *arg)
 {
 	struct gb_broker *b = arg;
 	bool any = false;
+	if (b->progress) /* once a turn, not with each event */
+		lw_shed_progress(&b->policy, rt_loop_mono_ns(b->opts.loop));
+	b->progress = false;
 	gb_republish_tick(b->again);
 	if (!lw_list_empty(&b->waiting))
 		pump(b);
@@ -348,7 +352,7 @@ static void on_published(void *arg, int err)
 		return;
 	}
 	acknowledged(o);
-	lw_shed_progress(&b->policy, rt_loop_mono_ns(b->opts.loop));
+	b->progress = true;
 	outgoing_give(o);
 }
 

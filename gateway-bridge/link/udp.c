@@ -41,7 +41,8 @@ struct gb_udp {
 	struct mmsghdr in[BATCH];
 	struct iovec in_iov[BATCH];
 	struct sockaddr_in6 in_addr[BATCH];
-	char in_control[BATCH][CMSG_SPACE(sizeof(uint32_t))];
+	/* Of the first datagram of a batch: what the kernel dropped is a count of all so far. */
+	char in_control[CMSG_SPACE(sizeof(uint32_t))];
 	struct gb_udp_datagram datagrams[BATCH];
 
 	struct gb_udp_out *out;
@@ -104,27 +105,28 @@ static void prepare_in(struct gb_udp *u)
 		u->in[i].msg_hdr = (struct msghdr){.msg_name = &u->in_addr[i],
 						   .msg_namelen = sizeof(u->in_addr[i]),
 						   .msg_iov = &u->in_iov[i],
-						   .msg_iovlen = 1,
-						   .msg_control = u->in_control[i],
-						   .msg_controllen = sizeof(u->in_control[i])};
+						   .msg_iovlen = 1};
 	}
 }
 
 /* Returns how many were read. */
 static int read_batch(struct gb_udp *u)
 {
+	u->in[0].msg_hdr.msg_control = u->in_control;
+	u->in[0].msg_hdr.msg_controllen = sizeof(u->in_control);
 	int n = recvmmsg(u->fd, u->in, BATCH, MSG_DONTWAIT, NULL);
+	if (n > 0)
+		note_overflow(u, &u->in[0].msg_hdr);
 	for (int i = 0; i < n; i++) {
 		struct msghdr *h = &u->in[i].msg_hdr;
 		struct gb_udp_datagram *d = &u->datagrams[i];
-		note_overflow(u, h);
 		d->bytes = lw_span(u->in_iov[i].iov_base, u->in[i].msg_len);
 		u->unanswered += d->bytes.n;
 		d->peer.n = (uint8_t)(h->msg_namelen <= GB_PEER_MAX ? h->msg_namelen : 0);
 		memcpy(d->peer.addr, &u->in_addr[i], d->peer.n);
 		/* What the kernel has written is said anew for the next time. */
 		h->msg_namelen = sizeof(u->in_addr[i]);
-		h->msg_controllen = sizeof(u->in_control[i]);
+		h->msg_controllen = 0;
 	}
 	if (n <= 0)
 		return 0;
