@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import paho.mqtt.client as paho
 
-Received = namedtuple("Received", "topic payload retain qos")
+Received = namedtuple("Received", "topic payload retain qos dup")
 
 
 class Mqtt:
@@ -46,11 +46,12 @@ class Mqtt:
             self._ready.notify_all()
 
     def _on_message(self, _client, _user, m):
+        received = Received(m.topic, m.payload, bool(m.retain), m.qos, bool(m.dup))
         if self._hand:
-            self._hand(Received(m.topic, m.payload, bool(m.retain), m.qos))
+            self._hand(received)
             return
         with self._ready:
-            self._messages.append(Received(m.topic, m.payload, bool(m.retain), m.qos))
+            self._messages.append(received)
             self._ready.notify_all()
 
     def wait_subscribed(self, timeout=15):

@@ -42,7 +42,7 @@ class Events:
     def _on_message(self, m):
         _, app, _, eui, _, kind = m.topic.split("/")
         with self._changed:
-            self._all.append(SimpleNamespace(app=app, dev_eui=eui, kind=kind, raw=m.payload, retain=m.retain))
+            self._all.append(SimpleNamespace(app=app, dev_eui=eui, kind=kind, raw=m.payload, retain=m.retain, dup=m.dup))
             self._changed.notify_all()
 
     def of(self, dev_eui, *kinds):
