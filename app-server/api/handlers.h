@@ -79,6 +79,7 @@ AS_HANDLER(as_device_metrics);
 AS_HANDLER(as_device_link_metrics);
 AS_HANDLER(as_device_link);
 AS_HANDLER(as_device_release);
+AS_HANDLER(as_device_mac_commands);
 AS_HANDLER(as_gateway_metrics);
 AS_HANDLER(as_gateway_duty_metrics);
 

@@ -127,6 +127,7 @@ const struct lw_route as_routes[] = {
 	{"GET", "/api/longwave/devices/{dev_eui}/link", "longwave.app.v1.DeviceService/GetLink", NULL, "DeviceAccess:Read"},
 	{"DELETE", "/api/longwave/devices/{dev_eui}/quarantine", "longwave.app.v1.DeviceService/ReleaseQuarantine", NULL, "DeviceAccess:Update"},
 	{"POST", "/api/longwave/devices/{dev_eui}/session", "longwave.app.v1.DeviceService/ImportSession", "*", "DeviceAccess:Update"},
+	{"POST", "/api/longwave/devices/{dev_eui}/mac-commands", "longwave.app.v1.DeviceService/EnqueueMacCommands", "*", "DeviceAccess:Update"},
 	{"POST", "/api/devices/{dev_eui}/get-random-dev-addr", "api.DeviceService/GetRandomDevAddr", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/devices/{dev_eui}/metrics", "api.DeviceService/GetMetrics", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/devices/{dev_eui}/link-metrics", "api.DeviceService/GetLinkMetrics", NULL, "DeviceAccess:Read"},

@@ -137,6 +137,7 @@ const struct as_rpc as_rpcs[] = {
 	LD("ImportSession", device_session_import, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("GetLink", device_link, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ReleaseQuarantine", device_release, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("EnqueueMacCommands", device_mac_commands, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 
 	M("Create", multicast_create, AS_OBJ_APPLICATION, "multicast_group.application_id", NULL, NULL),
 	M("Get", multicast_get, AS_OBJ_MULTICAST, "id", NULL, NULL),

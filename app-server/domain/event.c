@@ -227,6 +227,27 @@ static int build_log(struct builder *b, struct as_event *out)
 	return 0;
 }
 
+/* Answers to commands from outside, and what a device says in proprietary ones. Events of the reference have no kind of
+ * their own for that. */
+static int build_mac_commands(struct builder *b, struct as_event *out)
+{
+	const ProtobufCBinaryData *commands = &b->e->mac_commands->commands;
+	NEW(m, Integration__LogEvent, integration__log_event__init);
+	NEW(entry, Integration__LogEvent__ContextEntry, integration__log_event__context_entry__init);
+	FILL_COMMON(m, tags);
+	m->level = INTEGRATION__LOG_LEVEL__INFO;
+	m->description = borrow("MAC commands of the device");
+	entry->key = borrow("mac_commands");
+	entry->value = LW_ARENA_ARRAY(b->a, char, 2 * commands->len + 1);
+	m->context = LW_ARENA_ARRAY(b->a, Integration__LogEvent__ContextEntry *, 1);
+	if (!m->context || !entry->value)
+		return LW_ENOMEM;
+	lw_hex_encode(commands->data, commands->len, entry->value);
+	m->context[m->n_context++] = entry;
+	*out = (struct as_event){"log", &m->base};
+	return 0;
+}
+
 static int build_status(struct builder *b, struct as_event *out)
 {
 	const Longwave__Ns__V1__StatusEvent *s = b->e->status;
@@ -268,6 +289,8 @@ int as_event_build(const Longwave__Ns__V1__Event *e, const struct as_event_devic
 		return build_txack(&b, out);
 	case LONGWAVE__NS__V1__EVENT__KIND_LOG:
 		return build_log(&b, out);
+	case LONGWAVE__NS__V1__EVENT__KIND_MAC_COMMANDS:
+		return build_mac_commands(&b, out);
 	case LONGWAVE__NS__V1__EVENT__KIND_STATUS:
 		return build_status(&b, out);
 	case LONGWAVE__NS__V1__EVENT__KIND_LOCATION:

@@ -4,6 +4,7 @@
 
 #include "common/base/xmalloc.h"
 #include "common/lorawan/netid.h"
+#include "common/lorawan/mac.h"
 #include "network-server/domain/activate.h"
 #include "network-server/domain/session_export.h"
 #include "network-server/link/api_impl.h"
@@ -212,11 +213,30 @@ static void enqueue_mac(struct session_call *s, struct ns_device *d)
 		commit_session(s, d);
 }
 
+/* What a device could read; behind a proprietary command, whose length nobody knows here, anything goes. NULL: fine. */
+static const char *bad_commands(struct lw_span commands)
+{
+	struct lw_mac_iter it;
+	struct lw_mac_cmd cmd;
+	int rc;
+	lw_mac_iter_init(&it, LW_DOWN, commands);
+	while ((rc = lw_mac_iter_next(&it, &cmd)) == 1)
+		;
+	if (rc == LW_ETRUNC)
+		return "the last of the MAC commands is cut off";
+	if (rc < 0 && it.rest.n > 0 && it.rest.p[0] < LW_CID_PROPRIETARY)
+		return "there is an identifier of no MAC command that a network sends";
+	return NULL;
+}
+
 void ns_api_enqueue_mac_commands(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 {
 	const Longwave__Ns__V1__EnqueueMacCommandsRequest *r = (const Longwave__Ns__V1__EnqueueMacCommandsRequest *)req;
+	const char *bad = bad_commands(lw_span(r->commands.data, r->commands.len));
 	if (!r->commands.len)
 		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "commands are missing");
+	else if (bad != NULL)
+		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, bad);
 	else
 		begin(arg, c, req, r->dev_eui, enqueue_mac);
 }

@@ -308,6 +308,21 @@ static void test_log(void **state)
 	expect(f, NULL, "log", LOG("\"queue_item_id\":\"x\""));
 }
 
+static void test_mac_commands(void **state)
+{
+	struct fixture *f = *state;
+	Longwave__Ns__V1__MacCommandsEvent m = LONGWAVE__NS__V1__MAC_COMMANDS_EVENT__INIT;
+	uint8_t commands[] = {0x80, 0x01, 0xff};
+	m.commands = (ProtobufCBinaryData){sizeof(commands), commands};
+	f->time = at(INT64_C(1714564801) * LW_NS_PER_S + 402000000);
+	f->e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_MAC_COMMANDS;
+	f->e.mac_commands = &m;
+	expect(f, NULL, "log",
+	       "{\"time\":\"2024-05-01T12:00:01.402+00:00\"," INFO
+	       ",\"level\":\"INFO\",\"code\":\"UNKNOWN\",\"description\":\"MAC commands of the device\","
+	       "\"context\":{\"mac_commands\":\"8001ff\"}}");
+}
+
 static void test_status(void **state)
 {
 	struct fixture *f = *state;
@@ -401,8 +416,10 @@ static void test_tags(void **state)
 int main(void)
 {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-	const struct CMUnitTest tests[] = {
-		T(test_up),  T(test_up_port_0), T(test_up_without_key), T(test_join),  T(test_ack),  T(test_txack),
-		T(test_log), T(test_status),    T(test_location),       T(test_inner), T(test_time), T(test_tags)};
+	const struct CMUnitTest tests[] = {T(test_up),       T(test_up_port_0),    T(test_up_without_key),
+					   T(test_join),     T(test_ack),          T(test_txack),
+					   T(test_log),      T(test_mac_commands), T(test_status),
+					   T(test_location), T(test_inner),        T(test_time),
+					   T(test_tags)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

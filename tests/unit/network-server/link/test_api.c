@@ -213,13 +213,18 @@ static void test_not_before_ready(void **state)
 	assert_int_equal(call_empty(w, "FlushQueue", &device("no EUI")->base), GRPC_INVALID_ARGUMENT);
 }
 
-static int enqueue_mac(struct world *w, const char *dev, size_t n)
+static int enqueue_these(struct world *w, const char *dev, uint8_t *commands, size_t n)
 {
 	Longwave__Ns__V1__EnqueueMacCommandsRequest req = LONGWAVE__NS__V1__ENQUEUE_MAC_COMMANDS_REQUEST__INIT;
-	uint8_t commands[64] = {0x80};
 	req.dev_eui = (char *)(uintptr_t)dev;
 	req.commands = (ProtobufCBinaryData){n, commands};
 	return call_empty(w, "EnqueueMacCommands", &req.base);
+}
+
+static int enqueue_mac(struct world *w, const char *dev, size_t n)
+{
+	uint8_t commands[64] = {0x80};
+	return enqueue_these(w, dev, commands, n);
 }
 
 static void test_mac_commands(void **state)
@@ -232,6 +237,8 @@ static void test_mac_commands(void **state)
 	assert_int_equal(activate(w, 5, false), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 0), GRPC_INVALID_ARGUMENT);
 	assert_int_equal(enqueue_mac(w, "no EUI", 2), GRPC_INVALID_ARGUMENT);
+	assert_int_equal(enqueue_these(w, DEV, (uint8_t[]){0x0e, 0x05}, 2), GRPC_INVALID_ARGUMENT);       /* cut off */
+	assert_int_equal(enqueue_these(w, DEV, (uint8_t[]){0x06, 0x7f, 0x80}, 3), GRPC_INVALID_ARGUMENT); /* unknown */
 	assert_int_equal(enqueue_mac(w, DEV, 2), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 46), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 1), GRPC_RESOURCE_EXHAUSTED);
