@@ -1,7 +1,10 @@
 /* What the broker alone can carry: one publisher, one subscriber, a payload of a given size, at a given QoS. The figure
- * that throughput is quoted against.
+ * that throughput is quoted against. With a filter the publisher puts one of 100 gateway ids in the place of its "+",
+ * in turn: what the broker carries of messages with the topics of the bridge.
  *
- *   longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [TOPIC]      prints messages per second */
+ *   longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [FILTER]
+ *
+ * prints messages per second; a subscriber also their mean payload, in bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +14,8 @@
 #include "common/io/mqtt.h"
 
 #define TOPIC "longwave/bench/ceiling"
+#define TOPICS 100 /* as many gateways as longwave-bridge-load has */
+#define TOPIC_MAX 128
 #define WINDOW 2000 /* publishes that wait for the broker's acknowledgement */
 
 struct bench {
@@ -21,7 +26,9 @@ struct bench {
 	uint8_t qos;
 	uint8_t *payload;
 	size_t n;
-	uint64_t count;
+	char topics[TOPICS][TOPIC_MAX];
+	size_t n_topics, turn;
+	uint64_t count, bytes;
 	int64_t first_ns, last_ns;
 	uint32_t seconds;
 	bool running;
@@ -41,16 +48,31 @@ static void on_done(void *arg, int err)
 
 static void fill(struct bench *b)
 {
-	while (b->running && mqtt_pending(b->mqtt) < WINDOW)
-		if (mqtt_publish(b->mqtt, TOPIC, b->payload, b->n, b->qos, false, on_done, b))
+	while (b->running && mqtt_pending(b->mqtt) < WINDOW) {
+		b->turn = b->turn + 1 < b->n_topics ? b->turn + 1 : 0;
+		if (mqtt_publish(b->mqtt, b->topics[b->turn], b->payload, b->n, b->qos, false, on_done, b))
 			return;
+	}
+}
+
+static void make_topics(struct bench *b, const char *filter)
+{
+	const char *plus = strchr(filter, '+');
+	b->n_topics = plus ? TOPICS : 1;
+	for (size_t i = 0; i < b->n_topics; i++) {
+		if (plus)
+			snprintf(b->topics[i], TOPIC_MAX, "%.*s%016x%s", (int)(plus - filter), filter, (unsigned)i,
+				 plus + 1);
+		else
+			snprintf(b->topics[i], TOPIC_MAX, "%s", filter);
+	}
 }
 
 static void on_message(void *arg, const struct mqtt_message *m)
 {
 	struct bench *b = arg;
-	(void)m;
 	b->last_ns = lw_mono_ns();
+	b->bytes += m->payload.n;
 	if (!b->count++)
 		b->first_ns = b->last_ns;
 }
@@ -79,10 +101,10 @@ static void on_connect(void *arg, bool session_present)
 
 int main(int argc, char **argv)
 {
-	struct bench b = {0};
+	static struct bench b;
 	struct lw_diag diag = {""};
 	if (argc != 6 && argc != 7) {
-		fprintf(stderr, "usage: longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [TOPIC]\n");
+		fprintf(stderr, "usage: longwave-broker-ceiling pub|sub SERVER QOS BYTES SECONDS [FILTER]\n");
 		return 2;
 	}
 	b.publisher = strcmp(argv[1], "pub") == 0;
@@ -90,6 +112,8 @@ int main(int argc, char **argv)
 	b.n = (size_t)strtoul(argv[4], NULL, 10) % 65536;
 	b.seconds = (uint32_t)strtoul(argv[5], NULL, 10);
 	b.payload = lw_xcalloc(1, b.n + 1);
+	const char *filter = argc > 6 ? argv[6] : TOPIC;
+	make_topics(&b, filter);
 	b.loop = rt_loop_new();
 	rt_timer_init(&b.end, b.loop, "end", on_end, &b);
 	struct mqtt_opts opts = {.server = argv[2],
@@ -106,10 +130,13 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (!b.publisher)
-		mqtt_subscribe(b.mqtt, argc > 6 ? argv[6] : TOPIC, b.qos);
+		mqtt_subscribe(b.mqtt, filter, b.qos);
 	rt_loop_run(b.loop);
 	double s = (double)(b.last_ns - b.first_ns) / 1e9;
-	printf("%.0f\n", s > 0 ? (double)b.count / s : 0);
+	printf("%.0f", s > 0 ? (double)b.count / s : 0);
+	if (!b.publisher)
+		printf(" %.0f", b.count ? (double)b.bytes / (double)b.count : 0);
+	printf("\n");
 	mqtt_free(b.mqtt);
 	rt_loop_free(b.loop);
 	free(b.payload);

@@ -40,12 +40,12 @@ class Context:
             self._network.settle()
         return self._network
 
-    def ceiling(self, stack, qos=1, size=EVENT_BYTES):
+    def ceiling(self, stack, qos=1, size=EVENT_BYTES, topics=None):
         """Measured once a run for each QoS and size."""
         if (qos, size) not in self._ceilings:
-            self._ceilings[qos, size] = stack.ceiling(qos, size)
-            print(f"  broker alone, QoS {qos}, {size} bytes, 1 publisher, 1 subscriber: {self._ceilings[qos, size]:.0f} messages/s",
-                  flush=True)
+            self._ceilings[qos, size] = stack.ceiling(qos, size, topics=topics)
+            print(f"  broker alone, QoS {qos}, {size} bytes{' to ' + topics if topics else ''}, 1 publisher, 1 subscriber:"
+                  f" {self._ceilings[qos, size]:.0f} messages/s", flush=True)
         return self._ceilings[qos, size]
 
     @property

@@ -230,13 +230,15 @@ class Stack:
         r["measure"] = m
         return r
 
-    def ceiling(self, qos, size, seconds=5):
-        """Messages per second that this stack's broker carries from one publisher to one subscriber."""
+    def ceiling(self, qos, size, seconds=5, topics=None):
+        """Messages per second that this stack's broker carries from one publisher to one subscriber; `topics` is a filter whose + stands
+        for the ids of 100 gateways, otherwise one topic is all."""
         tool = str(self.out / "bin" / "longwave-broker-ceiling")
-        sub = subprocess.Popen([tool, "sub", self.mqtt, str(qos), str(size), str(seconds + 2)], stdout=subprocess.PIPE, text=True)
+        more = [topics] if topics else []
+        sub = subprocess.Popen([tool, "sub", self.mqtt, str(qos), str(size), str(seconds + 2), *more], stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
-        subprocess.run([tool, "pub", self.mqtt, str(qos), str(size), str(seconds)], stdout=subprocess.DEVNULL, check=True)
-        return float(sub.communicate()[0])
+        subprocess.run([tool, "pub", self.mqtt, str(qos), str(size), str(seconds), *more], stdout=subprocess.DEVNULL, check=True)
+        return float(sub.communicate()[0].split()[0])
 
     def restart(self, name):
         """SIGKILL and a new start; seconds until it is healthy again."""
