@@ -288,10 +288,10 @@ def away_at_start(s):
         d.start(wait=False)
     for d in (s.ns, s.app):
         d.wait_output("dependency down name=database|database")
-        lw.wait_for(lambda: status(d) == 503, 10, text=f"{d.name} says that it is not healthy")
+        lw.wait_for(lambda: status(d) == 503, text=f"{d.name} says that it is not healthy")
     pids = [d.pid for d in s.daemons]
     s.pg.start()
-    s.wait_healthy(30)
+    s.wait_healthy()
     assert [d.pid for d in s.daemons] == pids
     s.login()
     s.events = Events(s.mosquitto.port)

@@ -89,7 +89,7 @@ class Receiver:
         with self.changed:
             return [r.key for r in self.got if r.event == event and 200 <= r.status < 300]
 
-    def wait(self, n, event="up", timeout=20):
+    def wait(self, n, event="up", timeout=60):
         with self.changed:
             ok = self.changed.wait_for(lambda: len(set(self._taken(event))) >= n, timeout)
             assert ok, f"{len(set(self._taken(event)))} of {n} events; {len(self.got)} requests"
@@ -144,7 +144,7 @@ class Site(World):
         return self.rest.post(f"/api/longwave/applications/{self.app}/integrations/{what}", body)
 
     def drained(self):
-        lw.wait_for(lambda: all(int(e["waiting"]) == 0 for e in self.status()["endpoints"]), 20, step=0.05, text="an empty queue")
+        lw.wait_for(lambda: all(int(e["waiting"]) == 0 for e in self.status()["endpoints"]), step=0.05, text="an empty queue")
 
     def close(self):
         super().close()
@@ -228,14 +228,14 @@ def test_receiver_away(site):
     r.wait(3)
     r.stop()
     site.up(5)
-    e = lw.wait_for(lambda: next((e for e in site.status()["endpoints"] if e["state"] == "FAILING"), None), 15, step=0.1, text="FAILING")
+    e = lw.wait_for(lambda: next((e for e in site.status()["endpoints"] if e["state"] == "FAILING"), None), step=0.1, text="FAILING")
     assert int(e["waiting"]) == 15 and e["lastError"] and e["oldestWaitingAt"] and e["failingSince"]
     r.start()
     check(site, r.wait(18, timeout=30))
     site.up()
     check(site, r.wait(21))
     site.drained()
-    lw.wait_for(lambda: site.status()["endpoints"][0]["state"] == "WORKING", 15, step=0.1, text="WORKING")
+    lw.wait_for(lambda: site.status()["endpoints"][0]["state"] == "WORKING", step=0.1, text="WORKING")
     assert site.dead()["totalCount"] == 0
 
 
@@ -273,15 +273,15 @@ def test_refused_is_a_dead_letter(site):
     site.integrate(r.url)
     site.up(3)
     r.wait(6)
-    lw.wait_for(lambda: site.dead()["totalCount"] == 3, 10, step=0.05, text="three dead letters")
+    lw.wait_for(lambda: site.dead()["totalCount"] == 3, step=0.05, text="three dead letters")
     dead = site.dead()["result"]
     assert len(dead) == 3 and all(d["devEui"] == bad and d["event"] == "up" and d["status"] == 400 and d["attempts"] == 1 and "400" in d["error"] for d in dead)
     assert len([q for q in r.got if q.status == 400]) == 3  # asked once each
     assert site.status()["endpoints"][0]["deadLetters"] == "3"
     # Again, still refused.
     assert site.ask("dead-letters/retry", ids=[dead[0]["id"]])["count"] == "1"
-    lw.wait_for(lambda: len([q for q in r.got if q.status == 400]) == 4, 10, text="a second refusal")
-    lw.wait_for(lambda: site.dead()["totalCount"] == 3, 10, step=0.05, text="three dead letters")
+    lw.wait_for(lambda: len([q for q in r.got if q.status == 400]) == 4, text="a second refusal")
+    lw.wait_for(lambda: site.dead()["totalCount"] == 3, step=0.05, text="three dead letters")
     assert site.ask("dead-letters/discard", ids=[dead[0]["id"]])["count"] == "1"
     r.answer = lambda q: 200
     assert site.ask("dead-letters/retry")["count"] == "2"
@@ -368,7 +368,7 @@ def test_the_database_is_away(site):
         site.send(d, site.gw, data=site.sent[-1], f_port=7)
     lw.wait_for(lambda: not site.stack.healthy(site.stack.app), text="the app-server misses it")
     site.stack.pg.start()
-    site.stack.wait_healthy(30)
+    site.stack.wait_healthy()
     site.up()
     check(site, r.wait(9, timeout=40))
 
@@ -390,7 +390,7 @@ def test_two_replicas(tmp_path):
             getattr(stack.apps[i], end)()
             site.up(2)
             stack.apps[i].start(wait=False)
-            stack.wait_healthy(30)
+            stack.wait_healthy()
         stack.login()
         site.rest = stack.rest
         site.up(2)
@@ -411,14 +411,14 @@ def test_bounds(tmp_path):
         r.stop()
         site.integrate(r.url)
         site.up(3)
-        lw.wait_for(lambda: site.dead()["totalCount"] == 6, 60, step=0.2, text="six dead letters")
+        lw.wait_for(lambda: site.dead()["totalCount"] == 6, step=0.2, text="six dead letters")
         site.drained()
         r.start()
         assert site.ask("dead-letters/retry")["count"] == "6"
         check(site, r.wait(6))
         r.stop()
         site.up(10)
-        lw.wait_for(lambda: stack.app.metrics()["longwave_as_integration_dropped_total"] > 0, 40, step=0.2, text="dropped ones")
+        lw.wait_for(lambda: stack.app.metrics()["longwave_as_integration_dropped_total"] > 0, step=0.2, text="dropped ones")
         assert sum(int(e["waiting"]) for e in site.status()["endpoints"]) <= 12
         r.start()
         r.wait(6 + 10)  # the youngest of them

@@ -6,6 +6,7 @@ import urllib.parse
 
 import pytest
 
+from lw.procs import PATIENCE_S
 from lw.stack import Stack, World
 
 
@@ -33,7 +34,7 @@ def total(metric, label):
     return sum(sum(d["data"]) for d in metric["datasets"] if d["label"] == label)
 
 
-def until(wanted, timeout=10):
+def until(wanted, timeout=PATIENCE_S):
     end = time.monotonic() + timeout
     while True:
         got = wanted()

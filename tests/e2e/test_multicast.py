@@ -61,8 +61,8 @@ class Group:
     def queue(self):
         return self.rest.get(f"{self.path}/queue")["items"]
 
-    def wait_empty(self, timeout=10):
-        lw.wait_for(lambda: self.queue() == [], timeout, text="an empty queue")
+    def wait_empty(self):
+        lw.wait_for(lambda: self.queue() == [], text="an empty queue")
 
 
 def report(gateway):
@@ -79,7 +79,7 @@ def alive(world, *gateways):
         return ids <= {g["gatewayId"] for g in world.rest.get(f"/api/gateways?limit=100&tenantId={world.tenant}")["result"]
                        if g["state"] == "ONLINE"}
 
-    lw.wait_for(online, 20, step=0.5, text="the gateways online")
+    lw.wait_for(online, step=0.5, text="the gateways online")
 
 
 def test_class_c(world):
@@ -89,7 +89,7 @@ def test_class_c(world):
     g = Group(world)
     g.add(*gws)
     assert g.enqueue(b"all of you") == 10
-    txpks = [gw.next_txpk(8) for gw in gws]
+    txpks = [gw.next_txpk() for gw in gws]
     assert [t.get("imme") for t in txpks] == [True, True]
     assert (txpks[0]["freq"], txpks[0]["datr"], txpks[0]["ipol"]) == (869.525, "SF9BW125", True)
     assert payload(txpks[0]) == payload(txpks[1])
@@ -102,7 +102,7 @@ def test_class_c(world):
     assert g.enqueue(b"and again") == 11
     d = g.member()
     d.next_down["n"] = 11
-    assert d.downlink(payload(gws[0].next_txpk(8))).data == b"and again"
+    assert d.downlink(payload(gws[0].next_txpk())).data == b"and again"
     for gw in gws:
         frames = [f for f in world.stack.frames(gateway_id=gw.id) if f.multicast_group_id == g.id]
         assert frames and all(f.dev_addr == f"{g.addr:08x}" and f.dev_eui == "" for f in frames)
@@ -141,7 +141,7 @@ def test_class_b(world):
     g.enqueue(b"two")
     d, seen = g.member(), []
     for data in (b"one", b"two"):
-        txpks = [gw.next_txpk(10) for gw in gws]
+        txpks = [gw.next_txpk() for gw in gws]
         assert payload(txpks[0]) == payload(txpks[1]) and txpks[0]["tmms"] == txpks[1]["tmms"]
         assert d.downlink(payload(txpks[0])).data == data
         at = txpks[0]["tmms"]
@@ -163,11 +163,11 @@ def test_the_fewest_gateways_that_cover_the_devices(world):
         world.stack.events.wait(d.dev_eui, "up")
         g.rest.post(f"{g.path}/devices", {"devEui": d.dev_eui})
     g.enqueue(b"for both")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + lw.procs.PATIENCE_S
     found = None
     while found is None:
         assert time.monotonic() < deadline
-        txpk = b.next_txpk(10)
+        txpk = b.next_txpk()
         if payload(txpk)[1:5] == g.addr.to_bytes(4, "little"):
             found = txpk
     assert g.member().downlink(payload(found)).data == b"for both"
@@ -199,7 +199,7 @@ def test_who_moves_or_goes_leaves_its_group(world):
     world.rest.delete(f"/api/devices/{deleted.dev_eui}")
     for g in groups:
         g.enqueue(b"for all")
-    lw.wait_for(lambda: to(groups[2]), 10, text="the item for the one that stays")
+    lw.wait_for(lambda: to(groups[2]), text="the item for the one that stays")
     groups[2].wait_empty()
     assert [len(g.queue()) for g in groups] == [1, 1, 0]
     assert to(groups[0]) == to(groups[1]) == []
@@ -215,8 +215,8 @@ def test_refused(world):
     g.enqueue(b"first")
     g.enqueue(b"second")
     d = g.member()
-    assert d.downlink(payload(gw.next_txpk(12))).data == b"first"
-    assert d.downlink(payload(gw.next_txpk(12))).data == b"second"
+    assert d.downlink(payload(gw.next_txpk())).data == b"first"
+    assert d.downlink(payload(gw.next_txpk())).data == b"second"
     assert payload(gw.log[0][1]) == payload(gw.log[1][1])
     frame = world.stack.wait_frame("TX_FREQ", gateway_id=gw.id)
     assert frame.multicast_group_id == g.id and gw.id in frame.detail
@@ -249,8 +249,8 @@ def test_killed(tmp_path, replicas):
         with ThreadPoolExecutor(4) as pool:
             counters = list(pool.map(lambda i: g.enqueue(b"item %d" % i, stack.rests[i % replicas]), range(6)))
         assert sorted(counters) == list(range(10, 16))
-        gw.next_txpk(15)
-        gw.next_txpk(15)
+        gw.next_txpk()
+        gw.next_txpk()
         if replicas == 1:
             stack.restart(stack.ns)
         else:

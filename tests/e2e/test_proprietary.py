@@ -44,10 +44,10 @@ def test_region_is_known_after_a_restart(tmp_path):
         gw = world.gateway("us915_0")
         send(world, gw, status=400, regionConfigId="", frequencyHz=923300000)
         gw.push({"stat": {"time": "2026-11-23 00:00:00 GMT", "rxnb": 0, "rxok": 0, "rxfw": 0, "ackr": 100.0, "dwnb": 0, "txnb": 0}})
-        lw.wait_for(lambda: world.rest.get(f"/api/gateways/{gw.id}").get("lastSeenAt"), 10, text="the statistics")
+        lw.wait_for(lambda: world.rest.get(f"/api/gateways/{gw.id}").get("lastSeenAt"), text="the statistics")
         stack.ns.stop()
         stack.ns.start()
-        lw.wait_for(lambda: stack.healthy(stack.ns), 20, text="the network-server's health")
+        lw.wait_for(lambda: stack.healthy(stack.ns), text="the network-server's health")
         body = {"payload": base64.b64encode(b"beep").decode(), "frequencyHz": 923300000, "modulation": LORA}
         path = f"/api/longwave/gateways/{gw.id}/proprietary"
         # The app-server finds the network-server again in a moment.

@@ -23,7 +23,7 @@ def path(d, what):
 
 
 def held(world, d):
-    return until(lambda: metrics(world, path(d, "link"))["quarantine"], 5)
+    return until(lambda: metrics(world, path(d, "link"))["quarantine"])
 
 
 def test_flood_of_uplinks(world):
@@ -82,9 +82,9 @@ def test_two_replicas_know_of_it_and_of_its_end(tmp_path):
             w.send(d, gw, data=b"flood")
             if any(holding()):
                 break
-        wait_for(lambda: all(holding()), 5, text="both network-servers to hold the device")
+        wait_for(lambda: all(holding()), text="both network-servers to hold the device")
         w.rest.delete(path(d, "quarantine"))
-        wait_for(lambda: not any(holding()), 5, text="both network-servers to let it go")
+        wait_for(lambda: not any(holding()), text="both network-servers to let it go")
         for s in servers:  # whichever is asked: the other one may have been first
             s.call("longwave.ns.v1.NetworkServer/ReleaseQuarantine", dev_eui=d.dev_eui)
         w.close()

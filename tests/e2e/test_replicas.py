@@ -82,7 +82,7 @@ def test_before_they_know_each_other(tmp_path):
             world.send(stranger, g)
             return all(ns.metrics().get(dropped, 0) for ns in stack.nss)
 
-        lw.wait_for(both_said_nobody, 20, step=0.3, text="both drop the stranger's frames")
+        lw.wait_for(both_said_nobody, step=0.3, text="both drop the stranger's frames")
         devices = [world.device(otaa=False) for _ in range(3)]
         devices.append(world.device(otaa=False, dev_addr=stranger.dev_addr))
         joiners, alone = [world.device() for _ in range(4)], world.gateway()
@@ -117,7 +117,7 @@ def test_late_to_one_that_knows_of_nobody(tmp_path):
             world.send(d, g, data=b"%d" % n)
         lw.wait_for(lambda: max(counters()) >= len(counters()), text="a newer one has come before an older one")
         late.start(wait=False)
-        lw.wait_for(lambda: len(counters()) == 8, 20, text="all have come")
+        lw.wait_for(lambda: len(counters()) == 8, text="all have come")
         assert sorted(counters()) == list(range(8))
     finally:
         stack.close()
@@ -196,7 +196,7 @@ def test_an_integration_counts_at_once(stack, world):
 
 def check_settled(stack, traffic):
     traffic.stop()
-    traffic.settle(30)
+    traffic.settle()
     assert len(traffic.acknowledged()) == len(traffic.sent)
     traffic.check()
 
@@ -209,7 +209,7 @@ def test_kill_one(stack, traffic, kind, which):
     d.kill()
     traffic.more(150)  # longer than its lease
     d.start(wait=False)
-    lw.wait_for(lambda: stack.healthy(d), 20, text="health")
+    lw.wait_for(lambda: stack.healthy(d), text="health")
     traffic.more(25)
     check_settled(stack, traffic)
 
@@ -223,7 +223,7 @@ def test_one_leaves(stack, traffic, kind, which):
     assert d.stop() == 0
     traffic.more(60)
     d.start(wait=False)
-    lw.wait_for(lambda: stack.healthy(d), 20, text="health")
+    lw.wait_for(lambda: stack.healthy(d), text="health")
     traffic.more(25)
     check_settled(stack, traffic)
 
@@ -239,8 +239,8 @@ def test_one_is_gone_for_good(stack, traffic):
     for app in stack.apps:
         app.start(wait=False)
     for app in stack.apps:
-        lw.wait_for(lambda: stack.healthy(app), 20, text="health")
-    lw.wait_for(lambda: "replica that is gone" in stack.nss[0].output(), 30, text="the heir")
+        lw.wait_for(lambda: stack.healthy(app), text="health")
+    lw.wait_for(lambda: "replica that is gone" in stack.nss[0].output(), text="the heir")
     check_settled(stack, traffic)
     ns.start(wait=False)
     stack.wait_healthy()

@@ -50,7 +50,7 @@ def test_class_c_of_a_replica_that_is_gone(tmp_path):
     gw.next_offer()
     stack.nss[0].kill()
     gw.refuse = lambda txpk: None
-    down = d.downlink(payload(gw.next_txpk(timeout=60)))
+    down = d.downlink(payload(gw.next_txpk()))
     assert down.data == b"whoever is left"
     world.close()
     stack.close()

@@ -41,7 +41,7 @@ class Stack:
             "redis": {"url": self.redis.url}, "admin_password": PASSWORD})
         self.rest = Rest(f"http://127.0.0.1:{self.http_port}")
         self.app.wait_output("database is ready")
-        lw.wait_for(lambda: self.app.health()[0] == 200, 30, text="health of the app-server")
+        lw.wait_for(lambda: self.app.health()[0] == 200, text="health of the app-server")
         self.admin = self.rest.login("admin", PASSWORD)
 
     def dsn(self, name):

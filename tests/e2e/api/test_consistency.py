@@ -73,7 +73,7 @@ def test_nothing_half_done_while_the_network_server_is_away(own):
     # A delete is true at once; the network-server hears of it when it is back.
     admin.delete("/api/devices/0000000000000001")
     own.ns.start()
-    lw.wait_for(lambda: not ns_knows(own, "0000000000000001"), 30, text="the delete at the network-server")
+    lw.wait_for(lambda: not ns_knows(own, "0000000000000001"), text="the delete at the network-server")
     lw.wait_for(lambda: admin.request("POST", "/api/devices", device(app, p, "0000000000000002"))[0] == 200, 30, 0.1,
                 text="the network-server is used again")
     assert ns_knows(own, "0000000000000002")
@@ -101,11 +101,11 @@ def test_kill_in_the_middle(own):
     assert len(acknowledged) < len(euis)
     own.app.start()
     own.app.wait_output("database is ready")
-    lw.wait_for(lambda: own.app.health()[0] == 200, 30)
+    lw.wait_for(lambda: own.app.health()[0] == 200)
     admin = own.rest.login("admin", PASSWORD)
     if not own.pg:
         db = sqlite3.connect(f"file:{own.tmp}/app.db?mode=ro", uri=True)
-        lw.wait_for(lambda: db.execute("SELECT count(*) FROM ns_intent").fetchone() == (0,), 30, text="no intent is left")
+        lw.wait_for(lambda: db.execute("SELECT count(*) FROM ns_intent").fetchone() == (0,), text="no intent is left")
     else:
         time.sleep(3)
     here = {d["devEui"] for d in admin.get(f"/api/devices?limit=1000&applicationId={app}")["result"]}

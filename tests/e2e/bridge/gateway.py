@@ -30,7 +30,7 @@ class Gateway:
         self.down.close()
 
     @staticmethod
-    def recv(sock, timeout=10.0):
+    def recv(sock, timeout=lw.procs.PATIENCE_S):
         """A datagram, or None when there is none within the time."""
         ready, _, _ = select.select([sock], [], [], timeout)
         if not ready:
@@ -59,7 +59,7 @@ class Gateway:
             ack = self.recv(self.up)
             assert ack is not None and ack[3] == PUSH_ACK, ack
 
-    def pull_resp(self, timeout=10.0):
+    def pull_resp(self, timeout=lw.procs.PATIENCE_S):
         """(token, txpk) of the next PULL_RESP, or None."""
         got = self.recv(self.down, timeout)
         if got is None:

@@ -124,7 +124,7 @@ def test_broker_away(bridge, mosquitto, mqtt, how):
     os.kill(bridge.daemon.pid, signal.SIGCONT)
     for i in range(n, n + 20):
         gw.push(frame(i))
-    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == n + 19, timeout=40)
+    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == n + 19)
     seen = list(dict.fromkeys(number(m) for m in got if m.topic.endswith("event/up")))
     # What was acknowledged just before the end may come again, before the rest.
     assert [x for x in seen if x] == list(range(1, n + 20)) and 0 not in seen[1:], "in order, nothing missing"
@@ -145,7 +145,7 @@ def test_spool_survives_the_bridge(bridge, mosquitto, mqtt):
     mosquitto.start()
     mqtt.wait_subscribed()
     bridge.daemon.start()
-    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 49, timeout=30)
+    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 49)
     assert [number(m) for m in got if m.topic.endswith("event/up")] == list(range(50))
 
 
@@ -178,11 +178,11 @@ def test_unheard_events_wait(tmp_path, mosquitto, procs):
         us.push(frame(n))
         eu.push(frame(100 + n))
         assert number(heard.take("event/up")) == 100 + n
-    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 20, 10, text="20 events in the spool")
+    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 20, text="20 events in the spool")
     heard.close()
     late = lw.Mqtt(mosquitto.port, "us915_0/gateway/+/event/up")
     assert [number(late.take("event/up")) for _ in range(20)] == list(range(20))
-    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 0, 10, text="an empty spool")
+    lw.wait_for(lambda: b.daemon.metrics()["longwave_gb_spool_events"] == 0, text="an empty spool")
     late.close()
 
 
@@ -357,13 +357,13 @@ def test_garbage(bridge, mqtt):
         return bridge.daemon.metrics()["longwave_gb_mqtt_pending"] == 0
 
     round_of(20000)
-    lw.wait_for(drained, 60, text="broker has taken everything")
+    lw.wait_for(drained, text="broker has taken everything")
     before = rss_kb(bridge.daemon.pid)
     round_of(80000)
-    lw.wait_for(drained, 60, text="broker has taken everything")
+    lw.wait_for(drained, text="broker has taken everything")
     assert rss_kb(bridge.daemon.pid) < before + 4096
     gw.push(frame(42))
-    mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 42, timeout=30)
+    mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 42)
     assert drops(bridge, "MALFORMED") > 10000
 
 
@@ -386,7 +386,7 @@ def test_broker_away_at_start(tmp_path, procs):
     gw.push(frame(1))
     broker.start()
     client = lw.Mqtt(broker.port, "#")
-    assert number(client.take("event/up", timeout=30)) == 1
+    assert number(client.take("event/up")) == 1
     assert retained_state(broker) == "ONLINE"
     assert os.path.exists(tmp_path / "state" / "spool.db")
 

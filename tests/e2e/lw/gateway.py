@@ -9,6 +9,8 @@ import threading
 import time
 from collections import deque
 
+from lw.procs import PATIENCE_S
+
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 GPS_EPOCH_UNIX, LEAP_SECONDS = 315964800, 18
 KEEPALIVE_S = 1.0
@@ -93,7 +95,7 @@ class Gateway:
                 self._txpk.append((txpk, error))
             self._lock.notify_all()
 
-    def wait_pulled(self, timeout=15, after=0):
+    def wait_pulled(self, timeout=PATIENCE_S, after=0):
         """A PULL_ACK came: the bridge knows where this gateway is."""
         with self._lock:
             assert self._lock.wait_for(lambda: self._pulled > after, timeout), f"no PULL_ACK for {self.id}"
@@ -114,7 +116,7 @@ class Gateway:
         with self._lock:
             return token in self._acked
 
-    def wait_acked(self, token, timeout=5):
+    def wait_acked(self, token, timeout=PATIENCE_S):
         with self._lock:
             assert self._lock.wait_for(lambda: token in self._acked, timeout), "no PUSH_ACK"
 
@@ -135,14 +137,14 @@ class Gateway:
             self.wait_acked(token)
         return p
 
-    def next_txpk(self, timeout=5):
+    def next_txpk(self, timeout=PATIENCE_S):
         """The next PULL_RESP that was accepted."""
         while True:
             txpk, error = self.next_offer(timeout)
             if error is None:
                 return txpk
 
-    def next_offer(self, timeout=5):
+    def next_offer(self, timeout=PATIENCE_S):
         """(txpk, what was answered) of the next PULL_RESP."""
         with self._lock:
             assert self._lock.wait_for(lambda: self._txpk, timeout), f"no PULL_RESP within {timeout} s"

@@ -5,6 +5,8 @@ from collections import namedtuple
 
 import paho.mqtt.client as paho
 
+from lw.procs import PATIENCE_S
+
 Received = namedtuple("Received", "topic payload retain qos dup")
 
 
@@ -54,7 +56,7 @@ class Mqtt:
             self._messages.append(received)
             self._ready.notify_all()
 
-    def wait_subscribed(self, timeout=15):
+    def wait_subscribed(self, timeout=PATIENCE_S):
         """Connected (again) and every filter granted."""
         with self._ready:
             assert self._ready.wait_for(lambda: self._connected and self._subscribed >= len(self._filters), timeout), "MQTT client"
@@ -67,9 +69,9 @@ class Mqtt:
 
     def publish(self, topic, payload, retain=False, qos=1):
         info = self._client.publish(topic, payload, qos=qos, retain=retain)
-        info.wait_for_publish(10)
+        info.wait_for_publish(PATIENCE_S)
 
-    def take_until(self, wanted, timeout=10):
+    def take_until(self, wanted, timeout=PATIENCE_S):
         """Removes and returns all messages up to and with the first for which wanted(m) holds."""
         seen = 0
 
@@ -88,11 +90,11 @@ class Mqtt:
             got, self._messages = self._messages[:i + 1], self._messages[i + 1:]
             return got
 
-    def take(self, topic_end="", timeout=10):
+    def take(self, topic_end="", timeout=PATIENCE_S):
         """The next message whose topic ends so; what came before it is dropped."""
         return self.take_until(lambda m: m.topic.endswith(topic_end), timeout)[-1]
 
-    def wait_count(self, n, timeout=30):
+    def wait_count(self, n, timeout=PATIENCE_S):
         with self._ready:
             assert self._ready.wait_for(lambda: len(self._messages) >= n, timeout), f"{len(self._messages)} of {n} messages"
 

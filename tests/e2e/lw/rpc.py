@@ -3,6 +3,7 @@
 import grpc
 
 from lw.pb import message, pool
+from lw.procs import PATIENCE_S
 
 
 class Rpc:
@@ -18,14 +19,14 @@ class Rpc:
         d = pool().FindServiceByName(service).FindMethodByName(method)
         return message(d.input_type.full_name), message(d.output_type.full_name)
 
-    def call(self, name, timeout=15, **fields):
+    def call(self, name, timeout=PATIENCE_S, **fields):
         """rpc.call("api.TenantService/Create", tenant={"name": "x"}): the answer, or grpc.RpcError."""
         request, answer = self._method(name)
         fn = self.channel.unary_unary(f"/{name}", request_serializer=lambda m: m.SerializeToString(),
                                       response_deserializer=answer.FromString)
         return fn(fields.pop("message", None) or request(**fields), timeout=timeout, metadata=self.metadata())
 
-    def stream(self, name, requests, timeout=15):
+    def stream(self, name, requests, timeout=PATIENCE_S):
         """A call with a stream in both directions: an iterator of answers."""
         _, answer = self._method(name)
         fn = self.channel.stream_stream(f"/{name}", request_serializer=lambda m: m.SerializeToString(),

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from lw.procs import Process, free_port, wait_for
+from lw.procs import PATIENCE_S, Process, free_port, wait_for
 
 
 def _listens(port):
@@ -39,12 +39,12 @@ class Postgres(Process):
 
     def start(self):
         super().start()
-        wait_for(lambda: not self.running() or _listens(self.port), 30, text="PostgreSQL")
+        wait_for(lambda: not self.running() or _listens(self.port), text="PostgreSQL")
         assert self.running(), self.output()
         self.wait_output("ready to accept connections")
         return self
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=PATIENCE_S):
         """Fast shutdown: sessions are cut."""
         if self.running():
             self.proc.send_signal(signal.SIGINT)
@@ -53,7 +53,7 @@ class Postgres(Process):
     def kill(self):
         if self.running():
             self.proc.send_signal(signal.SIGQUIT)
-            self.proc.wait(20)
+            self.proc.wait(PATIENCE_S)
 
     def remove(self):
         self.kill()

@@ -7,6 +7,8 @@ import threading
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+from lw.procs import PATIENCE_S
+
 
 class Stream:
     """An open stream; keeps all that came."""
@@ -15,7 +17,7 @@ class Stream:
         headers = {"authorization": f"Bearer {rest.token}"} if rest.token else {}
         if last_id:
             headers["last-event-id"] = last_id
-        self._conn = http.client.HTTPConnection(urlsplit(rest.base).netloc, timeout=60)
+        self._conn = http.client.HTTPConnection(urlsplit(rest.base).netloc, timeout=PATIENCE_S)
         self._conn.request("GET", path, headers=headers | {"accept": "text/event-stream"})
         self._sock = self._conn.sock
         self._r = self._conn.getresponse()
@@ -42,7 +44,7 @@ class Stream:
         except (OSError, http.client.HTTPException, ValueError):
             pass  # closed
 
-    def wait(self, wanted, timeout=8):
+    def wait(self, wanted, timeout=PATIENCE_S):
         """The first message for which wanted(m) holds."""
         def find():
             return next((m for m in self._got if wanted(m)), None)

@@ -15,7 +15,7 @@ import lw
 from lw import device as lorawan
 from lw.gateway import Gateway, payload
 from lw.mqtt import Mqtt
-from lw.procs import Daemon, free_port, start_mosquitto, wait_for
+from lw.procs import PATIENCE_S, Daemon, free_port, start_mosquitto, wait_for
 from lw.rest import Rest
 from lw.rpc import Rpc
 from lw.servers import Postgres, Redis
@@ -53,7 +53,7 @@ class Events:
         with self._changed:
             return [e for e in self._all if not kinds or e.kind in kinds]
 
-    def wait(self, dev_eui, kind, n=1, timeout=10):
+    def wait(self, dev_eui, kind, n=1, timeout=PATIENCE_S):
         """The n-th event of this kind of a device, decoded."""
         def found():
             return len(self.of(dev_eui, kind)) >= n
@@ -138,7 +138,7 @@ class Stack:
     def start(self):
         for d in self.daemons:
             d.start(wait=False)
-        self.wait_healthy(30)
+        self.wait_healthy()
         self.login()
         self.events = Events(self.mosquitto.port)
 
@@ -159,7 +159,7 @@ class Stack:
         except OSError:
             return False
 
-    def wait_healthy(self, timeout=20):
+    def wait_healthy(self, timeout=PATIENCE_S):
         for d in self.daemons:
             wait_for(lambda: self.healthy(d), timeout, text=f"health of {d.name}")
 
@@ -168,7 +168,7 @@ class Stack:
         d.kill()
         d.start(wait=False)
         if wait:
-            wait_for(lambda: self.healthy(d), 20, text=f"health of {d.name}")
+            wait_for(lambda: self.healthy(d), text=f"health of {d.name}")
 
     def logs(self, lines=40):
         for p in (*self.parts, *([self.pg] if self.pg else [])):
@@ -195,7 +195,7 @@ class Stack:
         """The network-server's frame log: frames(gateway_id=…) or frames(dev_eui=…)."""
         return list(self.ns_api.call("longwave.ns.v1.NetworkServer/ListFrames", limit=500, **of).frames)
 
-    def wait_frame(self, reason, wanted=lambda f: True, timeout=8, **of):
+    def wait_frame(self, reason, wanted=lambda f: True, timeout=PATIENCE_S, **of):
         """The frame whose reason has this name."""
         value = lw.message("longwave.ns.v1.Frame").DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_name[reason].number
 
@@ -274,7 +274,7 @@ class World:
         for g in gateways:
             g.uplink(phy, d.hz, d.datr)
         # Any of them may be asked to answer.
-        offers = wait_for(lambda: [o for g in gateways for o in g.offers()], 8, text="a join-accept")
+        offers = wait_for(lambda: [o for g in gateways for o in g.offers()], text="a join-accept")
         d.accept(payload(offers[-1][0]))
         return offers[-1][0]
 

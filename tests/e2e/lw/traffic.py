@@ -116,7 +116,7 @@ class Traffic:
         for t in self._threads:
             t.join()
 
-    def more(self, n, timeout=15):
+    def more(self, n, timeout=lw.procs.PATIENCE_S):
         """Until n more uplinks have been sent."""
         until = len(self.sent) + n
         lw.wait_for(lambda: len(self.sent) >= until, timeout, text=f"{n} more uplinks")
@@ -132,7 +132,7 @@ class Traffic:
         seen = [(eui, base64.b64decode(up["data"]), up["deduplicationId"]) for eui, up in ups]
         return Counter((eui, data) for eui, data, _ in (seen if repeats else set(seen)))
 
-    def settle(self, timeout=20):
+    def settle(self, timeout=lw.procs.PATIENCE_S):
         """The sender has stopped: all that is acknowledged is delivered, queues run empty."""
         last = [self.uplink(d) for d in self.devices]
         # The bridge answers once it has the event on disk or with the broker, which a busy machine may take a while for.
