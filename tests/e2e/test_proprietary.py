@@ -51,7 +51,7 @@ def test_region_is_known_after_a_restart(tmp_path):
         body = {"payload": base64.b64encode(b"beep").decode(), "frequencyHz": 923300000, "modulation": LORA}
         path = f"/api/longwave/gateways/{gw.id}/proprietary"
         # The app-server finds the network-server again in a moment.
-        status, answer = lw.wait_for(lambda: next((r for r in [world.rest.request("POST", path, {"frame": body})] if r[0] != 503), None), 20)
+        status, answer = lw.wait_for(lambda: next((r for r in [world.rest.request("POST", path, {"frame": body})] if r[0] != 503), None))
         assert status == 200, answer
         assert payload(gw.next_txpk()) == b"\xe0beep"
     finally:
