@@ -250,7 +250,13 @@ static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 	free(e);
 }
 
-/* The devices of the items, each once. */
+static int by_eui(const void *a, const void *b)
+{
+	uint64_t x = lw_dev_eui_u64(*(const struct lw_dev_eui *)a), y = lw_dev_eui_u64(*(const struct lw_dev_eui *)b);
+	return (x > y) - (x < y);
+}
+
+/* The devices of the items, each once, in the order in which commits take them, too. */
 static void collect_devices(struct enqueueing *e, const Longwave__Ns__V1__EnqueueRequest *req)
 {
 	struct lw_map seen;
@@ -261,6 +267,7 @@ static void collect_devices(struct enqueueing *e, const Longwave__Ns__V1__Enqueu
 		if (lw_dev_eui_parse(&eui, req->items[i]->dev_eui) == 0 && !lw_map_put(&seen, lw_dev_eui_u64(eui), e))
 			e->dev_eui[e->n++] = eui;
 	lw_map_deinit(&seen);
+	qsort(e->dev_eui, e->n, sizeof(*e->dev_eui), by_eui);
 }
 
 void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, enum ns_enqueue_result *results,

@@ -2,6 +2,7 @@
 #include "network-server/store/link_store.h"
 #include "tests/fixtures/sqlite_work.h"
 #include "tests/unit/network-server/store/rig.h"
+#include "tests/unit/network-server/store/rig_rows.h"
 
 #define KIND(name) LONGWAVE__NS__V1__LINK_TALLY__KIND__##name
 #define EUI 0x0102030405060708ULL
@@ -362,64 +363,24 @@ static void test_forgotten(void **state)
 	assert_int_equal(rows(l, NS_SPAN_MONTH), 1);
 }
 
-/* ---- two that write the same rows ---- */
+static const struct sql_stmt LOCK_ONE = {
+	.name = "test_lock_one", .text = "UPDATE link_count SET parts = parts WHERE eui = $1", .params = "l"};
+static const struct sql_stmt LOCK_OTHERS = {
+	.name = "test_lock_others", .text = "UPDATE link_count SET parts = parts WHERE eui > $1", .params = "l"};
 
-static const struct sql_stmt LOCK_FIRST = {
-	.name = "test_lock_first", .text = "UPDATE link_count SET parts = parts WHERE eui = $1", .params = "l"};
-static const struct sql_stmt UNTIL_ONE_WAITS = {
-	.name = "test_until_one_waits",
-	.text = "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted) LOOP"
-		" PERFORM pg_sleep(0.01); END LOOP; END $$"};
-static const struct sql_stmt LOCK_REST = {
-	.name = "test_lock_rest", .text = "UPDATE link_count SET parts = parts WHERE eui > $1", .params = "l"};
-static const struct sql_stmt WAITING = {
-	.name = "test_waiting",
-	.text = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'DO %'",
-	.cols = "l"};
-
-static void on_locked(void *arg, const struct sql_outcome *outcome)
-{
-	int *err = arg;
-	*err = outcome->err;
-}
-
-static bool is_waiting(struct links *l)
-{
-	struct counted c = {0};
-	sql_query_send(sql_query_new(l->r->db, &WAITING), on_count, &c);
-	assert_true(rt_loop_run_until(l->r->loop, &c.done, RIG_WAIT_MS));
-	return c.n > 0;
-}
-
-/* Another replica has the first row and wants all others: whoever takes them in order waits for it, and has nothing
- * that it waits for. */
 static void test_rows_are_taken_in_order(void **state)
 {
 	struct links *l = *state;
+	struct rig_rows other;
 	int64_t now = now_s(l);
-	struct sql_options opt = {.dsn = l->r->dsn};
-	struct lw_diag diag;
-	struct sql_db *db = NULL;
-	int other = 1;
-	assert_int_equal(sql_open(&db, l->r->loop, &opt, &diag), 0);
-	for (uint64_t i = 0; i < 200; i++)
-		heard(l, EUI + i, now, 1, 868100000);
-	settle(l);
-	for (uint64_t i = 0; i < 200; i++)
-		heard(l, EUI + i, now, 1, 868100000);
-	struct sql_tx *tx = sql_tx_new(db);
-	sql_put_i64(sql_tx_add(tx, &LOCK_FIRST, NULL, NULL), (int64_t)EUI);
-	sql_tx_add(tx, &UNTIL_ONE_WAITS, NULL, NULL);
-	sql_put_i64(sql_tx_add(tx, &LOCK_REST, NULL, NULL), (int64_t)EUI);
-	sql_tx_commit(tx, on_locked, &other);
-	while (!is_waiting(l))
-		assert_int_equal(other, 1);
-	settle(l);
-	struct sql_stats st;
-	sql_get_stats(l->r->db, &st);
-	assert_int_equal(st.errors, 0);
-	assert_int_equal(other, 0);
-	sql_free(db);
+	for (int round = 0; round < 2; round++) {
+		for (uint64_t i = 0; i < 200; i++)
+			heard(l, EUI + i, now, 1, 868100000);
+		if (round == 1)
+			rig_rows_begin(&other, l->r, &LOCK_ONE, &LOCK_OTHERS, EUI);
+		settle(l);
+	}
+	rig_rows_end(&other);
 	assert_int_equal(ask(l, NS_LINK_DEVICE, NS_SPAN_HOUR, now, now)->total, 2);
 }
 
