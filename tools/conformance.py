@@ -62,6 +62,7 @@ TS001-1.1   ? 4.3.1.5  Frame counters
 TS001-1.1   ? 4.3.1.6  Frame options, encrypted
 TS001-1.1   ? 4.4.2    Message integrity code of uplinks
 TS001-1.1     5.1      ResetInd
+TS001-1.1   ? 5.7      Creation and modification of a channel
 TS001-1.1   ? 5.10     RekeyInd
 TS001-1.1     6.2.2    Join-request
 TS001-1.1     6.2.3    Join-accept

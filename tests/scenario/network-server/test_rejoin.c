@@ -144,6 +144,55 @@ static void type_2(void **state)
 	assert_true(s.user_channels[0].hz != 0);
 }
 
+/* A device with a session listens for the accept as its session has it, only later.
+ * spec: TS001-1.1 §6.2.3 */
+static void windows(void **state)
+{
+	struct world *w = *state;
+	for (uint8_t type = 0; type < 3; type++) {
+		struct world_device *d = joined(w);
+		move_on(w, d); /* RX1 offset 1 */
+		struct ns_session s = world_session(d);
+		s.rx2_hz = 868300000;
+		s.rx2_dr = 3;
+		s.rx1_delay_s = 4;
+		s.dl_hz[0] = 867500000;
+		world_session_put(d, &s);
+		rejoin(w, d, type, 0, 0);
+		const Gw__DownlinkFrame *m = world_last_down(w);
+		assert_int_equal(m->items[0]->tx_info->frequency, 867500000);
+		assert_int_equal(m->items[0]->tx_info->modulation->lora->spreading_factor, 8);
+		assert_int_equal(m->items[1]->tx_info->frequency, 868300000);
+		assert_int_equal(m->items[1]->tx_info->modulation->lora->spreading_factor, 9);
+		take_accept(w, d);
+	}
+}
+
+/* [Rejoin type 0, 2: valid with KEK] Another join server answers: what it gives of the AppSKey waits with the offer,
+ * and is the application's once the device uses the new session. spec: TS001-1.1 §6.2.4.1 rows: rejoin-0-kek
+ * rejoin-2-kek */
+static void with_envelope(void **state)
+{
+	struct world *w = *state;
+	for (uint8_t type = 0; type <= 2; type += 2) {
+		w->join_kek = NULL;
+		struct world_device *d = joined(w);
+		world_up(w, d, &PLAIN);
+		w->join_kek = type == 0 ? "lora-app" : "";
+		size_t joins = world_count(w, KIND(JOIN));
+		rejoin(w, d, type, 0, 0);
+		take_accept(w, d);
+		assert_int_equal(world_count(w, KIND(JOIN)), joins);
+		world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .dr = 5, .fopts_hex = "0b01"});
+		assert_int_equal(world_count(w, KIND(JOIN)), joins + 1);
+		const Common__JoinServerContext *c = world_last(w, KIND(JOIN))->join->join_server_context;
+		assert_non_null(c);
+		assert_string_equal(c->app_s_key->kek_label, w->join_kek);
+		assert_int_equal(c->app_s_key->aes_key.len, w->join_app_s_key_len);
+		assert_memory_equal(c->app_s_key->aes_key.data, w->join_app_s_key, w->join_app_s_key_len);
+	}
+}
+
 /* Type 1: from a device that lost its network; the join server knows it.
  * spec: TS001-1.1 §6.2.4.2 */
 static void type_1(void **state)
@@ -293,12 +342,8 @@ static void offers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(type_0),
-		TEST(type_2),
-		TEST(type_1),
-		TEST(refused),
-		TEST(gateway_filtering),
-		TEST(queue_over_rejoin),
+		TEST(type_0),  TEST(type_2),  TEST(with_envelope),     TEST(type_1),
+		TEST(windows), TEST(refused), TEST(gateway_filtering), TEST(queue_over_rejoin),
 		TEST(offers),
 	};
 	return cmocka_run_group_tests_name("network-server rejoin", tests, NULL, NULL);

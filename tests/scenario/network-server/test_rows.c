@@ -2,6 +2,7 @@
  * spec: TS001-1.0.4 §4.3 */
 #include <string.h>
 
+#include "common/base/hex.h"
 #include "world.h"
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
@@ -75,6 +76,49 @@ static void lr_fhss(void **state)
 	assert_int_equal(m->items[0]->tx_info->modulation->parameters_case, GW__MODULATION__PARAMETERS_LORA);
 	assert_int_equal(m->items[0]->tx_info->frequency, 868100000);
 	assert_true(world_hear(w, d, 0, 0).ack);
+}
+
+static void assert_envelope(const struct world *w, const struct world_device *d, const char *label)
+{
+	const Longwave__Ns__V1__JoinEvent *e = world_last(w, KIND(JOIN))->join;
+	const Common__JoinServerContext *c = e->join_server_context;
+	struct ns_session s = world_session(d);
+	char id[2 * NS_KEY_ID_MAX + 1];
+	assert_non_null(c);
+	assert_string_equal(c->session_key_id, lw_hex_encode(s.session_key_id, s.session_key_id_len, id));
+	if (strcmp(label, "-") == 0) {
+		assert_null(c->app_s_key);
+		return;
+	}
+	assert_string_equal(c->app_s_key->kek_label, label);
+	assert_int_equal(c->app_s_key->aes_key.len, label[0] != '\0' ? 24 : 16);
+	assert_memory_equal(c->app_s_key->aes_key.data, w->join_app_s_key, w->join_app_s_key_len);
+}
+
+/* [otaa_js: plain-text app_s_key, session_key_id, encrypted app_s_key; OTAA LW11: keys encrypted with KEK] What another
+ * join server gives of the AppSKey goes to the application as it is; only the name of the key may be all of it. Our own
+ * says nothing of it in an event. (NwkSKeys are unwrapped on the way in: test_join_client.c.)
+ * spec: TS001-1.0.4 §6.2
+ * rows: join-server e2e-appskey join-11-kek */
+static void another_join_server(void **state)
+{
+	static const char *const label[] = {"", "-", "lora-app"};
+	struct world *w = *state;
+	for (size_t i = 0; i < 3; i++) {
+		w->join_kek = label[i];
+		struct world_device *d = joined(w, LW_MAC_1_0_3);
+		assert_envelope(w, d, label[i]);
+		if (i == 0)
+			assert_memory_equal(w->join_app_s_key, d->end.keys.app_s.b, 16);
+		world_up(w, d, &PLAIN);
+		const Longwave__Ns__V1__UplinkEvent *e = world_last(w, KIND(UPLINK))->uplink;
+		assert_memory_equal(e->session_key_id.data, world_session(d).session_key_id, e->session_key_id.len);
+		d = joined(w, LW_MAC_1_1_0);
+		assert_envelope(w, d, label[i]);
+	}
+	w->join_kek = NULL;
+	joined(w, LW_MAC_1_0_3);
+	assert_null(world_last(w, KIND(JOIN))->join->join_server_context);
 }
 
 /* The event names the key that decrypts it; the payload is as on the air.
@@ -348,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(lr_fhss),
 		TEST(payload_stays_encrypted),
+		TEST(another_join_server),
 		TEST(unconfirmed_11),
 		TEST(two_items_11),
 		TEST(sizes_11),

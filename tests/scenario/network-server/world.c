@@ -312,6 +312,21 @@ static bool nonce_used(struct world_device *d, uint16_t nonce)
 	return false;
 }
 
+static void wrap_app_s_key(struct world *w, struct ns_join_ask *r, const struct lw_key *app_s_key)
+{
+	r->is_foreign = true;
+	if (strcmp(w->join_kek, "-") == 0)
+		return;
+	r->app_s_key_kek = w->join_kek;
+	w->join_app_s_key_len = w->join_kek[0] != '\0' ? 24 : 16;
+	if (w->join_kek[0] != '\0')
+		lw_rng_fill(&w->rng, w->join_app_s_key, 24); /* nobody here can look into it */
+	else
+		memcpy(w->join_app_s_key, app_s_key->b, 16);
+	r->app_s_key =
+		lw_span(lw_arena_memdup(r->arena, w->join_app_s_key, w->join_app_s_key_len), w->join_app_s_key_len);
+}
+
 static void build_accept(struct world *w, struct world_device *d, struct ns_join_ask *r, uint16_t dev_nonce)
 {
 	uint8_t plain[LW_JOIN_ACCEPT_MAX];
@@ -357,6 +372,8 @@ static void build_accept(struct world *w, struct world_device *d, struct ns_join
 	r->is_10 = !ja.dl_settings.opt_neg;
 	lw_rng_fill(&w->rng, r->session_key_id, 16);
 	r->session_key_id_len = 16;
+	if (w->join_kek != NULL)
+		wrap_app_s_key(w, r, &keys.app_s);
 }
 
 /* Types 0 and 2 were checked by the network; the join server checks type 1. */

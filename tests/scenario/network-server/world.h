@@ -80,6 +80,11 @@ struct world {
 	bool commit_held;                /* commits stay unanswered until world_release() */
 	enum ns_join_result join_result; /* NS_JOIN_OK: the join server decides */
 	bool join_is_10;
+	/* Another join server than the application server's: its AppSKey comes wrapped, under this label; "": in the
+	 * clear; "-": not at all, only named. NULL: our own. */
+	const char *join_kek;
+	uint8_t join_app_s_key[24]; /* as it was handed out last */
+	size_t join_app_s_key_len;
 	uint32_t join_nonce;
 	bool geo_answers;
 	struct ns_change *held[32];
