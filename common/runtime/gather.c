@@ -4,11 +4,11 @@
 
 /* It begins when so many wakes come faster than `from`, and find little. */
 #define BEGIN_WAKES 32
-#define BEGIN_PIECES (BEGIN_WAKES * 8u)
+#define FEW 8
 /* It ends when so many looks find less than `from` a second. Or so much that whoever sends may wait for our answers,
  * and that what comes while we are busy is gathering enough. */
 #define END_LOOKS 16
-#define END_MANY (END_LOOKS * 64u)
+#define MANY 64
 /* What is awaited waits the whole 2 ms from so many pieces a millisecond. */
 #define AWAITED_FEW 4u
 
@@ -21,7 +21,7 @@ static int64_t begin_ns(const struct rt_gather *g)
 static void judge(struct rt_gather *g)
 {
 	uint32_t ms = END_LOOKS * g->every_ms;
-	g->on = g->pieces >= ms * g->from / 1000 && g->pieces < END_MANY;
+	g->on = g->pieces >= ms * g->from / 1000 && g->pieces < END_LOOKS * g->many;
 	g->every_ms = g->awaited && g->pieces < ms * AWAITED_FEW ? 1 : RT_GATHER_MS;
 }
 
@@ -36,9 +36,16 @@ void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name,
 		    rt_gather_fn *fn, void *arg)
 {
 	BUG_ON(from == 0 || from > 10000);
-	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from, .awaited = awaited};
+	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from, .few = FEW, .many = MANY, .awaited = awaited};
 	g->every_ms = awaited ? 1 : RT_GATHER_MS;
 	rt_timer_init(&g->timer, loop, name, on_timer, g);
+}
+
+void rt_gather_size(struct rt_gather *g, uint32_t few, uint32_t many)
+{
+	BUG_ON(few == 0 || few > many || many > RT_GATHER_MOST);
+	g->few = few;
+	g->many = many;
 }
 
 static void count_from(struct rt_gather *g, int64_t now)
@@ -56,9 +63,9 @@ bool rt_gather_note(struct rt_gather *g, size_t pieces)
 	if (g->looks == 0)
 		g->since_ns = now;
 	g->looks++;
-	g->pieces += (uint32_t)(pieces < END_MANY ? pieces : END_MANY);
+	g->pieces += (uint32_t)(pieces < RT_GATHER_MOST ? pieces : RT_GATHER_MOST);
 	if (!g->on && g->looks >= BEGIN_WAKES) {
-		g->on = now - g->since_ns < begin_ns(g) && g->pieces < BEGIN_PIECES;
+		g->on = now - g->since_ns < begin_ns(g) && g->pieces < BEGIN_WAKES * g->few;
 		count_from(g, now);
 	} else if (g->on && g->looks >= END_LOOKS) {
 		judge(g);

@@ -13,6 +13,7 @@
 #include "common/runtime/loop.h"
 
 #define RT_GATHER_MS 2
+#define RT_GATHER_MOST 65536 /* pieces of a look that count */
 
 /* Look now. The owner reads and calls rt_gather_note() again. */
 typedef void rt_gather_fn(void *arg);
@@ -23,7 +24,8 @@ struct rt_gather {
 	rt_gather_fn *fn;
 	void *arg;
 	int64_t since_ns;
-	uint32_t from; /* wakes a second */
+	uint32_t from;      /* wakes a second */
+	uint32_t few, many; /* pieces a wake, a look */
 	uint32_t every_ms;
 	bool awaited;
 	uint32_t looks, pieces;
@@ -34,6 +36,9 @@ struct rt_gather {
  * counts. */
 void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name, uint32_t from, bool awaited,
 		    rt_gather_fn *fn, void *arg);
+/* It begins when wakes find less than `few` pieces each (8), and ends when looks find `many` (64). More is for an input
+ * whose senders do not wait for our answers before they go on. */
+void rt_gather_size(struct rt_gather *g, uint32_t few, uint32_t many);
 /* After each look, with the pieces (datagrams, packets) that it found. Returns g->on as it is from now on. Never on in
  * virtual mode, where time does not pass by itself. */
 bool rt_gather_note(struct rt_gather *g, size_t pieces);

@@ -14,6 +14,9 @@
 
 #define BATCH 64
 #define GATHER_FROM 1000 /* wakes a second */
+/* Gateways go on without their answers: only a full turn of reading is too much to gather. */
+#define GATHER_FEW BATCH
+#define GATHER_MANY (BATCH * READ_ROUNDS / 2)
 /* A datagram can be this long; the pages of the room are used only as far as datagrams reach. */
 #define DATAGRAM_MAX 65536
 /* From one datagram to the next: an odd number of cache lines more than whole pages, so that the first lines of a batch
@@ -192,6 +195,7 @@ int gb_udp_open(struct gb_udp **out, const struct gb_udp_opts *opts, struct lw_d
 	u->out = gb_udp_out_new(u->fd, opts->log, opts->share);
 	u->reading = true;
 	rt_gather_init(&u->gather, opts->loop, "udp", GATHER_FROM, true, look, u);
+	rt_gather_size(&u->gather, GATHER_FEW, GATHER_MANY);
 	u->watch = rt_watch_new(opts->loop, u->fd, RT_READ, "udp", on_ready, u);
 	BUG_ON(!u->watch);
 	u->tick = rt_loop_on_tick(opts->loop, RT_TICK_OUTPUT, "udp", on_tick, u);

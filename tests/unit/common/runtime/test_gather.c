@@ -74,6 +74,28 @@ static void many_pieces_a_look_are_left_alone(void **state)
 	rt_loop_free(r.loop);
 }
 
+/* What is little and what is much is the owner's to say. */
+static void the_sizes_are_the_owners(void **state)
+{
+	(void)state;
+	struct rig r;
+	begin(&r, rt_loop_new());
+	rt_gather_size(&r.gather, 30, 200);
+	for (int i = 0; i < 1000; i++)
+		assert_false(rt_gather_note(&r.gather, 30));
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 29);
+	assert_true(r.gather.on);
+	bool never = false;
+	r.pieces = 199;
+	while (r.looks < 40)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_false(r.off);
+	r.pieces = 200;
+	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	rt_loop_free(r.loop);
+}
+
 /* What begins it at a lower rate is also enough to keep it. */
 static void the_rate_is_the_owners(void **state)
 {
@@ -149,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_wakes_begin_it_and_few_pieces_end_it),
 		cmocka_unit_test(many_pieces_a_look_are_left_alone),
+		cmocka_unit_test(the_sizes_are_the_owners),
 		cmocka_unit_test(the_rate_is_the_owners),
 		cmocka_unit_test(what_is_awaited_waits_less),
 		cmocka_unit_test(a_stop_ends_it_at_once),
