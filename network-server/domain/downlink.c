@@ -123,6 +123,21 @@ unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_regio
 	return n;
 }
 
+unsigned ns_rejoin_windows(const struct ns_device *dev, const struct ns_region_config *rc, uint32_t up_hz,
+			   unsigned up_dr, struct ns_down_window out[2])
+{
+	const struct lw_region *region = ns_profile_region(&dev->profile, rc->region);
+	struct ns_device now = *dev;
+	if (!dev->has_session)
+		return ns_join_windows(&dev->profile, rc, up_hz, up_dr, out);
+	now.session.last_uplink_hz = up_hz;
+	now.session.dr = (uint8_t)up_dr;
+	unsigned n = ns_down_windows(&now, rc, NS_DOWN_CLASS_A, out);
+	for (unsigned i = 0; i < n; i++)
+		out[i].delay_s = out[i].rx == 1 ? region->join_accept_delay1_s : region->join_accept_delay2_s;
+	return n;
+}
+
 bool ns_ping_window(const struct ns_device *dev, const struct ns_region_config *rc, int64_t slot_gps_ns,
 		    struct ns_down_window *out)
 {

@@ -109,6 +109,10 @@ unsigned ns_down_windows(const struct ns_device *dev, const struct ns_region_con
 /* Windows of a join-accept. */
 unsigned ns_join_windows(const struct ns_profile *profile, const struct ns_region_config *rc, uint32_t up_hz,
 			 unsigned up_dr, struct ns_down_window out[2]);
+/* Windows of the accept to a rejoin-request: a device with a session listens as that has it, only later (1.1 §6.2.3).
+ */
+unsigned ns_rejoin_windows(const struct ns_device *dev, const struct ns_region_config *rc, uint32_t up_hz,
+			   unsigned up_dr, struct ns_down_window out[2]);
 
 enum ns_fit {
 	NS_FIT_OK,

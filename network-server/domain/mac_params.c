@@ -101,16 +101,21 @@ static void settle_channels(struct ns_mac_answer *a)
 	}
 }
 
+/* Only for channels that the device has: it refuses the others, and what is refused is not proposed again. */
 static void want_dl_channels(struct ns_mac_down *m)
 {
 	const struct ns_mac_settings *set = SETTING(m, n_dl_channels);
+	struct lw_plan has;
+	struct lw_channel ch;
 	/* Came with 1.0.2; an older device would not read what follows it. */
 	if (set == NULL || !region_of(m)->user_channels || m->dev->session.mac_version < LW_MAC_1_0_2)
 		return;
+	ns_channels_plan(m->rc, &m->dev->session, &has);
 	for (unsigned i = 0; i < set->n_dl_channels; i++) {
 		uint8_t index = set->dl_channels[i].index;
 		uint32_t hz = set->dl_channels[i].hz;
 		if (index >= NS_DL_CHANNELS || m->dev->session.dl_hz[index] == hz ||
+		    lw_plan_channel(&has, index, &ch) != 0 || ch.hz == 0 ||
 		    rejected(m, NS_WHAT_DL_CHANNEL, (uint64_t)index << 32 | hz))
 			continue;
 		struct lw_mac_cmd cmd = {.cid = LW_CID_DL_CHANNEL, .dir = LW_DOWN};

@@ -64,6 +64,7 @@ static void reset_ind(struct ns_mac_up *m, const struct block *b)
 		return;
 	ns_session_factory_rx(s, m->profile, m->up->rc);
 	ns_session_boot(s, m->profile, m->up->rc);
+	s->enabled_class = LW_CLASS_A; /* until it says otherwise */
 	struct lw_mac_cmd ans = {.cid = LW_CID_RESET, .dir = LW_DOWN};
 	ans.u.reset_conf.minor = minor_version(b->cmd[0].u.reset_ind.minor);
 	answer(m, &ans);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/lorawan/airtime.h"
+#include "common/lorawan/mac.h"
 #include "common/lorawan/mic.h"
 #include "network-server/domain/activate.h"
 #include "network-server/domain/channels.h"
@@ -52,6 +53,24 @@ static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const s
 			return true;
 	}
 	return false;
+}
+
+/* A channel that the device was asked to make here. It may use it in the very uplink with the answer, and what that
+ * says is read only when the frame verifies. -1: none. */
+static int asked_channel(const struct ns_session *s, uint32_t hz)
+{
+	struct lw_mac_iter it;
+	struct lw_mac_cmd req;
+	for (size_t i = 0; i < s->n_mac_pending; i++) {
+		const struct ns_mac_pending *p = &s->mac_pending[i];
+		if (p->cid != LW_CID_NEW_CHANNEL)
+			continue;
+		lw_mac_iter_init(&it, LW_DOWN, lw_span(p->bytes, p->len));
+		while (lw_mac_iter_next(&it, &req) == 1)
+			if (req.cid == LW_CID_NEW_CHANNEL && req.u.new_channel_req.freq_hz == hz)
+				return req.u.new_channel_req.index;
+	}
+	return -1;
 }
 
 /* The counters to try, the likely one first: the next with these bits, the last one before the expected, and the bare
@@ -148,17 +167,19 @@ struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, str
 		if (best.kind == NS_MATCH_NO_DEVICE)
 			best = (struct ns_match){.kind = NS_MATCH_NO_MIC, .dev = dev};
 		const struct ns_session *s = &dev->session;
-		int channel = -1;
+		int channel = -1, asked = -1;
 		int dr = up->dr;
 		if (ns_session_is_11(s)) {
 			dr = ns_uplink_dr(up, &dev->profile);
 			channel = ns_channels_index(up->rc, s, up->hz, dr < 0 ? 0 : (unsigned)dr);
+			asked = asked_channel(s, up->hz);
 		}
 		uint32_t f_cnt[3];
 		unsigned n_cnt = counters(s, up->phy.u.data.fcnt, f_cnt);
 		for (unsigned k = 0; k < n_cnt; k++) {
 			uint32_t conf_f_cnt;
-			if (!verifies(kc, up, s, f_cnt[k], dr, channel, &conf_f_cnt))
+			if (!verifies(kc, up, s, f_cnt[k], dr, channel, &conf_f_cnt) &&
+			    !(asked >= 0 && asked != channel && verifies(kc, up, s, f_cnt[k], dr, asked, &conf_f_cnt)))
 				continue;
 			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]),
 					     .dev = dev,

@@ -613,7 +613,9 @@ static void fill_tx(struct ns_up *u, struct ns_tx *tx)
 {
 	struct ns_down_window w[2];
 	int dr = ns_uplink_dr(&u->up, &u->dev->profile); /* as the device's revision numbers it */
-	unsigned n_windows = ns_join_windows(&u->dev->profile, u->rc, u->up.hz, dr < 0 ? u->up.dr : (unsigned)dr, w);
+	unsigned up_dr = dr < 0 ? u->up.dr : (unsigned)dr;
+	unsigned n_windows = u->ask.is_rejoin ? ns_rejoin_windows(u->dev, u->rc, u->up.hz, up_dr, w)
+					      : ns_join_windows(&u->dev->profile, u->rc, u->up.hz, up_dr, w);
 	for (unsigned i = 0; i < n_windows; i++) {
 		struct ns_down_frame *fr = &tx->frame[tx->n_frames++];
 		fr->window = w[i];

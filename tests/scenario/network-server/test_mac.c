@@ -492,11 +492,51 @@ static void dl_channel(void **state)
 	assert_says(w, d, 5, NULL, "0703184f8450");
 	assert_says(w, d, 5, "0703", "0a03184f84");
 	assert_int_equal(world_session(d).dl_hz[3], 0);
+	/* A channel that the device does not have: it would refuse, and the value would count as refused. */
+	d = joined(w, LW_MAC_1_0_3);
+	d->rec.profile.mac.n_dl_channels = 1;
+	d->rec.profile.mac.dl_channels[0].index = 9;
+	d->rec.profile.mac.dl_channels[0].hz = 867100000;
+	assert_silent(w, d, 5, NULL);
+	d->rec.profile.mac.dl_channels[0].index = 7;
+	assert_says(w, d, 5, NULL, "0a07184f84");
 	/* LoRaWAN 1.0.1 does not have the command. */
 	d = joined(w, LW_MAC_1_0_1);
 	d->rec.profile.mac.n_dl_channels = 1;
 	d->rec.profile.mac.dl_channels[0].hz = 867100000;
 	assert_silent(w, d, 5, NULL);
+}
+
+/* A 1.1 device answers NewChannelReq on the new channel: its index is part of the MIC, and the answer is behind it.
+ * spec: TS001-1.1 §5.7 */
+static void new_channel_used_at_once(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w, LW_MAC_1_1_0);
+	world_up(w, d, &(struct up){.f_port = 10, .dr = 5, .fopts_hex = "0b01"});
+	struct ns_session s = world_session(d);
+	s.user_channels[1].hz = 0; /* 867.3 MHz, channel 4 */
+	s.enabled_channels[0] &= (uint16_t) ~(1u << 4);
+	world_session_put(d, &s);
+	assert_says(w, d, 5, NULL, "0704e8568450");
+	struct air air = world_air();
+	struct frame f;
+	air.hz = 867300000;
+	air.context_hex = "0badcafe";
+	struct up up = {.f_port = 10, .data_hex = "01", .dr = 5, .channel = 4, .fopts_hex = "0703"};
+	/* another index is not what was asked */
+	struct up other = up;
+	other.channel = 5;
+	device_frame_up(&d->end, &other, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_outcome(w, LONGWAVE__V1__OUTCOME__DROPPED, LONGWAVE__V1__REASON__MIC_MISMATCH);
+	device_frame_up(&d->end, &up, &f);
+	air.context_hex = "0badcaff";
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_outcome(w, LONGWAVE__V1__OUTCOME__DELIVERED, LONGWAVE__V1__REASON__REASON_NONE);
+	assert_int_equal(world_session(d).user_channels[1].hz, 867300000);
 }
 
 /* [ping-slot channel (request; ack; nack; nothing pending)] and BeaconFreqReq
@@ -549,6 +589,7 @@ static void reset_ind(void **state)
 	s.rx1_delay_s = 1;
 	ns_session_reject(&s, NS_WHAT_LINK_DR, 5);
 	ns_session_error_add(&s, LW_CID_LINK_ADR);
+	s.enabled_class = LW_CLASS_C;
 	world_session_put(d, &s);
 	world_up(w, d, &(struct up){.f_port = 10, .dr = 5, .fopts_hex = "0101"});
 	struct heard h = world_hear(w, d, 0, 1);
@@ -558,7 +599,8 @@ static void reset_ind(void **state)
 	assert_int_equal(s.rx1_delay_s, 2);
 	assert_int_equal(s.n_mac_rejected, 0);
 	assert_int_equal(s.n_mac_errors, 0);
-	assert_int_equal(s.f_cnt_up, 2); /* counters live on */
+	assert_int_equal(s.enabled_class, LW_CLASS_A); /* until it says DeviceModeInd again */
+	assert_int_equal(s.f_cnt_up, 2);               /* counters live on */
 }
 
 /* [two uplink commands (FRMPayload)] [answers to nothing] */
@@ -646,6 +688,7 @@ int main(void)
 		TEST(tx_params),
 		TEST(settings),
 		TEST(dl_channel),
+		TEST(new_channel_used_at_once),
 		TEST(class_b_parameters),
 		TEST(reset_ind),
 		TEST(answers_to_nothing),
