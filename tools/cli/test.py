@@ -249,7 +249,7 @@ def main(_verb, args):
             raise Failed(f"no kind of test {k!r}; there are: {' '.join(KINDS)} all")
     install("build", "run", "test")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    count = Count()
+    count, took = Count(), {}
     for k in kinds:
         say(f"test: {k}")
         began = time.monotonic()
@@ -261,7 +261,10 @@ def main(_verb, args):
         except KeyboardInterrupt:
             say(f"test: stopped in {k}, after {time.monotonic() - began:.0f} s")
             raise
-        say(f"test: {k} took {time.monotonic() - began:.0f} s")
+        took[k] = time.monotonic() - began
+        say(f"test: {k} took {took[k]:.0f} s")
+    if len(took) > 1:
+        say(f"test: all took {sum(took.values()) / 60:.1f} min: " + ", ".join(f"{k} {t:.0f} s" for k, t in took.items()))
     for name in count.failures:
         print(f"failed: {re.sub(r' +', ' ', name)}")
     sys.stdout.flush()
