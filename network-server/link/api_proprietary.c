@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/time.h"
+#include "common/lorawan/airtime.h"
 #include "network-server/domain/proprietary.h"
 #include "network-server/link/api_impl.h"
 
@@ -22,6 +23,9 @@ static const char *check_modulation(const Gw__Modulation *m, struct ns_proprieta
 						  .bw_hz = m->lora->bandwidth,
 						  .sf = (uint8_t)m->lora->spreading_factor,
 						  .cr = (enum lw_code_rate)m->lora->code_rate};
+		/* Its time on the air is what the duty cycle is charged with. */
+		if (lw_airtime_us(&out->mod, LW_DOWN, 1) == 0)
+			return "frame.modulation.lora.code_rate is none of LoRa's";
 		out->plain_polarity = !m->lora->polarization_inversion;
 		return NULL;
 	case GW__MODULATION__PARAMETERS_FSK:

@@ -61,6 +61,7 @@ def test_region_is_known_after_a_restart(tmp_path):
 
 @pytest.mark.parametrize("frame, status, words", [
     ({"payload": ""}, 400, "1 to 254"), ({"frequencyHz": 915000000}, 400, "outside the region"), ({"modulation": {}}, 400, "neither lora nor fsk"),
+    ({"modulation": {"lora": {**LORA["lora"], "codeRate": "CR_2_6"}}}, 400, "code_rate"),
     ({"regionConfigId": "mars"}, 400, "none that is enabled"), ({"powerDbm": 99}, 400, "power_dbm"),
     ({"regionConfigId": ""}, 400, "say region_config_id")])
 def test_wrong(world, frame, status, words):
