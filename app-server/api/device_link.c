@@ -3,25 +3,11 @@
 #include "app-server/api/handlers.h"
 #include "app-server/domain/link_series.h"
 #include "app-server/store/row.h"
-#include "common/base/bug.h"
-#include "common/pb/unpack.h"
 #include "proto/google/protobuf/empty.pb-c.h"
 #include "proto/longwave/app/v1/device.pb-c.h"
 
 #define KIND(name) LONGWAVE__NS__V1__LINK_TALLY__KIND__##name
 #define FRAMES 200 /* of both directions: enough for the 64 uplinks that make a rhythm */
-
-/* Ours, because the network-server's answer goes when its handler returns. */
-static void *copy(struct as_call *c, const ProtobufCMessage *m)
-{
-	ProtobufCMessage *out = NULL;
-	size_t n = protobuf_c_message_get_packed_size(m);
-	uint8_t *p = lw_arena_alloc(c->arena, n + 1);
-	protobuf_c_message_pack(m, p);
-	int rc = lw_pb_unpack(m->descriptor, lw_span(p, n), c->arena, &out);
-	BUG_ON(rc < 0);
-	return out;
-}
 
 static void on_metrics(struct as_call *c, const ProtobufCMessage *msg)
 {
@@ -60,7 +46,7 @@ static void on_quarantine(struct as_call *c, const ProtobufCMessage *msg)
 	Longwave__App__V1__GetLinkResponse *resp = c->state;
 	Longwave__Ns__V1__DeviceRequest out = LONGWAVE__NS__V1__DEVICE_REQUEST__INIT;
 	if (in && in->quarantine)
-		resp->quarantine = copy(c, &in->quarantine->base);
+		resp->quarantine = as_msg_copy(c->arena, &in->quarantine->base);
 	out.dev_eui = (char *)(uintptr_t)c->object_id;
 	as_ns(c, "GetSession", &out.base, &longwave__ns__v1__get_session_response__descriptor, on_session);
 }
@@ -71,7 +57,7 @@ static void on_frames(struct as_call *c, const ProtobufCMessage *msg)
 	Longwave__App__V1__GetLinkResponse *resp = c->state;
 	Longwave__Ns__V1__DeviceRequest out = LONGWAVE__NS__V1__DEVICE_REQUEST__INIT;
 	if (in && in->cadence)
-		resp->cadence = copy(c, &in->cadence->base);
+		resp->cadence = as_msg_copy(c->arena, &in->cadence->base);
 	out.dev_eui = (char *)(uintptr_t)c->object_id;
 	as_ns_if(c, "GetQuarantine", &out.base, &longwave__ns__v1__get_quarantine_response__descriptor, on_quarantine);
 }

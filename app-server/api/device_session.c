@@ -5,9 +5,7 @@
 #include "app-server/api/handlers.h"
 #include "app-server/store/row.h"
 #include "app-server/store/session.h"
-#include "common/base/bug.h"
 #include "common/crypto/hash.h"
-#include "common/pb/unpack.h"
 #include "proto/google/protobuf/empty.pb-c.h"
 #include "proto/longwave/app/v1/device.pb-c.h"
 
@@ -110,18 +108,6 @@ static void on_key(void *arg, int err, const struct lw_key *key)
 		ask_offered_before(c);
 }
 
-/* Ours, because the network-server's answer goes when its handler returns. */
-static Longwave__Ns__V1__ExportedSession *copy(struct as_call *c, const Longwave__Ns__V1__ExportedSession *s)
-{
-	ProtobufCMessage *out = NULL;
-	size_t n = protobuf_c_message_get_packed_size(&s->base);
-	uint8_t *p = lw_arena_alloc(c->arena, n);
-	protobuf_c_message_pack(&s->base, p);
-	int rc = lw_pb_unpack(&longwave__ns__v1__exported_session__descriptor, lw_span(p, n), c->arena, &out);
-	BUG_ON(rc < 0);
-	return (Longwave__Ns__V1__ExportedSession *)(void *)out;
-}
-
 static void on_exported(struct as_call *c, const ProtobufCMessage *msg)
 {
 	const Longwave__Ns__V1__ExportSessionResponse *in = (const void *)msg;
@@ -134,7 +120,7 @@ static void on_exported(struct as_call *c, const ProtobufCMessage *msg)
 		as_fail(c, GRPC_INTERNAL, "the network-server gave no session");
 		return;
 	}
-	x->resp->session = copy(c, in->session);
+	x->resp->session = as_msg_copy(c->arena, &in->session->base);
 	if (req->include_app_s_key)
 		as_session_key(c->as, c->object_id,
 			       lw_span(in->session->session_key_id.data, in->session->session_key_id.len), on_key, c);

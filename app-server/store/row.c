@@ -7,6 +7,7 @@
 #include "common/base/time.h"
 #include "common/pb/json_in.h"
 #include "common/pb/json_out.h"
+#include "common/pb/unpack.h"
 #include "proto/google/protobuf/timestamp.pb-c.h"
 
 #define MAX_JSON (1u << 20)
@@ -55,6 +56,16 @@ void *as_msg_new(struct lw_arena *arena, const ProtobufCMessageDescriptor *d)
 	BUG_ON(!m);
 	protobuf_c_message_init(d, m);
 	return m;
+}
+
+void *as_msg_copy(struct lw_arena *arena, const ProtobufCMessage *m)
+{
+	ProtobufCMessage *out = NULL;
+	struct lw_span packed = lw_pb_pack_arena(m, arena);
+	BUG_ON(!packed.p);
+	int rc = lw_pb_unpack(m->descriptor, packed, arena, &out);
+	BUG_ON(rc < 0);
+	return out;
 }
 
 ProtobufCMessage **as_msg_list(struct lw_arena *arena, ProtobufCMessage *msg, const char *name, size_t n)

@@ -16,6 +16,8 @@ void as_row_fill(struct lw_arena *arena, ProtobufCMessage *msg, const char *fiel
 
 /* A zeroed message in the arena. */
 void *as_msg_new(struct lw_arena *arena, const ProtobufCMessageDescriptor *d);
+/* Of a message that goes before the copy may, such as the network-server's answer when its handler returns. */
+void *as_msg_copy(struct lw_arena *arena, const ProtobufCMessage *m);
 /* Sets the repeated message member `name` to n new items and returns them. */
 ProtobufCMessage **as_msg_list(struct lw_arena *arena, ProtobufCMessage *msg, const char *name, size_t n);
 /* google.protobuf.Timestamp, NULL for 0. */
