@@ -92,16 +92,7 @@ function Enqueue({ devEui }: { devEui: string }) {
       {alert}
       <fieldset>
         <legend>{t('queue.enqueue')}</legend>
-        <PayloadFields
-          port={form.getInputProps('fPort')}
-          data={form.getInputProps('data')}
-          text={form.values.data}
-          encoding={encoding}
-          setEncoding={(e) => {
-            setEncoding(e);
-            form.clearFieldError('data');
-          }}
-        />
+        <PayloadFields form={form} encoding={encoding} setEncoding={setEncoding} />
         <Switch label={t('queue.confirmed')} description={t('queue.confirmedHelp')} {...form.getInputProps('confirmed', { type: 'checkbox' })} />
         <Switch label={t('queue.flushFirst')} {...form.getInputProps('flush', { type: 'checkbox' })} />
       </fieldset>

@@ -123,16 +123,7 @@ function Enqueue({ groupId }: { groupId: string }) {
       {alert}
       <fieldset>
         <legend>{t('queue.enqueue')}</legend>
-        <PayloadFields
-          port={form.getInputProps('fPort')}
-          data={form.getInputProps('data')}
-          text={form.values.data}
-          encoding={encoding}
-          setEncoding={(e) => {
-            setEncoding(e);
-            form.clearFieldError('data');
-          }}
-        />
+        <PayloadFields form={form} encoding={encoding} setEncoding={setEncoding} />
       </fieldset>
       <FormActions saving={saving} label={t('queue.enqueue')} />
     </form>
@@ -153,65 +144,35 @@ const devices = (r: Schemas['api.ListDevicesResponse']): Listed => ({ members: r
 const gateways = (r: Schemas['api.ListGatewaysResponse']): Listed => ({ members: r.result.map((g) => ({ id: g.gatewayId, name: g.name })), total: r.totalCount });
 
 export function MulticastMembers() {
+  const { t } = useTranslation();
   const { groupId, group, tenantId, may } = useGroup();
   if (!group || !tenantId) return <Skeleton h={200} />;
+  const path = { multicastGroupId: groupId };
   return (
     <div className="grid">
-      <Devices groupId={groupId} applicationId={group.applicationId} may={may} />
-      <Gateways groupId={groupId} tenantId={tenantId} may={may} />
+      <Members
+        title={t('nav.devices')}
+        none={t('multicast.noDevices')}
+        add={t('multicast.addDevice')}
+        may={may}
+        useList={(page) => useQuery({ ...q.multicastDevices(group.applicationId, groupId, page), select: devices })}
+        useChoice={(text) => useQuery({ ...q.deviceChoice(group.applicationId, text), select: devices })}
+        link={(id, name) => <Link className="link" to="/devices/$devEui" params={{ devEui: id }}>{name}</Link>}
+        put={(devEui) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/devices', { params: { path }, body: { ...path, devEui } }))}
+        remove={(devEui) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/devices/{devEui}', { params: { path: { ...path, devEui } } }))}
+      />
+      <Members
+        title={t('nav.gateways')}
+        none={t('multicast.noGateways')}
+        add={t('multicast.addGateway')}
+        may={may}
+        useList={(page) => useQuery({ ...q.multicastGateways(groupId, page), select: gateways })}
+        useChoice={(text) => useQuery({ ...q.gatewayChoice(tenantId, text), select: gateways })}
+        link={(id, name) => <Link className="link" to="/gateways/$gatewayId" params={{ gatewayId: id }}>{name}</Link>}
+        put={(gatewayId) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/gateways', { params: { path }, body: { ...path, gatewayId } }))}
+        remove={(gatewayId) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/gateways/{gatewayId}', { params: { path: { ...path, gatewayId } } }))}
+      />
     </div>
-  );
-}
-
-function Devices({ groupId, applicationId, may }: { groupId: string; applicationId: string; may: boolean }) {
-  const { t } = useTranslation();
-  const [page, setPage] = useState(1);
-  const [text, setText] = useState('');
-  const list = useQuery({ ...q.multicastDevices(applicationId, groupId, page), select: devices });
-  const choice = useQuery({ ...q.deviceChoice(applicationId, useDebouncedValue(text, 150)[0]), select: devices });
-  const path = { multicastGroupId: groupId };
-  return (
-    <Members
-      title={t('nav.devices')}
-      none={t('multicast.noDevices')}
-      add={t('multicast.addDevice')}
-      may={may}
-      list={list}
-      page={page}
-      onPage={setPage}
-      choice={choice.data?.members ?? []}
-      text={text}
-      onText={setText}
-      link={(id, name) => <Link className="link" to="/devices/$devEui" params={{ devEui: id }}>{name}</Link>}
-      put={(devEui) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/devices', { params: { path }, body: { ...path, devEui } }))}
-      remove={(devEui) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/devices/{devEui}', { params: { path: { ...path, devEui } } }))}
-    />
-  );
-}
-
-function Gateways({ groupId, tenantId, may }: { groupId: string; tenantId: string; may: boolean }) {
-  const { t } = useTranslation();
-  const [page, setPage] = useState(1);
-  const [text, setText] = useState('');
-  const list = useQuery({ ...q.multicastGateways(groupId, page), select: gateways });
-  const choice = useQuery({ ...q.gatewayChoice(tenantId, useDebouncedValue(text, 150)[0]), select: gateways });
-  const path = { multicastGroupId: groupId };
-  return (
-    <Members
-      title={t('nav.gateways')}
-      none={t('multicast.noGateways')}
-      add={t('multicast.addGateway')}
-      may={may}
-      list={list}
-      page={page}
-      onPage={setPage}
-      choice={choice.data?.members ?? []}
-      text={text}
-      onText={setText}
-      link={(id, name) => <Link className="link" to="/gateways/$gatewayId" params={{ gatewayId: id }}>{name}</Link>}
-      put={(gatewayId) => ok(api.POST('/api/multicast-groups/{multicastGroupId}/gateways', { params: { path }, body: { ...path, gatewayId } }))}
-      remove={(gatewayId) => ok(api.DELETE('/api/multicast-groups/{multicastGroupId}/gateways/{gatewayId}', { params: { path: { ...path, gatewayId } } }))}
-    />
   );
 }
 
@@ -220,25 +181,27 @@ interface MembersProps {
   none: string;
   add: string;
   may: boolean;
-  list: UseQueryResult<Listed>;
-  page: number;
-  onPage: (page: number) => void;
-  /** What can be added, of those the server finds for `text`. */
-  choice: Member[];
-  text: string;
-  onText: (text: string) => void;
+  /** A page of the members. A hook, as is the next. */
+  useList: (page: number) => UseQueryResult<Listed>;
+  /** What can be added, of those that the server finds for `text`. */
+  useChoice: (text: string) => UseQueryResult<Listed>;
   link: (id: string, name: string) => ReactNode;
   put: (id: string) => Promise<unknown>;
   remove: (id: string) => Promise<unknown>;
 }
 
-function Members({ title, none, add, may, list, page, onPage, choice, text, onText, link, put, remove }: MembersProps) {
+function Members({ title, none, add, may, useList, useChoice, link, put, remove }: MembersProps) {
   const { t } = useTranslation();
+  const [page, setPage] = useState(1);
+  const [text, setText] = useState('');
+  const [search] = useDebouncedValue(text, 150);
+  const list = useList(page);
+  const choice = useChoice(search).data?.members ?? [];
   const change = useMutation({ mutationFn: (run: () => Promise<unknown>) => run(), onSuccess: () => changed('multicast') });
   const members = list.data?.members;
   const there = new Set(members?.map((m) => m.id));
   // The last one of the last page was removed.
-  if (page > 1 && members?.length === 0) onPage(page - 1);
+  if (page > 1 && members?.length === 0) setPage(page - 1);
   const actions = (m: Member) => (
     <ActionIcon size={28} variant="subtle" color="gray" aria-label={`${t('common.remove')} ${m.name}`} disabled={change.isPending} onClick={() => change.mutate(() => remove(m.id))}>
       <IconTrash size={16} />
@@ -265,7 +228,7 @@ function Members({ title, none, add, may, list, page, onPage, choice, text, onTe
               ...(may ? [{ id: 'actions', label: t('common.actions'), render: actions }] : []),
             ]}
           />
-          <Pager total={list.data?.total} page={page} onPage={onPage} />
+          <Pager total={list.data?.total} page={page} onPage={setPage} />
         </>
       )}
       {may && (
@@ -276,13 +239,13 @@ function Members({ title, none, add, may, list, page, onPage, choice, text, onTe
             searchable
             value={null}
             searchValue={text}
-            onSearchChange={onText}
+            onSearchChange={setText}
             filter={({ options }) => options}
             nothingFoundMessage={t('common.noMatch')}
             error={change.error ? change.error.message : undefined}
             data={choice.filter((m) => !there.has(m.id)).map((m) => ({ value: m.id, label: `${m.name} · ${groupByTwo(m.id)}` }))}
             onChange={(id) => {
-              onText('');
+              setText('');
               if (id) change.mutate(() => put(id));
             }}
           />

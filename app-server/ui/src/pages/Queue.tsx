@@ -80,21 +80,27 @@ export function useEncoding() {
 }
 
 interface PayloadProps {
-  port: InputProps;
-  data: InputProps;
-  text: string;
+  form: {
+    values: { data: string };
+    getInputProps: (field: 'fPort' | 'data') => InputProps;
+    clearFieldError: (field: 'data') => void;
+  };
   encoding: Encoding;
   setEncoding: (e: Encoding) => void;
 }
 
-export function PayloadFields({ port, data, text, encoding, setEncoding }: PayloadProps) {
+export function PayloadFields({ form, encoding, setEncoding }: PayloadProps) {
   const { t } = useTranslation();
-  const bytes = encodePayload(text, encoding);
+  const bytes = encodePayload(form.values.data, encoding);
+  const choose = (e: Encoding) => {
+    setEncoding(e);
+    form.clearFieldError('data'); // it was about the other encoding
+  };
   return (
     <>
-      <NumberInput label={t('live.port')} min={0} max={255} clampBehavior="none" {...port} />
-      <SegmentedControl size="xs" aria-label={t('queue.encoding')} data={ENCODINGS.map((e) => ({ value: e, label: t(`queue.as_${e}`) }))} value={encoding} onChange={(v) => setEncoding(v as Encoding)} />
-      <Textarea label={t('queue.data')} description={bytes ? t('live.bytes', { count: bytes.length }) : ' '} autosize minRows={2} maxRows={8} spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...data} />
+      <NumberInput label={t('live.port')} min={0} max={255} clampBehavior="none" {...form.getInputProps('fPort')} />
+      <SegmentedControl size="xs" aria-label={t('queue.encoding')} data={ENCODINGS.map((e) => ({ value: e, label: t(`queue.as_${e}`) }))} value={encoding} onChange={(v) => choose(v as Encoding)} />
+      <Textarea label={t('queue.data')} description={bytes ? t('live.bytes', { count: bytes.length }) : ' '} autosize minRows={2} maxRows={8} spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps('data')} />
     </>
   );
 }

@@ -66,7 +66,7 @@ async function settled(page: Page) {
 
 for (const scheme of ['light', 'dark'] as const) {
   test(`every page in ${scheme} passes axe`, async ({ browser, request }) => {
-    test.setTimeout(400_000);
+    test.setTimeout(600_000);
     const d = await places(request);
     const context = await browser.newContext({ colorScheme: scheme, reducedMotion: 'reduce', locale: 'en-GB', viewport: { width: 1280, height: 860 } });
     const page = await context.newPage();
@@ -97,7 +97,7 @@ for (const scheme of ['light', 'dark'] as const) {
 }
 
 test('on a phone nothing overflows and the menu leads everywhere', async ({ browser, request }) => {
-  test.setTimeout(400_000);
+  test.setTimeout(600_000);
   const d = await places(request);
   const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, locale: 'en-GB' });
   const page = await context.newPage();

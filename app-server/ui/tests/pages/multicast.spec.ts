@@ -10,6 +10,7 @@ const shot = async (page: import('@playwright/test').Page, name: string) => {
 };
 
 test('a multicast group from its making to its end', async ({ page, request }) => {
+  test.setTimeout(180_000);
   const { applicationId } = await demo(request);
   const name = `everyone ${unique}`;
   await signIn(page, `/applications/${applicationId}`);
