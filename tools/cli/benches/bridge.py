@@ -9,9 +9,9 @@ from benches import Row
 TITLE = """bridge alone, frames/s and CPU per frame at QoS 0 (and 1)
    Broker, bridge, one subscriber of its events; longwave-bridge-load sends PUSH_DATA with one frame each from 100 gateways with an address
    of their own, four in a row, at most 1,024 without their PUSH_ACK. The broker's ceiling in the same run, with the topics and the payload
-   that the bridge publishes, is what bounds it. First 1.1 times that is offered (frames/s: what the subscriber got), then 0.8 times (CPU:
-   nothing is shed); then the same without anything in a row, from 1,000 gateways; then 12,000/s at QoS 1. CPU of each process is divided
-   by the frames that the bridge published."""
+   that the bridge publishes (mean of before and after), is what bounds it. First 1.1 times that is offered (frames/s: what the subscriber
+   got), then 0.8 times (CPU: nothing is shed); then the same without anything in a row, from 1,000 gateways; then 12,000/s at QoS 1. CPU of
+   each process is divided by the frames that the bridge published."""
 DEFAULT, ORDER = True, 20
 TARGETS = ["longwave-bridge-load"]
 TOPICS = "eu868/gateway/+/event/up"
@@ -31,8 +31,8 @@ def cpu_s(process):
     return usage.ru_utime + usage.ru_stime
 
 
-def one(ctx, qos, seconds, share=0.0, rate=0, gateways=100, train=4):
-    """Offers `rate`, or a share of the broker's ceiling."""
+def one(ctx, qos, seconds, share=0.0, rate=0, gateways=100, train=4, again=False):
+    """Offers `rate`, or a share of the broker's ceiling; `again`: that is measured once more after it, and the mean taken."""
     with ctx.stack({"gateway-bridge": {"mqtt.qos": qos}}, daemons=["gateway-bridge"]) as s:
         top = ctx.ceiling(s, 0, BYTES, TOPICS)
         rate = rate or int(share * top)
@@ -46,6 +46,7 @@ def one(ctx, qos, seconds, share=0.0, rate=0, gateways=100, train=4):
             time.sleep(0.5)
         got, size = (float(v) for v in sub.stdout.read().split())
         used["subscriber"] = cpu_s(sub)
+        top = (top + s.ceiling(0, BYTES, topics=TOPICS)) / 2 if again else top
         if abs(size - BYTES) > 4:
             raise RuntimeError(f"the bridge's payloads have {size:.0f} bytes and not {BYTES}: set BYTES")
         n = m.series("gateway-bridge", "mqtt_published_total").get('{event="up"}', 0)
@@ -63,7 +64,7 @@ def one(ctx, qos, seconds, share=0.0, rate=0, gateways=100, train=4):
 def run(ctx):
     seconds = max(5, ctx.opt.seconds // 2)
     fast, calm, spread, safe = ctx.data["runs"] = [
-        one(ctx, 0, seconds, share=1.1), one(ctx, 0, seconds, share=0.8), one(ctx, 0, seconds, share=0.8, gateways=1000, train=1),
+        one(ctx, 0, seconds, share=1.1, again=True), one(ctx, 0, seconds, share=0.8), one(ctx, 0, seconds, share=0.8, gateways=1000, train=1),
         one(ctx, 1, seconds, rate=12000)]
     ctx.put("bridge_frames", fast["frames_s"], f"{fast['frames_s'] / fast['ceiling']:.2f} of the broker's ceiling, {fast['ceiling']:.0f}",
             least=fast["ceiling"], aim=fast["ceiling"])
