@@ -45,13 +45,13 @@ static inline void rig_rows_begin(struct rig_rows *o, struct rig *r, const struc
 	sql_tx_add(tx, &rig_rows_until, NULL, NULL);
 	sql_put_i64(sql_tx_add(tx, others, NULL, NULL), ns_i64(key));
 	sql_tx_commit(tx, rig_rows_on_end, o);
-	for (int64_t n = 0; n <= 0;) {
+	/* Whoever writes by a timer may have come to wait already, and then this may be at its end already. */
+	for (int64_t n = 0; n <= 0 && o->err == 1;) {
 		bool answered = false;
 		n = -1;
 		sql_query_send(sql_query_new(r->db, &rig_rows_waits), rig_rows_on_count, &n);
 		while (n < 0)
 			rt_loop_run_until(r->loop, &answered, 1);
-		assert_int_equal(o->err, 1);
 	}
 }
 
