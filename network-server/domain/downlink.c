@@ -418,10 +418,15 @@ void ns_down_build(const struct ns_down_in *in, struct ns_down_out *out)
 	struct build b = {.in = in, .out = out};
 	memset(out, 0, sizeof(*out));
 	out->session = in->dev->session;
-	b.n_windows = open_windows(in, b.window);
-	for (unsigned i = 0; i < b.n_windows; i++)
-		b.max_m[i] = max_m(in, b.window[i].dr);
-	if (b.n_windows == 0 || b.max_m[0] < FHDR_LEN)
+	unsigned n_open = open_windows(in, b.window);
+	for (unsigned i = 0; i < n_open; i++) {
+		uint8_t m = max_m(in, b.window[i].dr);
+		if (m < FHDR_LEN)
+			continue; /* there are rates that carry nothing: CN470's DR0 since RP002 */
+		b.window[b.n_windows] = b.window[i];
+		b.max_m[b.n_windows++] = m;
+	}
+	if (b.n_windows == 0)
 		return;
 	choose_item(&b);
 	choose_mac(&b);

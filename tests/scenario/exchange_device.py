@@ -138,7 +138,8 @@ class Device(dev.Device):
     # What a rejoin-request of type 2 leaves alone: all but keys and counters.
     RADIO = ("channels", "range", "enabled", "dl_hz", "up_dwell", "down_dwell", "eirp", "rx1_offset", "rx2_dr", "rx2_hz", "rx_delay",
              "dr", "power", "nb", "duty", "limit", "adr_delay", "rejoin_time", "rejoin_count", "beacon_hz", "ping_hz", "ping_dr",
-             "ping_nb", "cls", "answers", "sticky", "status", "foreign", "mode_ind", "adr")
+             "ping_nb", "cls", "answers", "sticky", "status", "foreign", "link_answer", "link_unsure",
+             "mode_ind", "adr")
 
     def __init__(self, rng, plan, version):
         self.rng = rng
@@ -299,7 +300,6 @@ class Device(dev.Device):
             assert any(self.range[i][0] <= dr <= self.range[i][1] for i in enabled), f"DR{dr} is in no channel that is on"
         if not self.adr:  # TS001-1.0.4 §4.3.1.1: the mask alone counts
             self.enabled = enabled
-            self.link_answer = True
             return 1
         refused = self.rng.choice([0, 0, 0, 0, 0, 0, 0, 1, 2, 4])
         if refused == 4 and power == 0 or (enabled, dr, power, nb) == (self.enabled, self.dr, self.power, self.nb):

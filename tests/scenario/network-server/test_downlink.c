@@ -695,6 +695,34 @@ static void reaction_rides_along(void **state)
 	assert_string_equal(h.data_hex, "01");
 }
 
+/* A rate that carries nothing, as CN470's DR0 since RP002: the other window alone.
+ * spec: TS001-1.0.4 §3.3 */
+static void window_without_room(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_4);
+	struct air air = world_air();
+	struct frame f;
+	d->rec.profile.region = LW_REGION_CN470;
+	d->rec.profile.reg_params = LW_RP_002_1_0_3;
+	world_abp(w, d, "cn470_0");
+	struct ns_session s = world_session(d);
+	s.rx1_dr_offset = 5;
+	s.rx2_dr = 4;
+	world_session_put(d, &s);
+	air.region = "cn470_0";
+	air.hz = 470300000;
+	device_frame_up(&d->end, &(struct up){.f_port = 10, .data_hex = "01", .confirmed = true}, &f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+	assert_int_equal(w->n_downs, 1);
+	const Gw__DownlinkFrame *m = world_last_down(w);
+	assert_int_equal(m->n_items, 1);
+	assert_int_equal(m->items[0]->tx_info->timing->delay->delay->seconds, 2);
+	assert_int_equal(m->items[0]->tx_info->modulation->lora->spreading_factor, 8);
+	assert_true(world_hear(w, d, 0, 0).ack);
+}
+
 /* [test_lorawan_11_receive_window_selection] [prefer RX2 DR]
  * spec: TS001-1.0.4 §3.3
  * rows: windows */
@@ -1332,6 +1360,7 @@ int main(void)
 		TEST(window_of_counters),
 		TEST(enqueued_in_time),
 		TEST(reaction_rides_along),
+		TEST(window_without_room),
 		TEST(windows_by_configuration),
 		TEST(link_check_and_time),
 		TEST(strange_commands),
