@@ -2,6 +2,8 @@
 #include "gateway-bridge/link/udp_out.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -102,13 +104,21 @@ static struct gb_udp_out_stats exchange(struct rig *r)
 	return s;
 }
 
+/* A system without UDP_SEGMENT sends each alone, and loses nothing by it. */
+static bool can_cut(int fd)
+{
+	int size;
+	socklen_t n = sizeof(size);
+	return getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, &n) == 0;
+}
+
 static void check(int family, enum gb_udp_share share, bool shared)
 {
 	struct rig r;
 	open_rig(&r, family, share);
 	struct gb_udp_out_stats s = exchange(&r);
 	assert_int_equal(s.sent, GATEWAYS * PER_GATEWAY);
-	if (shared)
+	if (shared && can_cut(r.fd))
 		assert_true(s.packets < s.sent / 2);
 	else
 		assert_int_equal(s.packets, s.sent);
