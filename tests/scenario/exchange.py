@@ -492,10 +492,10 @@ class Run:
         phy = d.uplink(data, f_port, confirmed, fopts, adr=d.adr, commands_on_port_0=on_port_0, adr_ack_req=adr_ack_req)
         for cid in said_of:
             self.commands[cid, "up"] += 1
-        link_answer, d.link_answer = d.link_answer, False
+        link_answer, mask_answer, d.link_answer, d.mask_answer = d.link_answer, d.mask_answer, False, False
         if rng.random() < 0.08:
             self.count["lost"] += 1
-            d.link_unsure = d.link_unsure or link_answer
+            d.link_unsure = d.link_unsure or link_answer or mask_answer
             return
         d.link_unsure = d.link_unsure and not link_answer
         snr, rate = rng.randint(0, 14), self.plan.rates[dr]
@@ -646,9 +646,11 @@ def report(lines, path):
         total.update({k: v for k, v in r.items() if isinstance(v, int) and k != "seed"})
         commands.update(r["commands"])
     out = ["# Random exchanges with an independent device", "",
-           "Made by `tests/scenario/exchange.py --report`; the records come from `./longwave exchanges`. What is exchanged and checked",
-           "stands at the head of that file. Every frame counts that one side sent and the other checked; a downlink is checked in both",
-           "of its windows.", "",
+           "Made by `tests/scenario/exchange.py DRIVER --exchanges 10000 --log FILE` (DRIVER: `bin/exchange-driver` of a build; pairs one by",
+           "one with `--region`, `--version`) and then `tests/scenario/exchange.py --log FILE --report docs/exchanges.md`. What is exchanged",
+           "and checked stands at the head of that file; each run of the tests does the same with fewer exchanges. Every frame counts that",
+           "one side sent and the other checked; a downlink is checked in both of its windows. The minutes are those of a machine that was",
+           "busy with other things: a pair alone takes about six seconds.", "",
            f"{len(runs)} pairs of region and version, {total['exchanges']:,} exchanges, {total['up'] + total['down']:,} frames, "
            f"{sum(r['seconds'] for r in runs) / 60:.0f} minutes.", "",
            "## What was in them", "", "| what | how often |", "| --- | ---: |"]
@@ -656,10 +658,10 @@ def report(lines, path):
     out += [f"| {k} | {n:,} |" for k, n in sorted(total.items(), key=lambda kn: -kn[1]) if k not in skip]
     out += ["", "## MAC commands", "",
             "Requests of the network and answers to the device's questions as the device heard them, questions of the device as it sent",
-            "them. The network's requests are answered, sometimes refused.", "", "| command | heard | sent |", "| --- | ---: | ---: |"]
+            "them. The network's requests are answered, sometimes refused; sent: answers that are repeated until something is heard.", "", "| command | heard | sent |", "| --- | ---: | ---: |"]
     for cid in sorted(NAMES):
         down, up = commands[NAMES[cid] + " down"], commands[NAMES[cid] + " up"]
-        out.append(f"| {NAMES[cid]} | {down:,} | {up:,} |" if cid in ASKED or up else f"| {NAMES[cid]}Req | {down:,} | |")
+        out.append(f"| {NAMES[cid]}{'Req' if cid in REQUESTS else ''} | {down:,} | {f'{up:,}' if up else ''} |")
     out += ["", "## Each pair", "", "| region | version | exchanges | frames up | frames down | seed | seconds | |",
             "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     out += [f"| {r['region']} | {r['version']} | {r['exchanges']:,} | {r['up']:,} | {r['down']:,} | {r['seed']} | {r['seconds']} | "

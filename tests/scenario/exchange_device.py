@@ -138,7 +138,7 @@ class Device(dev.Device):
     # What a rejoin-request of type 2 leaves alone: all but keys and counters.
     RADIO = ("channels", "range", "enabled", "dl_hz", "up_dwell", "down_dwell", "eirp", "rx1_offset", "rx2_dr", "rx2_hz", "rx_delay",
              "dr", "power", "nb", "duty", "limit", "adr_delay", "rejoin_time", "rejoin_count", "beacon_hz", "ping_hz", "ping_dr",
-             "ping_nb", "cls", "answers", "sticky", "status", "foreign", "link_answer", "link_unsure",
+             "ping_nb", "cls", "answers", "sticky", "status", "foreign", "link_answer", "mask_answer", "link_unsure",
              "mode_ind", "adr")
 
     def __init__(self, rng, plan, version):
@@ -182,7 +182,8 @@ class Device(dev.Device):
         self.range = dict(self.plan.range)
         self.enabled = set(self.plan.channels)
         self.dl_hz, self.sticky, self.answers = {}, {}, b""
-        self.link_answer = self.link_unsure = False  # it took a LinkADRReq; and the answer was lost
+        # It took a LinkADRReq, or the masks of one; and the answer was lost.
+        self.link_answer = self.mask_answer = self.link_unsure = False
         self.status, self.foreign = [], b""  # what the next uplink says of DevStatus; proprietary answers
         self.down_dwell, self.up_dwell, self.eirp = False, None, None
         self.rx1_offset, self.rx2_hz, self.rx2_dr, self.rx_delay = 0, self.plan.rx2_hz, self.plan.rx2_dr, 1
@@ -299,10 +300,11 @@ class Device(dev.Device):
         if dr != 15:
             assert any(self.range[i][0] <= dr <= self.range[i][1] for i in enabled), f"DR{dr} is in no channel that is on"
         if not self.adr:  # TS001-1.0.4 §4.3.1.1: the mask alone counts
-            self.enabled = enabled
+            self.enabled, self.mask_answer = enabled, True
             return 1
         refused = self.rng.choice([0, 0, 0, 0, 0, 0, 0, 1, 2, 4])
-        if refused == 4 and power == 0 or (enabled, dr, power, nb) == (self.enabled, self.dr, self.power, self.nb):
+        same = {1: enabled == self.enabled, 2: dr == self.dr, 4: power in (0, self.power)}
+        if same.get(refused):
             refused = 0  # full power, and what it has already, a device must take
         self.link_answer = refused == 0
         if not refused:
