@@ -231,7 +231,8 @@ class Device:
         head = b"\x49" + struct.pack("<HBB", conf, self.dr, self.tx_channel)
         return cmac(self.s_nwk_s_int, self._b(head, UP, f_cnt, len(msg)) + msg)[:2] + plain[:2]
 
-    def uplink(self, data=b"", f_port=1, confirmed=False, fopts=b"", adr=False, f_cnt=None, commands_on_port_0=b""):
+    def uplink(self, data=b"", f_port=1, confirmed=False, fopts=b"", adr=False, f_cnt=None, commands_on_port_0=b"",
+               adr_ack_req=False):
         """The next uplink. f_cnt: that one instead, as an attacker would."""
         repeat = f_cnt is not None
         if not repeat:
@@ -244,7 +245,7 @@ class Device:
         if commands_on_port_0:  # then nothing goes into FOpts
             commands_on_port_0, fopts = fopts + commands_on_port_0, b""
         ack, conf = self.ack_down is not None, (self.ack_down or 0) & 0xFFFF
-        fctrl = (adr << 7) | (ack << 5) | len(fopts)
+        fctrl = (adr << 7) | (adr_ack_req << 6) | (ack << 5) | len(fopts)
         if self.is_11 and fopts:
             fopts = self._crypt_fopts(UP, f_cnt, False, fopts)
         m = bytes([(CONF_UP if confirmed else UNCONF_UP) << 5]) + struct.pack("<IBH", self.dev_addr, fctrl, f_cnt & 0xFFFF) + fopts
