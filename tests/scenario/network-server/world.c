@@ -41,6 +41,7 @@ void world_session_put(struct world_device *d, const struct ns_session *s)
 }
 
 struct later {
+	struct lw_list node;
 	struct rt_timer timer;
 	void (*fn)(void *req);
 	void *req;
@@ -50,6 +51,7 @@ static void later_fire(struct rt_timer *t, void *arg)
 {
 	struct later *l = arg;
 	(void)t;
+	lw_list_remove(&l->node);
 	l->fn(l->req);
 	free(l);
 }
@@ -64,8 +66,20 @@ static void reply(struct world *w, void (*fn)(void *), void *req)
 	struct later *l = lw_xmalloc(sizeof(*l));
 	l->fn = fn;
 	l->req = req;
+	lw_list_push_back(&w->laters, &l->node);
 	rt_timer_init(&l->timer, w->loop, "store", later_fire, l);
 	rt_timer_start(&l->timer, w->store_ms);
+}
+
+/* Those who asked are gone. */
+static void forget_answers(struct world *w)
+{
+	struct lw_list *n;
+	while ((n = lw_list_pop_front(&w->laters))) {
+		struct later *l = LW_CONTAINER_OF(n, struct later, node);
+		rt_timer_stop(&l->timer);
+		free(l);
+	}
 }
 
 static void fetch_done(void *req)
@@ -468,6 +482,7 @@ static void journal_retry(void *self, uint64_t position)
 struct world *world_new(void)
 {
 	struct world *w = lw_xcalloc(1, sizeof(*w));
+	lw_list_init(&w->laters);
 	w->loop = rt_loop_new_virtual(START_NS);
 	lw_rng_init_seeded(&w->rng, 7);
 	w->schema = lw_schema_new();
@@ -495,6 +510,7 @@ struct world *world_new(void)
 void world_restart(struct world *w)
 {
 	ns_flows_free(w->flows);
+	forget_answers(w);
 	w->flows = ns_flows_new(w->loop, &w->ports, &w->cfg, &w->rng);
 }
 
@@ -512,6 +528,7 @@ void world_forget(struct world *w)
 void world_free(struct world *w)
 {
 	ns_flows_free(w->flows);
+	forget_answers(w);
 	world_forget(w);
 	for (size_t i = 0; i < w->n_devices; i++) {
 		lw_buf_deinit(&w->device[i]->blob);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/list.h"
 #include "common/base/rng.h"
 #include "common/pb/schema.h"
 #include "common/runtime/loop.h"
@@ -77,6 +78,7 @@ struct world {
 	size_t n_gateway_looks;
 	bool broker_away;
 	uint32_t store_ms;               /* every answer of the store takes so long; 0: at once */
+	struct lw_list laters;           /* those that are under way */
 	bool commit_held;                /* commits stay unanswered until world_release() */
 	enum ns_join_result join_result; /* NS_JOIN_OK: the join server decides */
 	bool join_is_10;
