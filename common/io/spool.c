@@ -129,7 +129,8 @@ static int prepare(struct spool *s, const struct spool_opts *opts, struct lw_dia
 	char pragmas[256];
 	snprintf(pragmas, sizeof(pragmas),
 		 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
-		 "PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -1024;",
+		 "PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -1024; "
+		 "PRAGMA secure_delete = FAST;",
 		 opts->fsync ? "FULL" : "NORMAL");
 	static const char schema[] =
 		"CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"

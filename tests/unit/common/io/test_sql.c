@@ -724,6 +724,53 @@ static void test_rate(void **state)
 	free(a);
 }
 
+/* ---- SQLite only
+ * -------------------------------------------------------------------------------------------------- */
+
+/* Bytes that this process has given to the kernel. */
+static long long written(void)
+{
+	char line[128];
+	long long n = -1;
+	FILE *f = fopen("/proc/self/io", "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "wchar: %lld", &n) == 1)
+			break;
+	fclose(f);
+	return n;
+}
+
+/* Pages that are free are not written once more. */
+static void test_freed_pages(void **state)
+{
+	struct ctx *c = *state;
+	enum { ITEMS = 300, LONG = 12000 };
+	char *name = lw_xmalloc(LONG + 1);
+	memset(name, 'x', LONG);
+	name[LONG] = '\0';
+	long long before = written();
+	struct sql_tx *tx = sql_tx_new(c->db);
+	struct sql_params *p = sql_tx_add(tx, &INSERT, NULL, NULL);
+	for (uint32_t i = 0; i < ITEMS; i++)
+		put_item(p, i, 1, name);
+	struct answer a = {0};
+	assert_int_equal(commit(c, tx, &a), 0);
+	long long filled = written();
+	tx = sql_tx_new(c->db);
+	p = sql_tx_add(tx, &DELETE_MANY, NULL, NULL);
+	for (uint32_t i = 0; i < ITEMS; i++) {
+		uint8_t key[8];
+		sql_put_bytes(p, key_of(i, key));
+	}
+	a = (struct answer){0};
+	assert_int_equal(commit(c, tx, &a), 0);
+	assert_int_equal(count_items(c), 0);
+	assert_true(filled - before > (long long)ITEMS * LONG);
+	assert_true(written() - filled < (filled - before) / 4);
+	free(name);
+}
+
 /* ---- PostgreSQL only
  * -------------------------------------------------------------------------------------------------- */
 
@@ -963,6 +1010,7 @@ int main(void)
 		BOTH(test_limit),
 		BOTH(test_rate),
 		BOTH(test_migrate),
+		{"test_freed_pages", test_freed_pages, setup_lite, teardown, NULL},
 		{"test_ended_before_a_statement_was_prepared", test_ended_before_a_statement_was_prepared, setup_pg,
 		 teardown, NULL},
 		{"test_reconnect", test_reconnect, setup_pg, teardown, NULL},
