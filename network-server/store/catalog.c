@@ -274,14 +274,16 @@ void ns_catalog_hear(struct ns_store *s, struct lw_span body)
 	}
 }
 
+struct flushed_row {
+	uint64_t key;
+	bool body, region; /* written, too */
+};
+
 /* What a flush writes, to be written again when it fails. */
 struct flush {
 	struct ns_store *s;
-	size_t n, cap;
-	struct {
-		uint64_t key;
-		bool body, region;
-	} * v;
+	size_t n;
+	struct flushed_row *v;
 };
 
 static void flushed(void *arg, const struct sql_outcome *outcome)
@@ -299,59 +301,73 @@ static void flushed(void *arg, const struct sql_outcome *outcome)
 	free(f);
 }
 
-static void flush_note(struct flush *f, uint64_t key, bool body, bool region)
+static int by_key(const void *a, const void *b)
 {
-	if (f->n == f->cap) {
-		f->cap = f->cap * 2 + 16;
-		f->v = lw_xrealloc(f->v, f->cap * sizeof(*f->v));
+	uint64_t x = ((const struct flushed_row *)a)->key, y = ((const struct flushed_row *)b)->key;
+	return x < y ? -1 : x > y;
+}
+
+/* What is to be written, in one order for all replicas: or two of them would wait for each other's rows. NULL: nothing.
+ */
+static struct flush *flush_new(struct ns_store *s)
+{
+	struct flush *f = NULL;
+	size_t it = 0, cap = 0;
+	uint64_t key;
+	void *value;
+	while (lw_map_next(&s->gateways, &it, &key, &value)) {
+		const struct ns_gateway_row *row = value;
+		if (!row->dirty)
+			continue;
+		if (!f) {
+			f = lw_xcalloc(1, sizeof(*f));
+			f->s = s;
+		}
+		if (f->n == cap) {
+			cap = cap * 2 + 16;
+			f->v = lw_xreallocarray(f->v, cap, sizeof(*f->v));
+		}
+		/* While an Apply is under way the body here is older than what it writes. */
+		f->v[f->n++] = (struct flushed_row){
+			.key = key, .body = row->body_dirty && !s->n_applying, .region = row->region_dirty};
 	}
-	f->v[f->n].key = key;
-	f->v[f->n].body = body;
-	f->v[f->n++].region = region;
+	if (f)
+		qsort(f->v, f->n, sizeof(*f->v), by_key);
+	return f;
+}
+
+static void put_row(struct sql_params *p, const struct flushed_row *r, struct ns_gateway_row *row)
+{
+	sql_put_i64(p, ns_i64(r->key));
+	sql_put_i64(p, row->gateway.last_seen_ns / LW_NS_PER_US);
+	if (r->body) {
+		size_t n = longwave__ns__v1__gateway__get_packed_size(row->body);
+		uint8_t *bytes = lw_xmalloc(n ? n : 1);
+		longwave__ns__v1__gateway__pack(row->body, bytes);
+		sql_put_bytes(p, lw_span(bytes, n));
+		free(bytes);
+	} else {
+		sql_put_null(p);
+	}
+	sql_put_text(p, r->region ? row->gateway.region_config_id : NULL);
+	row->region_dirty = false;
+	row->body_dirty = row->body_dirty && !r->body;
+	row->dirty = row->body_dirty;
 }
 
 /* One statement for all gateways that reported since the last time. What is lost with a crash is a last-seen time. */
 void ns_catalog_flush_seen(struct ns_store *s)
 {
-	struct sql_tx *tx = NULL;
-	struct sql_params *p = NULL;
-	struct flush *f = NULL;
-	size_t it = 0;
-	uint64_t key;
-	void *value;
 	if (!s->ready || !sql_is_up(s->db))
 		return;
-	while (lw_map_next(&s->gateways, &it, &key, &value)) {
-		struct ns_gateway_row *row = value;
-		if (!row->dirty)
-			continue;
-		if (!tx) {
-			tx = sql_tx_new(s->db);
-			p = sql_tx_add(tx, &SEEN_GATEWAYS, NULL, NULL);
-			f = lw_xcalloc(1, sizeof(*f));
-			f->s = s;
-		}
-		sql_put_i64(p, ns_i64(key));
-		sql_put_i64(p, row->gateway.last_seen_ns / LW_NS_PER_US);
-		/* While an Apply is under way the body here is older than what it writes. */
-		bool body = row->body_dirty && !s->n_applying;
-		if (body) {
-			size_t n = longwave__ns__v1__gateway__get_packed_size(row->body);
-			uint8_t *bytes = lw_xmalloc(n ? n : 1);
-			longwave__ns__v1__gateway__pack(row->body, bytes);
-			sql_put_bytes(p, lw_span(bytes, n));
-			free(bytes);
-		} else {
-			sql_put_null(p);
-		}
-		sql_put_text(p, row->region_dirty ? row->gateway.region_config_id : NULL);
-		flush_note(f, key, body, row->region_dirty);
-		row->region_dirty = false;
-		row->body_dirty = row->body_dirty && !body;
-		row->dirty = row->body_dirty;
-	}
-	if (tx)
-		sql_tx_commit(tx, flushed, f);
+	struct flush *f = flush_new(s);
+	if (!f)
+		return;
+	struct sql_tx *tx = sql_tx_new(s->db);
+	struct sql_params *p = sql_tx_add(tx, &SEEN_GATEWAYS, NULL, NULL);
+	for (size_t i = 0; i < f->n; i++)
+		put_row(p, &f->v[i], lw_map_find(&s->gateways, f->v[i].key));
+	sql_tx_commit(tx, flushed, f);
 }
 
 /* Of a load, or (`some`) of those that memory did not have. What was changed here since the question is newer than the

@@ -111,11 +111,42 @@ static void enqueued(void **state)
 	assert_int_equal(w.err, 0);
 }
 
+static const struct sql_stmt LOCK_ONE_GATEWAY = {
+	.name = "test_lock_one_gateway", .text = "UPDATE gateway SET body = body WHERE gateway_id = $1", .params = "l"};
+static const struct sql_stmt LOCK_OTHER_GATEWAYS = {.name = "test_lock_other_gateways",
+						    .text = "UPDATE gateway SET body = body WHERE gateway_id > $1",
+						    .params = "l"};
+
+static void put_gateway(struct rig *r, uint64_t n)
+{
+	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
+	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
+	char id[LW_EUI_TEXT];
+	g.gateway_id = lw_gateway_id_print(lw_gateway_id_from_u64(n), id);
+	c.change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_GATEWAY;
+	c.put_gateway = &g;
+	rig_apply_one(r, &c);
+}
+
+static void gateways_heard(void **state)
+{
+	struct rig *r = *state;
+	struct rig_rows other;
+	for (uint64_t n = 1; n <= DEVICES; n++)
+		put_gateway(r, n);
+	rig_rows_begin(&other, r, &LOCK_ONE_GATEWAY, &LOCK_OTHER_GATEWAYS, 1);
+	for (size_t i = 0; i < DEVICES; i++)
+		r->gateways.seen(r->gateways.self, lw_gateway_id_from_u64(eui_at(i)), 1700000000 * LW_NS_PER_S, NULL);
+	ns_catalog_flush_seen(r->store);
+	rig_rows_end(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(commits, setup, teardown),
 		cmocka_unit_test_setup_teardown(enqueued, setup, teardown),
+		cmocka_unit_test_setup_teardown(gateways_heard, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
