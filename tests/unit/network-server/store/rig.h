@@ -298,6 +298,18 @@ static inline size_t rig_count_addr(struct rig *r, uint32_t addr)
 	return n;
 }
 
+/* On the same database. */
+static inline struct rig *rig_other_replica(const struct rig *a)
+{
+	struct rig *b = rig_new(a->pg, 0);
+	sql_free(b->db);
+	ns_store_free(b->store);
+	memcpy(b->dsn, a->dsn, sizeof(b->dsn));
+	snprintf(b->origin, sizeof(b->origin), "other");
+	rig_open(b);
+	return b;
+}
+
 static inline void rig_committed(struct ns_change *c)
 {
 	size_t *open = c->owner;

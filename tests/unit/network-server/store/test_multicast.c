@@ -583,17 +583,6 @@ static void tell_other(struct rig *r, const char *kind, struct lw_span body)
 	ns_store_hear(other->store, kind, body);
 }
 
-static struct rig *other_replica(const struct rig *a)
-{
-	struct rig *b = rig_new(a->pg, 0);
-	sql_free(b->db);
-	ns_store_free(b->store);
-	memcpy(b->dsn, a->dsn, sizeof(b->dsn));
-	snprintf(b->origin, sizeof(b->origin), "other");
-	rig_open(b);
-	return b;
-}
-
 static void wait_told(struct rig *r, size_t n)
 {
 	int64_t end = rt_loop_mono_ns(r->loop) + RIG_WAIT_MS * LW_NS_PER_MS;
@@ -608,7 +597,7 @@ static void wait_told(struct rig *r, size_t n)
 static void test_back_is_told(void **state)
 {
 	struct rig *a = *state;
-	struct rig *b = other_replica(a);
+	struct rig *b = rig_other_replica(a);
 	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
 	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
 	struct lw_gateway_id id = lw_gateway_id_from_u64(UINT64_C(0xF102030405060708));

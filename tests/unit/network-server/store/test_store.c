@@ -332,17 +332,6 @@ static void test_queue_known_to_be_empty(void **state)
 	}
 }
 
-static struct rig *other_replica(const struct rig *a)
-{
-	struct rig *b = rig_new(a->pg, 0);
-	sql_free(b->db);
-	ns_store_free(b->store);
-	memcpy(b->dsn, a->dsn, sizeof(b->dsn));
-	snprintf(b->origin, sizeof(b->origin), "other");
-	rig_open(b);
-	return b;
-}
-
 static void rig_looked(struct ns_gateway_look *req)
 {
 	struct rig_wait *w = req->owner;
@@ -354,7 +343,7 @@ static void rig_looked(struct ns_gateway_look *req)
 static void test_made_elsewhere(void **state)
 {
 	struct rig *a = *state;
-	struct rig *b = other_replica(a);
+	struct rig *b = rig_other_replica(a);
 	Longwave__Ns__V1__DeviceProfile p = LONGWAVE__NS__V1__DEVICE_PROFILE__INIT;
 	Longwave__Ns__V1__Device d = LONGWAVE__NS__V1__DEVICE__INIT;
 	Longwave__Ns__V1__Gateway g = LONGWAVE__NS__V1__GATEWAY__INIT;
@@ -401,7 +390,7 @@ static void test_made_elsewhere(void **state)
 static void test_missed_while_loading(void **state)
 {
 	struct rig *a = *state;
-	struct rig *b = other_replica(a);
+	struct rig *b = rig_other_replica(a);
 	char id[] = "99999999-2222-3333-4444-555555555555";
 	Longwave__Ns__V1__DeviceProfile p = LONGWAVE__NS__V1__DEVICE_PROFILE__INIT;
 	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
@@ -426,7 +415,7 @@ static void test_queue_filled_elsewhere(void **state)
 	struct rig *a = *state;
 	rig_put_device(a, 1);
 	assert_int_equal(rig_activate(a, 1, 0xAA, 1), 0);
-	struct rig *b = other_replica(a);
+	struct rig *b = rig_other_replica(a);
 	struct ns_device *d = rig_device(a, &arena, 1);
 	assert_false(d->may_have_queue);
 	assert_int_equal(rig_enqueue(b, 1, 1, false), 0);
