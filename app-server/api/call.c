@@ -125,7 +125,7 @@ void as_reply_empty(struct as_call *c)
 
 void as_fail(struct as_call *c, int grpc_status, const char *fmt, ...)
 {
-	char text[512];
+	char text[1024];
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

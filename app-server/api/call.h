@@ -173,3 +173,8 @@ void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, c
 /* The same for what may be missing: on an error `then` gets NULL. */
 void as_ns_if(struct as_call *c, const char *method, const ProtobufCMessage *req,
 	      const ProtobufCMessageDescriptor *output, void (*then)(struct as_call *c, const ProtobufCMessage *resp));
+
+/* The network-server's region configurations, for as_region_config_arg(). */
+void as_region_ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *regions));
+/* Of `region` (common.Region) and configured; false: the call was refused, with the names of those that are. */
+bool as_region_config_arg(struct as_call *c, const ProtobufCMessage *regions, const char *id, uint32_t region);

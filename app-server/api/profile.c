@@ -87,7 +87,8 @@ struct change {
 	const char *tenant_id; /* NULL: global */
 	Api__DeviceProfile profile;
 	struct lw_span body;
-	int64_t was_us; /* update: of the row that was read */
+	int64_t was_us;                  /* update: of the row that was read */
+	void (*next)(struct as_call *c); /* when the region configuration is known to be there */
 };
 
 static bool prepare(struct as_call *c, const Api__DeviceProfile *p, const char *id)
@@ -159,6 +160,23 @@ static void created(struct as_call *c)
 	as_reply(c, &resp.base);
 }
 
+static void on_regions(struct as_call *c, const ProtobufCMessage *regions)
+{
+	const struct change *ch = c->state;
+	if (as_region_config_arg(c, regions, ch->profile.region_config_id, ch->profile.region))
+		ch->next(c);
+}
+
+static void check_region_config(struct as_call *c, void (*next)(struct as_call *c))
+{
+	struct change *ch = c->state;
+	ch->next = next;
+	if (ch->profile.region_config_id[0])
+		as_region_ask(c, on_regions);
+	else
+		next(c);
+}
+
 static const struct sql_stmt tenant_exists = {
 	.name = "as_profile_tenant_exists",
 	.text = "SELECT 1 FROM tenant WHERE id = $1",
@@ -179,6 +197,11 @@ static void create_checked(struct as_call *c, const struct sql_result *r)
 	       bind_insert, "device profile");
 }
 
+static void look_for_tenant(struct as_call *c)
+{
+	as_query_text(c, &tenant_exists, c->object_id, create_checked);
+}
+
 /* The ports of the packages start at their defaults; an update stores what it is given. */
 void as_profile_create(struct as_call *c)
 {
@@ -194,7 +217,7 @@ void as_profile_create(struct as_call *c)
 	params->ts005_f_port = 200;
 	ch->profile.app_layer_params = params;
 	pack(c, ch);
-	as_query_text(c, &tenant_exists, c->object_id, create_checked);
+	check_region_config(c, look_for_tenant);
 }
 
 static const struct sql_stmt radio_of = {
@@ -221,6 +244,11 @@ static void update_with_radio(struct as_call *c, const struct sql_result *r)
 	       &update, true, bind_update, "device profile");
 }
 
+static void look_for_radio(struct as_call *c)
+{
+	as_query_text(c, &radio_of, c->object_id, update_with_radio);
+}
+
 void as_profile_update(struct as_call *c)
 {
 	const Api__DeviceProfile *p = ((const Api__UpdateDeviceProfileRequest *)c->req)->device_profile;
@@ -230,7 +258,7 @@ void as_profile_update(struct as_call *c)
 	if (!p->app_layer_params)
 		ch->profile.app_layer_params = as_msg_new(c->arena, &api__app_layer_params__descriptor);
 	pack(c, ch);
-	as_query_text(c, &radio_of, c->object_id, update_with_radio);
+	check_region_config(c, look_for_radio);
 }
 
 static void on_got(struct as_call *c, const struct sql_result *r)

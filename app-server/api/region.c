@@ -4,6 +4,7 @@
 #include "app-server/api/access.h"
 #include "app-server/api/handlers.h"
 #include "app-server/store/row.h"
+#include "common/base/bytes.h"
 #include "common/lorawan/region.h"
 #include "proto/api/internal.pb-c.h"
 #include "proto/google/protobuf/empty.pb-c.h"
@@ -31,6 +32,59 @@ void as_region_list(struct as_call *c)
 {
 	ask(c, on_list);
 }
+
+/* ---- a region_config_id in a request ---- */
+
+static bool of_region(const Longwave__Ns__V1__RegionConfig *rc, uint32_t region)
+{
+	return lw_region_base((enum lw_region_id)rc->region) == lw_region_base((enum lw_region_id)region);
+}
+
+/* Ids of the configurations of `region`, or of all when it has none; *of_it says which. */
+static const char *names(struct as_call *c, const Longwave__Ns__V1__ListRegionsResponse *in, uint32_t region,
+			 bool *of_it)
+{
+	struct lw_buf b;
+	size_t n = 0;
+	*of_it = false;
+	for (size_t i = 0; i < in->n_regions; i++)
+		*of_it = *of_it || of_region(in->regions[i], region);
+	lw_buf_init(&b, SIZE_MAX);
+	for (size_t i = 0; i < in->n_regions; i++) {
+		if (*of_it && !of_region(in->regions[i], region))
+			continue;
+		lw_buf_append_str(&b, n++ ? ", " : "");
+		lw_buf_append_str(&b, in->regions[i]->id);
+	}
+	const char *text = lw_arena_strdup(c->arena, n ? lw_buf_str(&b) : "none");
+	lw_buf_deinit(&b);
+	return text ? text : "";
+}
+
+bool as_region_config_arg(struct as_call *c, const ProtobufCMessage *regions, const char *id, uint32_t region)
+{
+	const Longwave__Ns__V1__ListRegionsResponse *in = (const void *)regions;
+	const Longwave__Ns__V1__RegionConfig *rc = NULL;
+	const struct lw_region *r = lw_region_by_id((enum lw_region_id)region);
+	bool of_it = false;
+
+	for (size_t i = 0; i < in->n_regions && !rc; i++)
+		rc = strcmp(in->regions[i]->id, id) == 0 ? in->regions[i] : NULL;
+	if (rc && of_region(rc, region))
+		return true;
+	const char *known = names(c, in, region, &of_it);
+	as_fail(c, GRPC_INVALID_ARGUMENT, "region_config_id: %.40s is %s; configured%s%s are: %s", id,
+		rc ? "of another region" : "not configured in the network-server", of_it ? " for " : "",
+		of_it ? r ? r->name : "the region" : "", known);
+	return false;
+}
+
+void as_region_ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *regions))
+{
+	ask(c, then);
+}
+
+/* ---- of one configuration ---- */
 
 /* Data rates of an uplink frequency: of the plan's channel that has it, else those of added channels. */
 static void fill_channel(struct as_call *c, const struct lw_region *r, uint32_t hz, Api__RegionChannel *out)

@@ -139,6 +139,14 @@ static const char *region_name(enum lw_region_id id)
 	return r != NULL ? r->name : "an unknown region";
 }
 
+static const char *unless_enabled(const struct ns_flows *f, const char *region_config_id)
+{
+	for (size_t i = 0; i < f->cfg.n_regions; i++)
+		if (strcmp(f->cfg.regions[i]->id, region_config_id) == 0)
+			return "";
+	return ", which is not enabled on this server";
+}
+
 enum rt_flow_rc ns_drop_region(struct ns_up *u)
 {
 	const struct ns_profile *p = &u->dev->profile;
@@ -151,11 +159,12 @@ enum rt_flow_rc ns_drop_region(struct ns_up *u)
 	if (lw_mtype_is_data_up(u->up.phy.mtype))
 		return ns_drop_f(
 			&u->c, LONGWAVE__V1__REASON__WRONG_REGION,
-			"the session of device %s belongs to region configuration %s, the frame came through %s", eui,
-			u->dev->session.region_config_id, u->rc->id);
+			"the session of device %s belongs to region configuration %s%s; the frame came through %s", eui,
+			u->dev->session.region_config_id, unless_enabled(u->c.f, u->dev->session.region_config_id),
+			u->rc->id);
 	return ns_drop_f(&u->c, LONGWAVE__V1__REASON__WRONG_REGION,
-			 "the profile of device %s is for region configuration %s only, the frame came through %s", eui,
-			 p->region_config_id, u->rc->id);
+			 "the profile of device %s is for region configuration %s only%s; the frame came through %s",
+			 eui, p->region_config_id, unless_enabled(u->c.f, p->region_config_id), u->rc->id);
 }
 
 /* ---- downlinks --------------------------------------------------------------------------------------------------- */

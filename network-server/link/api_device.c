@@ -1,4 +1,4 @@
-/* Apply, sessions, regions. */
+/* Apply, sessions. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +6,7 @@
 #include "common/lorawan/netid.h"
 #include "common/lorawan/mac.h"
 #include "network-server/domain/activate.h"
+#include "network-server/domain/mac_list.h"
 #include "network-server/domain/session_export.h"
 #include "network-server/link/api_impl.h"
 
@@ -46,10 +47,17 @@ static void on_applied(void *arg, int err, const char *const *errors, size_t n)
 	grpc_call_reply(c, &resp.base);
 }
 
+/* A profile that names a configuration which is not served is taken: the application server may only repeat what it was
+ * told while there was one. It is told in the log, and by each frame that meets it. */
 void ns_api_apply(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 {
+	const Longwave__Ns__V1__ApplyRequest *r = (const Longwave__Ns__V1__ApplyRequest *)req;
 	struct ns_api *a = arg;
-	ns_store_apply(a->o.store, (const Longwave__Ns__V1__ApplyRequest *)req, on_applied, c);
+	for (size_t i = 0; i < r->n_changes; i++)
+		if (r->changes[i]->change_case == LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE)
+			ns_api_profile_seen(a, r->changes[i]->put_device_profile->id,
+					    r->changes[i]->put_device_profile->region_config_id);
+	ns_store_apply(a->o.store, r, on_applied, c);
 }
 
 /* ---- sessions ---- */
@@ -157,6 +165,19 @@ static void commit_session(struct session_call *s, const struct ns_device *d)
 	port.commit(port.self, v, 1);
 }
 
+/* Why region_for() found none. */
+static const char *no_region(struct session_call *s, const char *id, const struct ns_profile *p)
+{
+	struct lw_arena *a = grpc_call_arena(s->call);
+	const char *known = ns_api_region_names(s->api, p->region, a);
+	if (id[0])
+		return lw_arena_printf(a, "region_config_id: %.40s is not enabled here; %s", id, known);
+	if (p->region_config_id[0])
+		return lw_arena_printf(a, "region_config_id of the device profile: %s is not enabled here; %s",
+				       p->region_config_id, known);
+	return lw_arena_printf(a, "no region configuration for this device profile is enabled; %s", known);
+}
+
 static const struct ns_region_config *region_for(const struct ns_api *a, const char *id, const struct ns_profile *p)
 {
 	for (size_t i = 0; i < a->o.n_regions; i++) {
@@ -182,7 +203,7 @@ static void activate(struct session_call *s, struct ns_device *d)
 	const struct ns_region_config *rc = region_for(s->api, req->session->region_config_id, &d->profile);
 	const char *why = "";
 	if (!rc)
-		fail(s, GRPC_FAILED_PRECONDITION, "no region configuration for this device profile is enabled");
+		fail(s, GRPC_FAILED_PRECONDITION, no_region(s, req->session->region_config_id, &d->profile));
 	else if (ns_activate(req->session, &d->profile, rc, &s->session, &why))
 		fail(s, GRPC_INVALID_ARGUMENT, why);
 	else
@@ -241,6 +262,23 @@ void ns_api_enqueue_mac_commands(struct grpc_call *c, const ProtobufCMessage *re
 		begin(arg, c, req, r->dev_eui, enqueue_mac);
 }
 
+static void flush_mac(struct session_call *s, struct ns_device *d)
+{
+	if (!d->has_session || d->session.mac_queue_len == 0) {
+		ns_api_reply_empty(s->call);
+		free(s);
+		return;
+	}
+	s->session = d->session;
+	s->session.mac_queue_len = 0;
+	commit_session(s, d);
+}
+
+void ns_api_flush_mac_commands(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
+{
+	begin(arg, c, req, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, flush_mac);
+}
+
 static void deactivate(struct session_call *s, struct ns_device *d)
 {
 	commit(s, d, NS_SESSION_DELETE, true);
@@ -259,6 +297,10 @@ static void get_session(struct session_call *s, struct ns_device *d)
 		ns_session_expected(&d->session, &s->session);
 		ns_session_to_pb(d->dev_eui, &s->session, grpc_call_arena(s->call), &session);
 		resp.session = &session;
+		resp.mac_commands =
+			ns_mac_list(grpc_call_arena(s->call), LW_DOWN,
+				    lw_span(d->session.mac_queue, d->session.mac_queue_len), &resp.n_mac_commands);
+		resp.mac_command_bytes = d->session.mac_queue_len;
 	}
 	grpc_call_reply(s->call, &resp.base);
 	free(s);
@@ -297,7 +339,7 @@ static void import_session(struct session_call *s, struct ns_device *d)
 	if (!rc || lw_region_base(rc->region) != d->profile.region) {
 		fail(s, GRPC_FAILED_PRECONDITION,
 		     rc ? "region_config_id is of another region than the device profile"
-			: "region_config_id is none that is enabled here");
+			: no_region(s, id, &d->profile));
 		return;
 	}
 	int err = ns_session_import(req->session, &d->profile, rc, &s->session, &diag);
@@ -362,34 +404,4 @@ void ns_api_random_dev_addr(struct grpc_call *c, const ProtobufCMessage *req, vo
 	s->call = c;
 	s->check = (struct ns_addr_check){.done = on_checked, .owner = s};
 	try_address(s);
-}
-
-/* ---- regions ---- */
-
-void ns_api_list_regions(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
-{
-	struct ns_api *a = arg;
-	struct lw_arena *arena = grpc_call_arena(c);
-	Longwave__Ns__V1__ListRegionsResponse resp = LONGWAVE__NS__V1__LIST_REGIONS_RESPONSE__INIT;
-	(void)req;
-	resp.regions = LW_ARENA_ARRAY(arena, Longwave__Ns__V1__RegionConfig *, a->o.n_regions);
-	for (size_t i = 0; i < a->o.n_regions; i++) {
-		const struct ns_region_config *rc = a->o.regions[i];
-		Longwave__Ns__V1__RegionConfig *out = LW_ARENA_NEW(arena, Longwave__Ns__V1__RegionConfig);
-		struct lw_plan plan;
-		longwave__ns__v1__region_config__init(out);
-		out->id = lw_arena_strdup(arena, rc->id);
-		out->region = (Common__Region)lw_region_base(rc->region);
-		out->description = lw_arena_strdup(arena, rc->description);
-		out->topic_prefix = lw_arena_strdup(arena, rc->topic_prefix);
-		ns_region_config_plan(rc, &plan);
-		out->uplink_frequencies_hz = LW_ARENA_ARRAY(arena, uint32_t, plan.n);
-		for (unsigned k = 0; k < plan.n; k++) {
-			struct lw_channel ch;
-			if (lw_plan_enabled(&plan, k) && lw_plan_channel(&plan, k, &ch) == 0)
-				out->uplink_frequencies_hz[out->n_uplink_frequencies_hz++] = ch.hz;
-		}
-		resp.regions[resp.n_regions++] = out;
-	}
-	grpc_call_reply(c, &resp.base);
 }

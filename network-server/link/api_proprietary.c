@@ -38,7 +38,7 @@ static const char *check_modulation(const Gw__Modulation *m, struct ns_proprieta
 	}
 }
 
-static const char *check(const struct ns_api *api, const Longwave__Ns__V1__ProprietaryFrame *in,
+static const char *check(const struct ns_api *api, const Longwave__Ns__V1__ProprietaryFrame *in, struct lw_arena *arena,
 			 struct ns_proprietary *out)
 {
 	if (in == NULL)
@@ -55,11 +55,13 @@ static const char *check(const struct ns_api *api, const Longwave__Ns__V1__Propr
 				       .payload = lw_span(in->payload.data, in->payload.len)};
 	if (at != NULL)
 		out->gps_ns = lw_join_ns(at->seconds, at->nanos);
-	for (size_t i = 0; in->region_config_id[0] && i < api->o.n_regions; i++)
-		if (strcmp(api->o.regions[i]->id, in->region_config_id) == 0)
-			out->rc = api->o.regions[i];
-	if (in->region_config_id[0] && out->rc == NULL)
-		return "frame.region_config_id is none that is enabled";
+	if (in->region_config_id[0]) {
+		out->rc = ns_api_region(api, in->region_config_id);
+		if (out->rc == NULL)
+			return lw_arena_printf(arena, "frame.region_config_id: %.40s is not enabled here; %s",
+					       in->region_config_id,
+					       ns_api_region_names(api, NS_API_ANY_REGION, arena));
+	}
 	return check_modulation(in->modulation, out);
 }
 
@@ -92,7 +94,7 @@ void ns_api_send_proprietary(struct grpc_call *c, const ProtobufCMessage *msg, v
 	const Longwave__Ns__V1__SendProprietaryRequest *req = (const void *)msg;
 	struct ns_api *a = arg;
 	struct ns_proprietary p;
-	const char *why = check(a, req->frame, &p);
+	const char *why = check(a, req->frame, grpc_call_arena(c), &p);
 	if (why == NULL && (req->n_gateway_ids < 1 || req->n_gateway_ids > GATEWAYS_MAX))
 		why = "1 to 64 gateway_ids are wanted";
 	struct lw_gateway_id id[GATEWAYS_MAX];

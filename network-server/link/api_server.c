@@ -23,6 +23,7 @@ static const struct grpc_method METHODS[] = {
 	ROW("Deactivate", DEVICE, EMPTY, ns_api_deactivate),
 	ROW("EnqueueMacCommands", longwave__ns__v1__enqueue_mac_commands_request__descriptor, EMPTY,
 	    ns_api_enqueue_mac_commands),
+	ROW("FlushMacCommands", DEVICE, EMPTY, ns_api_flush_mac_commands),
 	ROW("GetSession", DEVICE, longwave__ns__v1__get_session_response__descriptor, ns_api_get_session),
 	ROW("ExportSession", DEVICE, longwave__ns__v1__export_session_response__descriptor, ns_api_export_session),
 	ROW("ImportSession", longwave__ns__v1__import_session_request__descriptor, EMPTY, ns_api_import_session),
@@ -117,6 +118,7 @@ int ns_api_port(const struct ns_api *a)
 void ns_api_open(struct ns_api *a)
 {
 	a->open = true;
+	ns_api_look_at_profiles(a);
 }
 
 void ns_api_drain(struct ns_api *a)

@@ -108,6 +108,18 @@ const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const c
 	return row ? &row->profile : NULL;
 }
 
+void ns_store_each_profile(const struct ns_store *s, ns_profile_fn *fn, void *arg)
+{
+	size_t it = 0;
+	struct lw_span name;
+	void *value;
+	while (lw_bmap_next(&s->profiles, &it, &name, &value)) {
+		const struct ns_profile_row *row = value;
+		if (!row->deleted)
+			fn(arg, &row->profile);
+	}
+}
+
 static void apply_body(struct ns_gateway_row *row, const Longwave__Ns__V1__Gateway *b)
 {
 	struct ns_gateway *g = &row->gateway;

@@ -83,6 +83,9 @@ void ns_store_apply(struct ns_store *s, const Longwave__Ns__V1__ApplyRequest *re
 
 /* Borrowed until the loop is reached again; NULL: unknown. */
 const struct ns_profile *ns_store_find_profile(const struct ns_store *s, const char *id);
+/* All of them, as memory has them. */
+typedef void ns_profile_fn(void *arg, const struct ns_profile *p);
+void ns_store_each_profile(const struct ns_store *s, ns_profile_fn *fn, void *arg);
 
 /* ---- queue ---- */
 

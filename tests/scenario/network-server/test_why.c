@@ -146,6 +146,14 @@ static void session_elsewhere(struct world *w, struct world_device *d)
 	world_up(w, d, &PLAIN);
 }
 
+static void session_of_no_configuration(struct world *w, struct world_device *d)
+{
+	struct ns_session s = world_session(d);
+	strcpy(s.region_config_id, "eu868_gone");
+	world_session_put(d, &s);
+	world_up(w, d, &PLAIN);
+}
+
 static void profile_elsewhere(struct world *w, struct world_device *d)
 {
 	d->rec.profile.region = LW_REGION_IN865;
@@ -275,7 +283,16 @@ static const struct fault FAULTS[] = {
 	{"repeated", repeated, DUPLICATE, R(FCNT_RETRANSMISSION), {"FCnt 7, the last one, again"}},
 	{"unknown address of ours", address_of_ours, DROPPED, R(UNKNOWN_DEVICE), {"which is one of ours"}},
 	{"another network", address_of_others, DROPPED, R(UNKNOWN_DEVICE), {"26011122", "another network", "NwkID 19"}},
-	{"session elsewhere", session_elsewhere, DROPPED, R(WRONG_REGION), {"configuration eu433", "through eu868"}},
+	{"session elsewhere",
+	 session_elsewhere,
+	 DROPPED,
+	 R(WRONG_REGION),
+	 {"configuration eu433; the", "through eu868"}},
+	{"session of a configuration that is gone",
+	 session_of_no_configuration,
+	 DROPPED,
+	 R(WRONG_REGION),
+	 {"configuration eu868_gone, which is not enabled on this server", "through eu868"}},
 	{"profile elsewhere", profile_elsewhere, DROPPED, R(WRONG_REGION), {"is for IN865", "through eu868 (EU868)"}},
 	{"disabled", disabled, DROPPED, R(DEVICE_DISABLED), {"the device is disabled"}},
 	{"private gateways", private_gateways, DROPPED, R(PRIVATE_GATEWAY), {"of another tenant"}},
@@ -300,7 +317,7 @@ static const struct fault FAULTS[] = {
 	 join_other_configuration,
 	 DROPPED,
 	 R(WRONG_REGION),
-	 {"region configuration eu868_other only", "through eu868"}},
+	 {"region configuration eu868_other only", "which is not enabled on this server", "through eu868"}},
 };
 
 /* Each in a world of its own, after an uplink that is delivered and has nothing to explain. */

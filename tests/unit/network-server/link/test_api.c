@@ -28,7 +28,7 @@ struct world {
 	/* The last answer. */
 	bool answered;
 	int status;
-	char message[128];
+	char message[512];
 	struct lw_arena arena;
 	ProtobufCMessage *resp;
 };
@@ -474,6 +474,32 @@ static void test_regions(void **state)
 	drop_answer(w);
 }
 
+/* A region configuration that is not there is named, and so are those that are. */
+static void test_unknown_region(void **state)
+{
+	struct world *w = *state;
+	Longwave__Ns__V1__SendProprietaryRequest frame_req = LONGWAVE__NS__V1__SEND_PROPRIETARY_REQUEST__INIT;
+	Longwave__Ns__V1__ProprietaryFrame frame = LONGWAVE__NS__V1__PROPRIETARY_FRAME__INIT;
+	Longwave__Ns__V1__ActivateRequest req = LONGWAVE__NS__V1__ACTIVATE_REQUEST__INIT;
+	Longwave__Ns__V1__Session s = LONGWAVE__NS__V1__SESSION__INIT;
+	uint8_t byte = 1;
+	frame.payload = (ProtobufCBinaryData){1, &byte};
+	frame.region_config_id = (char *)(uintptr_t) "mars";
+	frame_req.frame = &frame;
+	ns_api_open(w->api);
+	assert_int_equal(
+		call(w, "SendProprietary", &frame_req.base, &longwave__ns__v1__send_proprietary_response__descriptor),
+		GRPC_INVALID_ARGUMENT);
+	assert_string_equal(w->message, "frame.region_config_id: mars is not enabled here; enabled are eu868");
+	put_device(w);
+	s.dev_eui = (char *)(uintptr_t)DEV;
+	s.region_config_id = (char *)(uintptr_t) "us915_9";
+	req.session = &s;
+	assert_int_equal(call_empty(w, "Activate", &req.base), GRPC_FAILED_PRECONDITION);
+	assert_string_equal(w->message,
+			    "region_config_id: us915_9 is not enabled here; of its region are enabled: eu868");
+}
+
 /* Each reason why a gateway was not asked has its own words. */
 static void test_proprietary(void **state)
 {
@@ -564,6 +590,7 @@ int main(void)
 		{"test_frames", test_frames, setup_lite, teardown, NULL},
 		{"test_proprietary", test_proprietary, setup_lite, teardown, NULL},
 		{"test_regions", test_regions, setup_lite, teardown, NULL},
+		{"test_unknown_region", test_unknown_region, setup_lite, teardown, NULL},
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
