@@ -19,8 +19,9 @@ PAGE = ROOT / "docs/conformance.md"
 FUNCTION = re.compile(r"((?:/\*(?:(?!\*/).)*\*/\n)*)static void (\w+)\(void \*\*state\)\n\{", re.S)
 LEAST = 80  # stories; fewer: this reads them no more
 
-# What the stories may name: document, section, title. "?": number and title are from memory; the document's text was not at hand to
-# check them. The others were found under this number in published text of the document (November 2026).
+# What the stories may name: document, section, title. "?": number and title are from memory; nothing was at hand to check them.
+# "~": found not in the document's own text, but in what cites it (errata, other editions, chip makers), or given by its place between
+# sections that were found. The others were found under this number in published text of the document (November 2026).
 SECTIONS = """
 TS001-1.0.4   3.3      Receive windows
 TS001-1.0.4   4        MAC frame formats
@@ -33,8 +34,8 @@ TS001-1.0.4   4.3.1.5  Frame counter
 TS001-1.0.4   4.3.1.6  Frame options
 TS001-1.0.4   4.3.1.7  Class B enabled bit
 TS001-1.0.4   4.3.2    Port field
-TS001-1.0.4 ? 4.3.3    Encryption of the payload
-TS001-1.0.4 ? 4.4      Message integrity code
+TS001-1.0.4   4.3.3    Encryption of the payload
+TS001-1.0.4   4.4      Message integrity code
 TS001-1.0.4   5        MAC commands
 TS001-1.0.4   5.1      Link check
 TS001-1.0.4   5.2      Link ADR
@@ -46,41 +47,42 @@ TS001-1.0.4   5.8      Transmission parameters
 TS001-1.0.4   5.9      Device time
 TS001-1.0.4   6.2      Over-the-air activation
 TS001-1.0.4   6.2.5    Join-request
-TS001-1.0.4 ? 6.2.6    Join-accept
-TS001-1.0.4 ? 7        Back-off of retransmissions
+TS001-1.0.4 ~ 6.2.6    Join-accept
+TS001-1.0.4   7        Back-off of retransmissions
 TS001-1.0.4   9.2      Class B: downlink frames
 TS001-1.0.4   9.3      Class B: unicast and multicast pings
 TS001-1.0.4   9.3.1    Class B: unicast pings
 TS001-1.0.4   11.2     Class B: slot randomization
 TS001-1.0.4   12.1     PingSlotInfoReq
 TS001-1.0.4   12.2     BeaconFreqReq
-TS001-1.0.4 ? 12.3     PingSlotChannelReq
+TS001-1.0.4 ~ 12.3     PingSlotChannelReq
 TS001-1.0.4   15       Class C
-TS001-1.1   ? 4.3.1.2  Acknowledgment
-TS001-1.1   ? 4.3.1.4  Frame pending bit
-TS001-1.1   ? 4.3.1.5  Frame counters
-TS001-1.1   ? 4.3.1.6  Frame options, encrypted
-TS001-1.1   ? 4.4.2    Message integrity code of uplinks
+TS001-1.1     4.3.1.2  Acknowledgment
+TS001-1.1     4.3.1.4  Frame pending bit
+TS001-1.1     4.3.1.5  Frame counters
+TS001-1.1     4.3.1.6  Frame options, encrypted
+TS001-1.1     4.4.2    Message integrity code of uplinks
 TS001-1.1     5.1      ResetInd
-TS001-1.1   ? 5.7      Creation and modification of a channel
-TS001-1.1   ? 5.10     RekeyInd
+TS001-1.1     5.7      Creation and modification of a channel
+TS001-1.1     5.10     RekeyInd
 TS001-1.1     6.2.2    Join-request
 TS001-1.1     6.2.3    Join-accept
 TS001-1.1     6.2.4    Rejoin-request
-TS001-1.1   ? 6.2.4.1  Rejoin-request types 0 and 2
-TS001-1.1   ? 6.2.4.2  Rejoin-request type 1
+TS001-1.1     6.2.4.1  Rejoin-request types 0 and 2
+TS001-1.1     6.2.4.2  Rejoin-request type 1
 TS001-1.1     18.1     DeviceModeInd
-LoRaWAN 1.0.1 ? 7      Physical layer: regions
-LoRaWAN 1.0.3 ? 6.2.4  Join-request
+LoRaWAN 1.0.1   7.5.7  AU915: receive windows
+LoRaWAN 1.0.3 ~ 6.2.4  Join-request
 LoRaWAN 1.0.3   14     Class B MAC commands
 RP002-1.0.4   2        Regional parameters
 RP002-1.0.4   2.3      Default settings
-RP002-1.0.4 ? 2.4      EU868
-RP002-1.0.4 ? 2.4.2    EU868: channel frequencies
-RP002-1.0.4 ? 2.5.4    US915: CFList of the join-accept
-RP002-1.0.4 ? 2.8.7    AU915: receive windows
-EN 300 220-2 ? 4.3.3   Duty cycle
+RP002-1.0.4   2.3.2    CFList type 1 of the join-accept
+RP002-1.0.4 ~ 2.4      EU868
+RP002-1.0.4 ~ 2.4.2    EU868: channel frequencies
+RP002-1.0.4 ~ 2.8.7    AU915: receive windows
+EN 300 220-2 V3.2.1 ? 4.3.3  Duty cycle
 """
+CHECKED = {None: "", "~": "*by citation*", "?": "*from memory*"}
 
 
 def notes(comment):
@@ -124,11 +126,11 @@ def stories():
 
 
 def sections():
-    """{(document, section): (title, whether it was checked)}."""
+    """{(document, section): (title, how it was checked)}."""
     out = {}
     for line in SECTIONS.strip().splitlines():
-        m = re.fullmatch(r"(TS001-\S+|RP002-\S+|LoRaWAN \S+|EN \S+ \S+) +(\?)? *([\d.]+) +(.+)", line)
-        out[m[1], m[3]] = m[4], not m[2]
+        m = re.fullmatch(r"(TS001-\S+|RP002-\S+|LoRaWAN \S+|EN \S+ \S+ \S+) +([?~])? *([\d.]+) +(.+)", line)
+        out[m[1], m[3]] = m[4], CHECKED[m[2]]
     return out
 
 
@@ -138,7 +140,7 @@ def cited(spec):
     for part in spec.split("; "):
         if part.startswith("none: "):
             continue
-        m = re.match(r"([A-Z][\w.-]+(?: [\d.-]+)*) (§.*)", part)
+        m = re.match(r"([A-Z][\w.-]+(?: V?[\d.-]+)*) (§.*)", part)
         if not m:
             return None
         out += [(m[1], s) for s in re.findall(r"§([\d.]*\d)", m[2])]
@@ -168,9 +170,10 @@ def page(found, why, rows):
            "## Behaviour\n", "| Behaviour | Specification | Story |", "|---|---|---|"]
     out += [f"| {cell(s['what'])} | {cell(s['spec'] or '')} | {s['file']}: `{s['name']}` |" for s in found]
     named = {c for s in found for c in cited(s["spec"] or "") or []}
-    out += ["\n## Sections\n", "That the stories name. *From memory*: neither number nor title could be checked against the document.\n",
+    out += ["\n## Sections\n", "That the stories name, under numbers found in published text of the document. *By citation*: its own text "
+            "was not at hand; what cites it, or the sections around it, give the number. *From memory*: nothing could be found.\n",
             "| Document | Section | Title | |", "|---|---|---|---|"]
-    out += [f"| {doc} | §{number} | {title} | {'' if checked else '*from memory*'} |"
+    out += [f"| {doc} | §{number} | {title} | {checked} |"
             for (doc, number), (title, checked) in sections().items() if (doc, number) in named]
     out += ["\n## The reference's scenarios\n", "Sections 8.1 (v4) and 8.3 (v3) of reference-system.md.\n",
             "| Section | Suite | Scenario | Story |", "|---|---|---|---|"]

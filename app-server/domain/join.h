@@ -75,10 +75,10 @@ struct as_join_device {
 	int32_t last_nonce;  /* the highest one used with this JoinEUI; -1: none */
 	uint32_t rj_count1;  /* the next one */
 };
-/* MIC and nonces. A DevNonce is taken once for a JoinEUI; from LoRaWAN 1.0.4 on it is a counter, which must rise (TS001
- * §6.2.5): a repeated request is refused also after the list of used ones was lost in part. A rejoin-request of type 1
- * has a MIC of ours and a counter that rises over all joins (TS001-1.1 §6.2.4.2); of types 0 and 2 the session's
- * network has checked both, with a key that is its own. */
+/* MIC and nonces. A DevNonce is taken once for a JoinEUI; from LoRaWAN 1.0.4 on it is a counter, which must rise
+ * (TS001-1.0.4 §6.2.5): a repeated request is refused also after the list of used ones was lost in part. A
+ * rejoin-request of type 1 has a MIC of ours and a counter that rises over all joins (TS001-1.1 §6.2.4.2); of types 0
+ * and 2 the session's network has checked both, with a key that is its own. */
 enum as_join_result as_join_verify(struct lw_keycache *kc, const struct as_join_req *req,
 				   const struct as_join_device *dev, struct lw_diag *diag);
 

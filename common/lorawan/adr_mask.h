@@ -1,6 +1,6 @@
-/* Channel masks of LinkADRReq (TS001 §5.3, RP002 per plan): from the channels that a device has enabled to those wanted
- * with the fewest commands, and what a command does to a device. Pure; data rate, power and NbTrans are the caller's.
- */
+/* Channel masks of LinkADRReq (TS001-1.0.4 §5.2, TS001-1.1 §5.3, RP002 per plan): from the channels that a device has
+ * enabled to those wanted with the fewest commands, and what a command does to a device. Pure; data rate, power and
+ * NbTrans are the caller's. */
 #pragma once
 
 #include "common/lorawan/region.h"

@@ -1,5 +1,6 @@
-/* Encryption of payloads (TS001 §4.3.3, 1.1 §4.3.1.2 with the errata) and of join-accepts (§6.2.3). Encrypting and
- * decrypting are the same operation for FRMPayload and FOpts. in and out may be the same memory. */
+/* Encryption of payloads (TS001 §4.3.3), of FOpts (TS001-1.1 §4.3.1.6 with its errata) and of join-accepts (TS001-1.0.4
+ * §6.2.6, TS001-1.1 §6.2.3). Encrypting and decrypting are the same operation for FRMPayload and FOpts. in and out may
+ * be the same memory. */
 #pragma once
 
 #include "common/base/bytes.h"

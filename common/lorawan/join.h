@@ -1,4 +1,5 @@
-/* The body of a join-accept, in the clear, and its fields (TS001 §6.2.3). Join-requests: phy.h. */
+/* The body of a join-accept, in the clear, and its fields (TS001-1.0.4 §6.2.6, TS001-1.1 §6.2.3). Join-requests:
+ * phy.h. */
 #pragma once
 
 #include "common/base/bytes.h"

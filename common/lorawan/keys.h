@@ -1,4 +1,4 @@
-/* Derivation of session and lifetime keys (TS001-1.0.4 §6.2.5, TS001-1.1 §6.1.1.3, §6.2.5). */
+/* Derivation of session and lifetime keys (TS001-1.0.4 §6.2.6; TS001-1.1 §6.1.1.4, §6.2.3, §6.2.5). */
 #pragma once
 
 #include "common/base/ids.h"

@@ -1,4 +1,4 @@
-/* NetID types and the DevAddr ranges that belong to them (Backend Interfaces §13, TS001 §6.1.1). */
+/* NetID types and the DevAddr ranges that belong to them (Backend Interfaces 1.0 §13, TS001-1.1 §6.1.2.1). */
 #pragma once
 
 #include "common/base/ids.h"

@@ -1,4 +1,4 @@
-/* EU863-870 (RP002-1.0.5 §2.4 and its predecessors), as const tables. */
+/* EU863-870 (RP002-1.0.4 §2.4, 1.0.5 §3.4 and their predecessors), as const tables. */
 #include "common/lorawan/region/tables.h"
 
 static const struct lw_channel_run up[] = {

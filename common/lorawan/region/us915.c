@@ -1,4 +1,4 @@
-/* US902-928 (RP002-1.0.5 §2.5 and its predecessors), as const tables. */
+/* US902-928 (RP002-1.0.4 §2.5, 1.0.5 §3.5 and their predecessors), as const tables. */
 #include "common/lorawan/region/tables.h"
 
 static const struct lw_channel_run up[] = {

@@ -355,7 +355,7 @@ static void heard_by_two(void **state)
 }
 
 /* US915: channel masks from 1.0.3 on; RX1 follows the channel.
- * spec: RP002-1.0.4 §2.5.4: CFList type 1 */
+ * spec: RP002-1.0.4 §2.3.2: CFList type 1 */
 static void us915(void **state)
 {
 	struct world *w = *state;
@@ -386,7 +386,7 @@ static void us915(void **state)
 }
 
 /* Before 1.0.2 AU915 had the rates of US915: its DR0 was SF10. The accept's RX1 follows the device's own table.
- * spec: RP002-1.0.4 §2.8.7; LoRaWAN 1.0.1 §7: AU915 */
+ * spec: RP002-1.0.4 §2.8.7; LoRaWAN 1.0.1 §7.5.7 */
 static void au915_by_revision(void **state)
 {
 	static const struct {

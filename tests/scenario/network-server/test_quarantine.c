@@ -52,7 +52,7 @@ static void up(struct world *w, struct world_device *d, uint32_t then_ms)
 
 /* A device whose uplinks fill more of the time than is allowed, for minutes: its frames are dropped with that as their
  * reason, in words with the figures; others go on. It ends by itself, and no later uplink is lost to the counter.
- * spec: EN 300 220-2 §4.3.3 */
+ * spec: EN 300 220-2 V3.2.1 §4.3.3 */
 static void flood_of_uplinks(void **state)
 {
 	struct world *w = *state;
@@ -83,7 +83,7 @@ static void flood_of_uplinks(void **state)
 }
 
 /* Somebody who has mended the device lets it out at once.
- * spec: EN 300 220-2 §4.3.3 */
+ * spec: EN 300 220-2 V3.2.1 §4.3.3 */
 static void released_by_hand(void **state)
 {
 	struct world *w = *state;
