@@ -48,6 +48,16 @@ void lw_arena_reset(struct lw_arena *a)
 	use_range(a, a->first, a->first_cap);
 }
 
+void lw_arena_rewind(struct lw_arena *a, const struct lw_arena *then)
+{
+	while (a->blocks != then->blocks) {
+		struct lw_arena_block *b = a->blocks;
+		a->blocks = b->next;
+		free(b);
+	}
+	*a = *then;
+}
+
 void lw_arena_deinit(struct lw_arena *a)
 {
 	lw_arena_reset(a);

@@ -24,6 +24,8 @@ void lw_arena_init(struct lw_arena *a, void *inline_mem, size_t inline_cap, size
 void lw_arena_lend(struct lw_arena *a, void *mem, size_t cap);
 /* Frees all heap blocks; usable again. */
 void lw_arena_reset(struct lw_arena *a);
+/* Takes back what was handed out since `then`, a copy of *a made before; no reset since. */
+void lw_arena_rewind(struct lw_arena *a, const struct lw_arena *then);
 void lw_arena_deinit(struct lw_arena *a);
 /* Aligned for every type, content undefined. NULL only when `max` would be passed. n = 0 gives a valid pointer. */
 void *lw_arena_alloc(struct lw_arena *a, size_t n);

@@ -1,5 +1,7 @@
 #include "common/pb/unpack.h"
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/pb/utf8.h"
 
@@ -105,6 +107,246 @@ int lw_pb_check(const ProtobufCMessageDescriptor *type, struct lw_span wire)
 	return check(type, wire, 1);
 }
 
+/* ---- in one pass ------------------------------------------------------------------------------------------------- */
+
+/* protobuf-c goes over a message twice, behind lw_pb_check(). What a sender of ours writes is taken in one pass; this
+ * gives up where anything is unusual, and then those two decide what it means and whether it is allowed. It gives up on
+ * members that are unknown, required, or have another type on the wire; on numbers that are repeated and not packed, or
+ * packed in pieces; on messages that stand there twice and on two members of a oneof. */
+static bool take_message(const ProtobufCMessageDescriptor *type, struct lw_span s, struct lw_arena *arena,
+			 unsigned depth, ProtobufCMessage **out);
+
+static bool quick_varint(struct lw_span *s, uint64_t *v)
+{
+	if (s->n && s->p[0] < 0x80) {
+		*v = s->p[0];
+		s->p++;
+		s->n--;
+		return true;
+	}
+	return take_varint(s, v) == 0;
+}
+
+static bool quick_bytes(struct lw_span *s, struct lw_span *out)
+{
+	uint64_t n;
+	return quick_varint(s, &n) && take_bytes(s, n, out) == 0;
+}
+
+/* How the type stands on the wire outside of a packed list. */
+static enum wire_type wire_of(ProtobufCType type)
+{
+	switch (type) {
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_BYTES:
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return WIRE_BYTES;
+	case PROTOBUF_C_TYPE_FIXED32:
+	case PROTOBUF_C_TYPE_SFIXED32:
+	case PROTOBUF_C_TYPE_FLOAT:
+		return WIRE_32;
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return WIRE_64;
+	default:
+		return WIRE_VARINT;
+	}
+}
+
+static size_t width_in_memory(ProtobufCType type)
+{
+	switch (type) {
+	case PROTOBUF_C_TYPE_BOOL:
+		return sizeof(protobuf_c_boolean);
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return sizeof(void *);
+	case PROTOBUF_C_TYPE_BYTES:
+		return sizeof(ProtobufCBinaryData);
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+static bool take_number(ProtobufCType type, struct lw_span *s, void *at)
+{
+	uint64_t v;
+	struct lw_span fixed;
+	switch (wire_of(type)) {
+	case WIRE_32:
+		if (take_bytes(s, 4, &fixed) < 0)
+			return false;
+		*(uint32_t *)at = lw_get_le32(fixed.p);
+		return true;
+	case WIRE_64:
+		if (take_bytes(s, 8, &fixed) < 0)
+			return false;
+		*(uint64_t *)at = lw_get_le64(fixed.p);
+		return true;
+	default:
+		break;
+	}
+	if (!quick_varint(s, &v))
+		return false;
+	switch (type) {
+	case PROTOBUF_C_TYPE_BOOL:
+		*(protobuf_c_boolean *)at = v != 0;
+		break;
+	case PROTOBUF_C_TYPE_SINT32:
+		*(uint32_t *)at = (uint32_t)v >> 1 ^ (0 - ((uint32_t)v & 1));
+		break;
+	case PROTOBUF_C_TYPE_SINT64:
+		*(uint64_t *)at = v >> 1 ^ (0 - (v & 1));
+		break;
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_UINT64:
+		*(uint64_t *)at = v;
+		break;
+	default:
+		*(uint32_t *)at = (uint32_t)v;
+	}
+	return true;
+}
+
+static bool take_value(const ProtobufCFieldDescriptor *f, struct lw_span *s, struct lw_arena *arena, unsigned depth,
+		       void *at)
+{
+	struct lw_span body;
+	char *text;
+	ProtobufCBinaryData *data = at;
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_STRING:
+		if (!quick_bytes(s, &body) || !lw_utf8_valid(body.p, body.n))
+			return false;
+		*(char **)at = text = lw_arena_alloc(arena, body.n + 1);
+		if (!text)
+			return false;
+		memcpy(text, body.p, body.n);
+		text[body.n] = 0;
+		return true;
+	case PROTOBUF_C_TYPE_BYTES:
+		if (!quick_bytes(s, &body))
+			return false;
+		*data = (ProtobufCBinaryData){.len = body.n, .data = NULL};
+		if (body.n)
+			data->data = lw_arena_memdup(arena, body.p, body.n);
+		return !body.n || data->data;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return !*(void **)at && quick_bytes(s, &body) &&
+		       take_message(f->descriptor, body, arena, depth + 1, at);
+	default:
+		return take_number(f->type, s, at);
+	}
+}
+
+/* A member of this key, whose value s starts with, and all that follow. */
+static size_t count_members(uint64_t key, struct lw_span s)
+{
+	struct lw_span skipped;
+	uint64_t v, k = key;
+	size_t n = 0;
+	do {
+		n += k == key;
+		bool ok = (k & 7) == WIRE_BYTES    ? quick_bytes(&s, &skipped)
+			  : (k & 7) == WIRE_VARINT ? quick_varint(&s, &v)
+						   : take_bytes(&s, (k & 7) == WIRE_32 ? 4 : 8, &skipped) == 0;
+		if (!ok)
+			break; /* it is met again */
+	} while (s.n && quick_varint(&s, &k));
+	return n;
+}
+
+static size_t count_packed(ProtobufCType type, struct lw_span s)
+{
+	enum wire_type wire = wire_of(type);
+	size_t n = 0;
+	if (wire != WIRE_VARINT)
+		return s.n / (wire == WIRE_32 ? 4 : 8);
+	for (size_t i = 0; i < s.n; i++)
+		n += s.p[i] < 0x80;
+	return n;
+}
+
+/* `at` is the list, with room made at its first member. */
+static bool take_repeated(const ProtobufCFieldDescriptor *f, uint64_t key, struct lw_span *s, struct lw_arena *arena,
+			  unsigned depth, size_t *n, uint8_t **at)
+{
+	size_t width = width_in_memory(f->type);
+	if (wire_of(f->type) == WIRE_BYTES) {
+		if (!*at)
+			*at = lw_arena_calloc(arena, count_members(key, *s), width);
+		if (!*at || !take_value(f, s, arena, depth, *at + *n * width))
+			return false;
+		*n += 1;
+		return true;
+	}
+	struct lw_span body;
+	if (*at || !quick_bytes(s, &body))
+		return false;
+	size_t count = count_packed(f->type, body);
+	if (!count)
+		return body.n == 0;
+	*at = lw_arena_alloc(arena, count * width);
+	for (; *at && *n < count; *n += 1)
+		if (!take_number(f->type, &body, *at + *n * width))
+			return false;
+	return *at && body.n == 0;
+}
+
+static bool take_field(const ProtobufCFieldDescriptor *f, uint64_t key, struct lw_span *s, struct lw_arena *arena,
+		       unsigned depth, uint8_t *m)
+{
+	void *quantifier = m + f->quantifier_offset, *at = m + f->offset;
+	bool list = f->label == PROTOBUF_C_LABEL_REPEATED;
+	bool packed = list && wire_of(f->type) != WIRE_BYTES;
+	if ((key & 7) != (packed ? WIRE_BYTES : wire_of(f->type)) || f->label == PROTOBUF_C_LABEL_REQUIRED)
+		return false;
+	if (list)
+		return take_repeated(f, key, s, arena, depth, quantifier, at);
+	if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+		if (*(uint32_t *)quantifier)
+			return false;
+		*(uint32_t *)quantifier = f->id;
+	} else if (f->quantifier_offset) {
+		*(protobuf_c_boolean *)quantifier = 1;
+	}
+	return take_value(f, s, arena, depth, at);
+}
+
+static bool take_message(const ProtobufCMessageDescriptor *type, struct lw_span s, struct lw_arena *arena,
+			 unsigned depth, ProtobufCMessage **out)
+{
+	uint64_t key;
+	unsigned next = 0; /* members mostly come in the order of the descriptor */
+	ProtobufCMessage *m = depth <= LW_PB_MAX_DEPTH ? lw_arena_alloc(arena, type->sizeof_message) : NULL;
+	if (!m)
+		return false;
+	protobuf_c_message_init(type, m);
+	while (s.n) {
+		if (!quick_varint(&s, &key))
+			return false;
+		if (next == type->n_fields || type->fields[next].id > key >> 3)
+			next = 0;
+		while (next < type->n_fields && type->fields[next].id < key >> 3)
+			next++;
+		if (next == type->n_fields || type->fields[next].id != key >> 3 ||
+		    !take_field(&type->fields[next], key, &s, arena, depth, (uint8_t *)m))
+			return false;
+	}
+	*out = m;
+	return true;
+}
+
+/* ---- in general -------------------------------------------------------------------------------------------------- */
+
 struct limited {
 	struct lw_arena *arena;
 	bool full;
@@ -128,7 +370,11 @@ static void limited_free(void *data, void *p)
 int lw_pb_unpack(const ProtobufCMessageDescriptor *type, struct lw_span wire, struct lw_arena *arena,
 		 ProtobufCMessage **out)
 {
+	struct lw_arena before = *arena;
 	*out = NULL;
+	if (take_message(type, wire, arena, 1, out))
+		return 0;
+	lw_arena_rewind(arena, &before);
 	int rc = lw_pb_check(type, wire);
 	if (rc < 0)
 		return rc;

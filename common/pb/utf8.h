@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the character at p, or 0 when the n bytes do not start with a valid one. */
 static inline size_t lw_utf8_length(const uint8_t *p, size_t n)
@@ -38,6 +39,14 @@ static inline size_t lw_utf8_length(const uint8_t *p, size_t n)
 static inline bool lw_utf8_valid(const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n;) {
+		uint64_t eight;
+		if (n - i >= sizeof(eight)) {
+			memcpy(&eight, p + i, sizeof(eight));
+			if (!(eight & 0x8080808080808080u)) {
+				i += sizeof(eight);
+				continue;
+			}
+		}
 		size_t k = p[i] < 0x80 ? 1 : lw_utf8_length(p + i, n - i);
 		if (k == 0)
 			return false;

@@ -1,5 +1,5 @@
 /* Packing gives the bytes that protobuf-c gives, for messages of all our types filled at random, into buffers that grow
- * and into buffers that are full. */
+ * and into buffers that are full; unpacking takes the bytes that protobuf-c takes and gives what it gives. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,6 +67,59 @@ static const ProtobufCMessageDescriptor ODD = {
 	.n_fields = sizeof(ODD_FIELDS) / sizeof(ODD_FIELDS[0]),
 	.fields = ODD_FIELDS,
 };
+
+/* As ours are, but with numbers of each width. */
+struct few {
+	ProtobufCMessage base;
+	uint32_t fixed32;
+	int64_t sfixed64;
+	int32_t sint32;
+	size_t n_floats;
+	float *floats;
+	size_t n_sints;
+	int64_t *sints;
+	size_t n_bools;
+	protobuf_c_boolean *bools;
+	protobuf_c_boolean has_fixed64;
+	uint64_t fixed64;
+};
+
+#undef FIELD
+#define FIELD(id_, label_, type_, quantifier_, member, flags_)                                                         \
+	{                                                                                                              \
+		.name = #member, .id = id_, .label = PROTOBUF_C_LABEL_##label_, .type = PROTOBUF_C_TYPE_##type_,       \
+		.quantifier_offset = quantifier_, .offset = offsetof(struct few, member), .flags = flags_              \
+	}
+
+static const ProtobufCFieldDescriptor FEW_FIELDS[] = {
+	FIELD(1, NONE, FIXED32, 0, fixed32, 0),
+	FIELD(2, NONE, SFIXED64, 0, sfixed64, 0),
+	FIELD(3, NONE, SINT32, 0, sint32, 0),
+	FIELD(4, REPEATED, FLOAT, offsetof(struct few, n_floats), floats, PACKED),
+	FIELD(5, REPEATED, SINT64, offsetof(struct few, n_sints), sints, PACKED),
+	FIELD(6, REPEATED, BOOL, offsetof(struct few, n_bools), bools, PACKED),
+	FIELD(7, OPTIONAL, FIXED64, offsetof(struct few, has_fixed64), fixed64, 0),
+};
+static const ProtobufCIntRange FEW_RANGES[] = {{1, 0}, {0, 7}};
+
+static void few_init(ProtobufCMessage *m);
+
+static const ProtobufCMessageDescriptor FEW = {
+	.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+	.name = "few",
+	.sizeof_message = sizeof(struct few),
+	.n_fields = sizeof(FEW_FIELDS) / sizeof(FEW_FIELDS[0]),
+	.fields = FEW_FIELDS,
+	.n_field_ranges = 1,
+	.field_ranges = FEW_RANGES,
+	.message_init = few_init,
+};
+
+static void few_init(ProtobufCMessage *m)
+{
+	memset(m, 0, sizeof(struct few));
+	m->descriptor = &FEW;
+}
 
 static uint32_t next(uint64_t *seed)
 {
@@ -215,24 +268,26 @@ static void compare(const ProtobufCMessage *m, struct lw_arena *a, uint64_t *see
 	free(want);
 }
 
+static const ProtobufCMessageDescriptor *const TYPES[] = {
+	&gw__uplink_frame__descriptor,
+	&gw__downlink_frame__descriptor,
+	&gw__gateway_stats__descriptor,
+	&longwave__ns__v1__event__descriptor,
+	&longwave__ns__v1__event_batch__descriptor,
+	&longwave__ns__v1__frame__descriptor,
+	&integration__uplink_event__descriptor,
+	&integration__log_event__descriptor,
+	&api__device__descriptor,
+	&ODD,
+};
+#define N_TYPES (sizeof(TYPES) / sizeof(TYPES[0]))
+
 static void test_same_bytes(void **state)
 {
 	(void)state;
-	static const ProtobufCMessageDescriptor *const TYPES[] = {
-		&gw__uplink_frame__descriptor,
-		&gw__downlink_frame__descriptor,
-		&gw__gateway_stats__descriptor,
-		&longwave__ns__v1__event__descriptor,
-		&longwave__ns__v1__event_batch__descriptor,
-		&longwave__ns__v1__frame__descriptor,
-		&integration__uplink_event__descriptor,
-		&integration__log_event__descriptor,
-		&api__device__descriptor,
-		&ODD,
-	};
 	uint64_t seed = 1;
 	for (unsigned round = 0; round < 60; round++) {
-		for (size_t t = 0; t < sizeof(TYPES) / sizeof(TYPES[0]); t++) {
+		for (size_t t = 0; t < N_TYPES; t++) {
 			struct lw_arena a;
 			lw_arena_init(&a, NULL, 0, (size_t)64 << 20);
 			compare(fill(&a, TYPES[t], &seed, t == 4 ? 2 : 0), &a, &seed);
@@ -260,6 +315,121 @@ static void test_unknown_fields(void **state)
 	lw_arena_deinit(&a);
 }
 
+/* Both refuse, or both give a message that packs into the same bytes. Returns whether it was taken. */
+static bool same_message(const ProtobufCMessageDescriptor *type, struct lw_span wire)
+{
+	struct lw_arena a;
+	struct lw_buf got, want;
+	ProtobufCMessage *ours, *theirs = NULL;
+	lw_arena_init(&a, NULL, 0, (size_t)64 << 20);
+	lw_buf_init(&got, (size_t)64 << 20);
+	lw_buf_init(&want, (size_t)64 << 20);
+	int rc = lw_pb_unpack(type, wire, &a, &ours);
+	if (lw_pb_check(type, wire) == 0)
+		theirs = protobuf_c_message_unpack(type, NULL, wire.n, wire.p);
+	assert_int_equal(rc == 0, theirs != NULL);
+	if (theirs) {
+		assert_true(protobuf_c_message_check(ours));
+		assert_int_equal(lw_pb_pack(ours, &got), 0);
+		assert_int_equal(lw_pb_pack(theirs, &want), 0);
+		assert_true(lw_span_eq(lw_buf_span(&got), lw_buf_span(&want)));
+		protobuf_c_message_free_unpacked(theirs, NULL);
+	}
+	lw_buf_deinit(&got);
+	lw_buf_deinit(&want);
+	lw_arena_deinit(&a);
+	return rc == 0;
+}
+
+/* As packed; cut off; with a byte changed; two in a row, which merges them. */
+static void test_same_message(void **state)
+{
+	(void)state;
+	uint64_t seed = 3;
+	unsigned taken = 0, refused = 0;
+	for (unsigned round = 0; round < 40; round++) {
+		for (size_t t = 0; t + 1 < N_TYPES; t++) {
+			struct lw_arena a;
+			struct lw_buf b;
+			lw_arena_init(&a, NULL, 0, (size_t)64 << 20);
+			lw_buf_init(&b, (size_t)64 << 20);
+			lw_pb_pack(fill(&a, TYPES[t], &seed, 3), &b);
+			assert_true(same_message(TYPES[t], lw_buf_span(&b)));
+			size_t n = b.n;
+			for (unsigned i = 0; n && i < 30; i++) {
+				size_t at = next(&seed) % (i < 15 && n > 200 ? 200 : n);
+				uint8_t was = b.p[at];
+				unsigned ok = same_message(TYPES[t], lw_span(b.p, at));
+				b.p[at] = (uint8_t)(i % 2 ? next(&seed) : was ^ 1u << next(&seed) % 8);
+				ok += same_message(TYPES[t], lw_buf_span(&b));
+				b.p[at] = was;
+				taken += ok;
+				refused += 2 - ok;
+			}
+			lw_pb_pack(fill(&a, TYPES[t], &seed, 4), &b);
+			same_message(TYPES[t], lw_buf_span(&b)); /* protobuf-c does not merge all there is */
+			assert_true(same_message(TYPES[t], lw_span(b.p + n, b.n - n)));
+			lw_buf_deinit(&b);
+			lw_arena_deinit(&a);
+		}
+	}
+	assert_true(taken > 500 && refused > 500);
+}
+
+/* Numbers of each width, alone and in packed lists, lists in pieces and lists that are not packed, presence. */
+static void test_same_numbers(void **state)
+{
+	(void)state;
+	static const uint8_t EACH[] = {0x0d, 1, 2, 3, 0x80, 0x11, 1, 2, 3, 4, 5, 6, 7, 0x88, 0x18, 0x03,
+				       /* 4: floats, 5: sints, 6: bools, 7: fixed64 with presence */
+				       0x22, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0x2a, 4, 1, 2, 0xff, 0x01, 0x32, 3, 1,
+				       0, 5, 0x39, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t PIECES[] = {0x2a, 1, 1, 0x2a, 2, 2, 3}, SINGLE[] = {0x28, 1, 0x28, 2}, EMPTY[] = {0x2a, 0};
+	static const uint8_t TORN[] = {0x2a, 1, 0x80}, UNEVEN[] = {0x22, 5, 0, 0, 0, 0, 0};
+	assert_true(same_message(&FEW, lw_span(EACH, sizeof(EACH))));
+	assert_true(same_message(&FEW, lw_span(PIECES, sizeof(PIECES))));
+	assert_true(same_message(&FEW, lw_span(SINGLE, sizeof(SINGLE))));
+	assert_true(same_message(&FEW, lw_span(EMPTY, sizeof(EMPTY))));
+	assert_false(same_message(&FEW, lw_span(UNEVEN, sizeof(UNEVEN))));
+	same_message(&FEW, lw_span(TORN, sizeof(TORN)));
+
+	struct lw_arena a;
+	ProtobufCMessage *m;
+	lw_arena_init(&a, NULL, 0, 4096);
+	assert_int_equal(lw_pb_unpack(&FEW, lw_span(EACH, sizeof(EACH)), &a, &m), 0);
+	const struct few *few = (const void *)m;
+	assert_int_equal(few->fixed32, 0x80030201);
+	assert_int_equal(few->sint32, -2);
+	assert_int_equal(few->n_floats, 2);
+	assert_true(few->floats[0] == 1 && few->floats[1] == -2);
+	assert_int_equal(few->n_sints, 3);
+	assert_int_equal(few->sints[2], -128);
+	assert_int_equal(few->n_bools, 3);
+	assert_int_equal(few->bools[2], 1);
+	assert_true(few->has_fixed64 && few->fixed64 == 0);
+	lw_arena_deinit(&a);
+}
+
+/* What the first attempt used up is given back: a message with something unusual at its end needs no more room. */
+static void test_unusual_needs_no_more(void **state)
+{
+	(void)state;
+	static uint8_t wire[1003];
+	struct lw_arena a;
+	ProtobufCMessage *m;
+	wire[0] = 0x0a; /* Event.origin */
+	wire[1] = 0xe5;
+	wire[2] = 0x07;
+	memset(wire + 3, 'x', 997);
+	wire[1000] = 0xf8; /* an unknown member */
+	wire[1001] = 0x7f;
+	lw_arena_init(&a, NULL, 0, 1800);
+	assert_int_equal(lw_pb_unpack(&longwave__ns__v1__event__descriptor, lw_span(wire, sizeof(wire)), &a, &m), 0);
+	assert_int_equal(m->n_unknown_fields, 1);
+	assert_int_equal(strlen(((const Longwave__Ns__V1__Event *)m)->origin), 997);
+	lw_arena_deinit(&a);
+}
+
 static void test_find(void **state)
 {
 	(void)state;
@@ -280,6 +450,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_unknown_fields),
+		cmocka_unit_test(test_same_message),
+		cmocka_unit_test(test_same_numbers),
+		cmocka_unit_test(test_unusual_needs_no_more),
 		cmocka_unit_test(test_find),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
