@@ -121,6 +121,10 @@ void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offe
 	} else {
 		*out = *old;
 		offered_keys(&r, out);
+		/* It may still owe the acknowledgement of a downlink of the old session. */
+		out->conf_f_cnt_before[0] = old->conf_f_cnt;
+		memcpy(&out->conf_f_cnt_before[1], old->conf_f_cnt_before,
+		       sizeof(out->conf_f_cnt_before) - sizeof(out->conf_f_cnt_before[0]));
 		memset(out->rekey_before, 0, sizeof(out->rekey_before));
 		if (r.type != 2) { /* else the radio's parameters stay */
 			out->enabled_class = LW_CLASS_A;

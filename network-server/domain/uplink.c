@@ -13,6 +13,44 @@ int ns_uplink_dr(const struct ns_uplink *up, const struct ns_profile *profile)
 	return lw_region_dr_index(ns_profile_region(profile, up->rc->region), LW_UP, &up->mod);
 }
 
+/* What of the frame's way is part of a 1.1 MIC, as the device numbers it. -1: it has no number. */
+struct sent_at {
+	int dr;
+	int channel;
+	int asked; /* of a channel that the device may have here by now; -1: there is no other */
+};
+
+/* A channel that the device was asked to make here. It may use it in the very uplink with the answer, and what that
+ * says is read only when the frame verifies. -1: none. */
+static int asked_channel(const struct ns_session *s, uint32_t hz)
+{
+	struct lw_mac_iter it;
+	struct lw_mac_cmd req;
+	for (size_t i = 0; i < s->n_mac_pending; i++) {
+		const struct ns_mac_pending *p = &s->mac_pending[i];
+		if (p->cid != LW_CID_NEW_CHANNEL)
+			continue;
+		lw_mac_iter_init(&it, LW_DOWN, lw_span(p->bytes, p->len));
+		while (lw_mac_iter_next(&it, &req) == 1)
+			if (req.cid == LW_CID_NEW_CHANNEL && req.u.new_channel_req.freq_hz == hz)
+				return req.u.new_channel_req.index;
+	}
+	return -1;
+}
+
+static struct sent_at sent_at(const struct ns_uplink *up, const struct ns_profile *profile, const struct ns_session *s)
+{
+	struct sent_at at = {-1, -1, -1};
+	if (!ns_session_is_11(s))
+		return at;
+	at.dr = ns_uplink_dr(up, profile);
+	at.channel = ns_channels_index(up->rc, s, up->hz, at.dr < 0 ? 0 : (unsigned)at.dr);
+	at.asked = asked_channel(s, up->hz);
+	if (at.asked == at.channel)
+		at.asked = -1;
+	return at;
+}
+
 /* conf_f_cnt: of the downlink that the frame acknowledges, if it is one of 1.1 that does. */
 static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
 		   uint32_t conf_f_cnt, int dr, int channel)
@@ -35,10 +73,10 @@ static bool mic_ok(struct lw_keycache *kc, const struct ns_uplink *up, const str
 	return lw_mic_eq(mic, up->phy.mic);
 }
 
-/* The frame verifies: with the last confirmed downlink as the one that it acknowledges, or with one before, which
- * a device repeats that never heard the last, or has acknowledged in an uplink that comes late. */
-static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
-		     int dr, int channel, uint32_t *conf_f_cnt)
+/* With the last confirmed downlink as the one that it acknowledges, or with one before, which a device repeats that
+ * never heard the last, or has acknowledged in an uplink that comes late. */
+static bool verifies_on(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
+			int dr, int channel, uint32_t *conf_f_cnt)
 {
 	*conf_f_cnt = s->conf_f_cnt;
 	if (mic_ok(kc, up, s, f_cnt, *conf_f_cnt, dr, channel))
@@ -55,22 +93,11 @@ static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const s
 	return false;
 }
 
-/* A channel that the device was asked to make here. It may use it in the very uplink with the answer, and what that
- * says is read only when the frame verifies. -1: none. */
-static int asked_channel(const struct ns_session *s, uint32_t hz)
+static bool verifies(struct lw_keycache *kc, const struct ns_uplink *up, const struct ns_session *s, uint32_t f_cnt,
+		     const struct sent_at *at, uint32_t *conf_f_cnt)
 {
-	struct lw_mac_iter it;
-	struct lw_mac_cmd req;
-	for (size_t i = 0; i < s->n_mac_pending; i++) {
-		const struct ns_mac_pending *p = &s->mac_pending[i];
-		if (p->cid != LW_CID_NEW_CHANNEL)
-			continue;
-		lw_mac_iter_init(&it, LW_DOWN, lw_span(p->bytes, p->len));
-		while (lw_mac_iter_next(&it, &req) == 1)
-			if (req.cid == LW_CID_NEW_CHANNEL && req.u.new_channel_req.freq_hz == hz)
-				return req.u.new_channel_req.index;
-	}
-	return -1;
+	return verifies_on(kc, up, s, f_cnt, at->dr, at->channel, conf_f_cnt) ||
+	       (at->asked >= 0 && verifies_on(kc, up, s, f_cnt, at->dr, at->asked, conf_f_cnt));
 }
 
 /* The counters to try, the likely one first: the next with these bits, the last one before the expected, and the bare
@@ -131,12 +158,12 @@ static bool match_offer(struct lw_keycache *kc, const struct ns_uplink *up, stru
 {
 	const char *region = offer->type == NS_REKEY_JOIN ? offer->region_config_id : dev->session.region_config_id;
 	struct ns_session next;
+	uint32_t conf_f_cnt;
 	if (!offer->present || strcmp(region, up->rc->id) != 0)
 		return false;
 	ns_session_rekeyed(dev, offer, up->rc, &next);
-	int dr = ns_uplink_dr(up, &dev->profile);
-	int channel = ns_channels_index(up->rc, &next, up->hz, dr < 0 ? 0 : (unsigned)dr);
-	if (!mic_ok(kc, up, &next, up->phy.u.data.fcnt, next.conf_f_cnt, dr, channel))
+	struct sent_at at = sent_at(up, &dev->profile, &next);
+	if (!verifies(kc, up, &next, up->phy.u.data.fcnt, &at, &conf_f_cnt))
 		return false;
 	dev->session = next;
 	*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
@@ -167,19 +194,12 @@ struct ns_match ns_match(struct lw_keycache *kc, const struct ns_uplink *up, str
 		if (best.kind == NS_MATCH_NO_DEVICE)
 			best = (struct ns_match){.kind = NS_MATCH_NO_MIC, .dev = dev};
 		const struct ns_session *s = &dev->session;
-		int channel = -1, asked = -1;
-		int dr = up->dr;
-		if (ns_session_is_11(s)) {
-			dr = ns_uplink_dr(up, &dev->profile);
-			channel = ns_channels_index(up->rc, s, up->hz, dr < 0 ? 0 : (unsigned)dr);
-			asked = asked_channel(s, up->hz);
-		}
+		struct sent_at at = sent_at(up, &dev->profile, s);
 		uint32_t f_cnt[3];
 		unsigned n_cnt = counters(s, up->phy.u.data.fcnt, f_cnt);
 		for (unsigned k = 0; k < n_cnt; k++) {
 			uint32_t conf_f_cnt;
-			if (!verifies(kc, up, s, f_cnt[k], dr, channel, &conf_f_cnt) &&
-			    !(asked >= 0 && asked != channel && verifies(kc, up, s, f_cnt[k], dr, asked, &conf_f_cnt)))
+			if (!verifies(kc, up, s, f_cnt[k], &at, &conf_f_cnt))
 				continue;
 			struct ns_match m = {.kind = kind_of(dev, f_cnt[k]),
 					     .dev = dev,

@@ -126,7 +126,8 @@ class Run:
         """What makes the network say nothing, but for an item that still meets the last uplink's windows, or class C."""
         if words[0] == "pass":
             self.now_ms += words[1]
-        if self.dev.cls == 2 or words[0] == "queue":
+        # Of class C, or lately: a confirmed item of then that is given up makes room for the next one.
+        if self.dev.class_c or words[0] == "queue":
             self.at_any_time(self.driver.do(*words), words[0])
         else:
             self.driver.tell(*words, check=self.nothing_sent)
@@ -235,6 +236,7 @@ class Run:
         self.driver.tell("session", f"{d.dev_addr:08x}", d.app_s_key.hex())
         self.items, self.heard_item, self.old = {}, -1, []
         self.driver.given_up.clear()
+        self.is_offer = False
 
     def join(self):
         """Until an accept is heard."""
@@ -262,6 +264,7 @@ class Run:
             self.now_ms += 7000
             self.count["down"] += 1
         self.session()
+        self.is_offer = True  # until the network hears of the session: decision 0014
         self.count["joins"] += 1
 
     def rejoin(self, kind):
@@ -279,8 +282,13 @@ class Run:
         if self.rng.random() < 0.15:
             self.count["lost"] += 1
             return
+        owed = d.ack_down
         d.accept_rejoin(said.downs[0][0][4])
         self.session()
+        self.is_offer = True
+        if kind == 2 and self.rng.random() < 0.5:  # keys and counters are new, what it has to say need not be
+            d.ack_down = owed
+            self.driver.given_up.add(owed)
         self.count[f"rejoin {kind}"] += 1
 
     def roll(self):
@@ -503,6 +511,7 @@ class Run:
         words = d.channels[d.tx_channel], dr, snr, phy
         said = self.up(*words)
         assert said.outcomes and said.outcomes[0][0] == DELIVERED, f"not delivered: {said.outcomes} {said.rest}"
+        self.is_offer = False
         if on_port_0:
             assert not said.uplinks or said.uplinks[0][1] == 0
         else:
@@ -586,7 +595,7 @@ class Run:
             self.fresh() if rng.random() < 0.5 or not d.otaa else self.join()
         elif fate < 2 and d.is_11 and d.otaa and not d.rekey and not d.sticky:
             self.rejoin(rng.choice((0, 1, 2)))
-        elif fate < 4 and not d.rekey:
+        elif fate < 4 and not d.rekey and not self.is_offer:
             self.roll()
         elif fate < 5:
             self.jump()
@@ -605,6 +614,7 @@ class Run:
         elif fate < 38 and self.agree():
             for _ in range(rng.randint(1, 3)):
                 self.wish()
+        d = self.dev  # it may be another by now
         if d.force_rejoin is not None and not d.rekey and not d.sticky:  # else nobody knows where it listens
             kind, d.force_rejoin = d.force_rejoin, None
             self.rejoin(kind)

@@ -6,6 +6,7 @@
 #include "world.h"
 
 #define DELIVERED LONGWAVE__V1__OUTCOME__DELIVERED
+#define DUPLICATE LONGWAVE__V1__OUTCOME__DUPLICATE
 #define DROPPED LONGWAVE__V1__OUTCOME__DROPPED
 #define R(x) LONGWAVE__V1__REASON__##x
 #define KIND(x) LONGWAVE__NS__V1__EVENT__KIND_##x
@@ -142,6 +143,62 @@ static void type_2(void **state)
 	assert_int_equal(s.a_f_cnt_down, 0);
 	assert_int_equal(s.tx_power_index, 3);
 	assert_true(s.user_channels[0].hz != 0);
+}
+
+/* Says it on channel 4, 867.3 MHz. */
+static void up_on_4(struct world *w, const struct world_device *d, uint32_t conf_f_cnt, const char *context_hex)
+{
+	struct air air = world_air();
+	struct frame f;
+	struct device end = d->end; /* a frame that is refused uses up no counter */
+	air.hz = 867300000;
+	air.context_hex = context_hex;
+	end.conf_f_cnt = conf_f_cnt;
+	device_frame_up(
+		&end,
+		&(struct up){
+			.f_port = 10, .data_hex = "01", .dr = 5, .channel = 4, .ack = true, .fopts_hex = "0b010703"},
+		&f);
+	world_receive(w, &air, &f);
+	world_pass(w, 400);
+}
+
+/* The radio stays, that is with the channel that the device has made and not said so yet. And it may still owe an
+ * acknowledgement of the old session: that opens the new one, and acknowledges nothing there.
+ * spec: TS001-1.1 §4.4.2, §5.7, §6.2.4.1 */
+static void type_2_with_answers_due(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = joined(w);
+	world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .dr = 5, .fopts_hex = "0b01"});
+	world_hear(w, d, 0, 0);
+	struct ns_session s = world_session(d);
+	s.user_channels[1].hz = 0; /* channel 4 */
+	s.enabled_channels[0] &= (uint16_t) ~(1u << 4);
+	s.a_f_cnt_down = 9;
+	world_session_put(d, &s);
+	world_enqueue(w, d, 7, true, "aabb");
+	world_up(w, d, &PLAIN);
+	struct heard h = world_hear(w, d, 0, 9);
+	assert_string_equal(h.fopts_hex, "0704e8568450");
+	assert_true(h.confirmed);
+	world_ack_ok(w);
+	rejoin(w, d, 2, 0, 0);
+	take_accept(w, d);
+	up_on_4(w, d, 5, "0badcafe"); /* that downlink there never was */
+	assert_outcome(w, DROPPED, R(MIC_MISMATCH));
+	assert_true(world_session(d).rekey.present);
+	up_on_4(w, d, 9, "0badcaff");
+	assert_outcome(w, DELIVERED, R(REASON_NONE));
+	assert_int_equal(world_count(w, KIND(ACK)), 0);
+	s = world_session(d);
+	assert_false(s.rekey.present);
+	assert_int_equal(s.f_cnt_up, 1);
+	assert_int_equal(s.user_channels[1].hz, 867300000);
+	/* said twice: it is known */
+	up_on_4(w, d, 9, "0badcafd");
+	assert_outcome(w, DUPLICATE, R(FCNT_RETRANSMISSION));
+	assert_int_equal(world_session(d).f_cnt_up, 1);
 }
 
 /* A device with a session listens for the accept as its session has it, only later.
@@ -342,9 +399,8 @@ static void offers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(type_0),  TEST(type_2),  TEST(with_envelope),     TEST(type_1),
-		TEST(windows), TEST(refused), TEST(gateway_filtering), TEST(queue_over_rejoin),
-		TEST(offers),
+		TEST(type_0),  TEST(type_2),  TEST(type_2_with_answers_due), TEST(with_envelope),     TEST(type_1),
+		TEST(windows), TEST(refused), TEST(gateway_filtering),       TEST(queue_over_rejoin), TEST(offers),
 	};
 	return cmocka_run_group_tests_name("network-server rejoin", tests, NULL, NULL);
 }
