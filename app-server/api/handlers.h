@@ -51,6 +51,7 @@ AS_HANDLER(as_profile_list);
 AS_HANDLER(as_profile_list_adr);
 AS_HANDLER(as_profile_radio_get);
 AS_HANDLER(as_profile_radio_update);
+AS_HANDLER(as_profile_data_rates);
 
 AS_HANDLER(as_gateway_create);
 AS_HANDLER(as_gateway_get);
@@ -80,6 +81,8 @@ AS_HANDLER(as_device_link_metrics);
 AS_HANDLER(as_device_link);
 AS_HANDLER(as_device_release);
 AS_HANDLER(as_device_mac_commands);
+AS_HANDLER(as_device_mac_list);
+AS_HANDLER(as_device_mac_flush);
 AS_HANDLER(as_gateway_metrics);
 AS_HANDLER(as_gateway_duty_metrics);
 

@@ -109,6 +109,7 @@ const struct lw_route as_routes[] = {
 
 	{"GET", "/api/longwave/device-profiles/{id}/radio", "longwave.app.v1.DeviceProfileService/GetDeviceProfileRadio", NULL, "DeviceProfileAccess:Read"},
 	{"PUT", "/api/longwave/device-profiles/{id}/radio", "longwave.app.v1.DeviceProfileService/UpdateDeviceProfileRadio", "*", "DeviceProfileAccess:Update"},
+	{"GET", "/api/longwave/uplink-data-rates", "longwave.app.v1.DeviceProfileService/ListUplinkDataRates", NULL, "ActiveUserOrKey"},
 
 	{"POST", "/api/devices", "api.DeviceService/Create", "*", "DevicesAccess:Create"},
 	{"GET", "/api/devices/{dev_eui}", "api.DeviceService/Get", NULL, "DeviceAccess:Read"},
@@ -128,6 +129,8 @@ const struct lw_route as_routes[] = {
 	{"DELETE", "/api/longwave/devices/{dev_eui}/quarantine", "longwave.app.v1.DeviceService/ReleaseQuarantine", NULL, "DeviceAccess:Update"},
 	{"POST", "/api/longwave/devices/{dev_eui}/session", "longwave.app.v1.DeviceService/ImportSession", "*", "DeviceAccess:Update"},
 	{"POST", "/api/longwave/devices/{dev_eui}/mac-commands", "longwave.app.v1.DeviceService/EnqueueMacCommands", "*", "DeviceAccess:Update"},
+	{"GET", "/api/longwave/devices/{dev_eui}/mac-commands", "longwave.app.v1.DeviceService/ListMacCommands", NULL, "DeviceAccess:Read"},
+	{"DELETE", "/api/longwave/devices/{dev_eui}/mac-commands", "longwave.app.v1.DeviceService/FlushMacCommands", NULL, "DeviceAccess:Update"},
 	{"POST", "/api/devices/{dev_eui}/get-random-dev-addr", "api.DeviceService/GetRandomDevAddr", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/devices/{dev_eui}/metrics", "api.DeviceService/GetMetrics", NULL, "DeviceAccess:Read"},
 	{"GET", "/api/devices/{dev_eui}/link-metrics", "api.DeviceService/GetLinkMetrics", NULL, "DeviceAccess:Read"},

@@ -131,6 +131,7 @@ const struct as_rpc as_rpcs[] = {
 
 	LP("GetDeviceProfileRadio", profile_radio_get, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
 	LP("UpdateDeviceProfileRadio", profile_radio_update, AS_OBJ_DEVICE_PROFILE, "id", NULL, NULL),
+	LP("ListUplinkDataRates", profile_data_rates, AS_OBJ_NONE, NULL, NULL, NULL),
 
 	LG("SendProprietary", gateway_send_proprietary, AS_OBJ_GATEWAY, "gateway_id", NULL, NULL),
 	LD("ExportSession", device_session_export, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
@@ -138,6 +139,8 @@ const struct as_rpc as_rpcs[] = {
 	LD("GetLink", device_link, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("ReleaseQuarantine", device_release, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 	LD("EnqueueMacCommands", device_mac_commands, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("ListMacCommands", device_mac_list, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
+	LD("FlushMacCommands", device_mac_flush, AS_OBJ_DEVICE, "dev_eui", NULL, NULL),
 
 	M("Create", multicast_create, AS_OBJ_APPLICATION, "multicast_group.application_id", NULL, NULL),
 	M("Get", multicast_get, AS_OBJ_MULTICAST, "id", NULL, NULL),

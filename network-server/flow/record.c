@@ -1,6 +1,7 @@
 /* The frame log's records: one for each uplink, one for each downlink with its latest state. */
 #include <string.h>
 
+#include "network-server/domain/mac_list.h"
 #include "network-server/flow/internal.h"
 
 /* The text of a step that has one. */
@@ -36,32 +37,9 @@ static void set_text(Longwave__Ns__V1__Frame *fr, const char *step, const char *
 			fr->steps[i]->text = (char *)(uintptr_t)text;
 }
 
-#define COMMANDS_MAX 32
-
 static void set_commands(struct lw_arena *a, Longwave__Ns__V1__Frame *fr, enum lw_dir dir, struct lw_span commands)
 {
-	struct lw_mac_iter it;
-	struct lw_mac_cmd cmd;
-	if (commands.n == 0)
-		return;
-	fr->mac_commands = LW_ARENA_ARRAY(a, Longwave__Ns__V1__MacCommand *, COMMANDS_MAX);
-	if (fr->mac_commands == NULL)
-		return;
-	lw_mac_iter_init(&it, dir, commands);
-	while (fr->n_mac_commands < COMMANDS_MAX && lw_mac_iter_next(&it, &cmd) == 1) {
-		char text[96];
-		Longwave__Ns__V1__MacCommand *m = LW_ARENA_NEW(a, Longwave__Ns__V1__MacCommand);
-		if (m == NULL)
-			return;
-		longwave__ns__v1__mac_command__init(m);
-		m->cid = cmd.cid;
-		m->uplink = dir == LW_UP;
-		m->name = (char *)(uintptr_t)lw_mac_cmd_name(cmd.cid, dir);
-		m->text = lw_arena_strdup(a, ns_mac_text(&cmd, text, sizeof(text)));
-		if (m->text == NULL)
-			return;
-		fr->mac_commands[fr->n_mac_commands++] = m;
-	}
+	fr->mac_commands = ns_mac_list(a, dir, commands, &fr->n_mac_commands);
 }
 
 /* A reception that never got a list of its own, because it ended before the window closed. */

@@ -6,6 +6,7 @@ import pytest
 
 from lw import device
 from lw.gateway import payload
+from lw.procs import wait_for
 
 
 def path(d):
@@ -43,3 +44,59 @@ def test_wrong(world, commands, words):
 def test_not_without_a_session(world):
     status, answer = world.rest.request("POST", path(world.device()), {"commands": b64("06")})
     assert status == 400 and "not activated" in answer["message"], answer
+
+
+def test_what_waits_is_listed_and_can_be_taken_back(world, monkeypatch):
+    monkeypatch.setitem(device.DOWN_SIZE, 0x80, 3)
+    gw, d = world.gateway(), world.device()
+    assert world.rest.get(path(d)) == {"commands": [], "bytes": 0, "maxBytes": 48, "isActivated": False}
+    world.rest.delete(path(d))  # none, and no session: nothing to forget
+    world.join(d, gw)
+    world.rest.post(path(d), {"commands": b64("0405" + "0e0120")})
+    world.rest.post(path(d), {"commands": b64("80c0ffee06")})
+    listed = world.rest.get(path(d))
+    assert [(c["cid"], c["name"], c["text"]) for c in listed["commands"]] == [
+        (4, "DutyCycleReq", "max_duty_cycle=1/32"), (14, "ForceRejoinReq", "period=4 max_retries=0 rejoin_type=0 dr=1"),
+        (0x80, "", "c0ffee06")]
+    assert listed["bytes"] == 10 and listed["isActivated"]
+    world.rest.delete(path(d))
+    assert world.rest.get(path(d))["commands"] == []
+    world.rest.post(path(d), {"commands": b64("80c0ffee")})
+    world.send(d, gw, data=b"x")
+    assert d.downlink(payload(gw.next_txpk())).fopts == bytes.fromhex("80c0ffee")  # and nothing of what was taken back
+    wait_for(lambda: world.rest.get(path(d))["bytes"] == 0, text="nothing more to wait")
+
+
+def test_proprietary_commands_stand_in_the_frames(world, monkeypatch):
+    monkeypatch.setitem(device.DOWN_SIZE, 0x80, 3)
+    gw, d = world.gateway(), world.device()
+    world.join(d, gw)
+    world.rest.post(path(d), {"commands": b64("0680c0ffee")})
+    world.send(d, gw, data=b"x")
+    d.downlink(payload(gw.next_txpk()))
+    world.send(d, gw, data=b"x", fopts=bytes.fromhex("80beef"))
+
+    def commands(uplink):
+        return [[(c.cid, c.name, c.text) for c in f.mac_commands]
+                for f in world.stack.frames(dev_eui=d.dev_eui) if f.uplink == uplink and f.mac_commands]
+
+    # The device answers DevStatusReq in the same frame.
+    said = wait_for(lambda: commands(uplink=True), text="the device's commands in its frame")
+    assert [c[:2] for c in said[0]] == [(6, "DevStatusAns"), (0x80, "")] and said[0][1][2] == "beef"
+    assert [(6, "DevStatusReq", ""), (0x80, "", "c0ffee")] in commands(uplink=False)
+
+
+def test_readers_see_what_waits_and_change_nothing(world):
+    gw, d = world.gateway(), world.device()
+    world.join(d, gw)
+    world.rest.post(path(d), {"commands": b64("06")})
+    email = f"reader-{d.dev_eui}@example.com"
+    user = world.rest.post("/api/users", {"user": {"email": email, "isActive": True}, "password": "reader-secret",
+                                          "tenants": [{"tenantId": world.tenant}]})["id"]
+    reader = world.rest.login(email, "reader-secret")
+    assert reader.get(path(d))["commands"][0]["name"] == "DevStatusReq"
+    assert reader.request("POST", path(d), {"commands": b64("06")})[0] == 403
+    assert reader.request("DELETE", path(d))[0] == 403
+    assert world.rest.get(path(d))["bytes"] == 1
+    assert type(world.rest)(world.rest.base).request("GET", path(d))[0] == 401
+    world.rest.delete(f"/api/users/{user}")

@@ -57,6 +57,26 @@ def test_a_device_is_not_asked_for_rates_that_it_does_not_support(world):
     assert status == 400 and "supported_uplink_data_rates" in answer["message"], answer
 
 
+def rates(world, region, mac, rp):
+    return world.rest.get(f"/api/longwave/uplink-data-rates?region={region}&macVersion={mac}&regParamsRevision={rp}")["dataRates"]
+
+
+def test_the_rates_to_choose_from_are_told_and_taken(world):
+    old = rates(world, "EU868", "LORAWAN_1_0_3", "A")
+    assert [r["dr"] for r in old] == list(range(8))  # neither LR-FHSS nor SF5 then
+    assert (old[0]["modulation"]["lora"]["spreadingFactor"], old[0]["modulation"]["lora"]["bandwidth"]) == (12, 125000)
+    assert old[7]["modulation"]["fsk"]["datarate"] == 50000
+    new = rates(world, "EU868", "LORAWAN_1_0_4", "RP002_1_0_5")
+    assert [r["dr"] for r in new] == list(range(14)) and new[8]["modulation"]["lrFhss"]["operatingChannelWidth"] == 137000
+    for region, mac, rp, version in (("US915", "LORAWAN_1_0_3", "A", "1.0.3"), ("CN470", "LORAWAN_1_0_4", "RP002_1_0_3", "1.0.4"),
+                                     ("ISM2400", "LORAWAN_1_0_4", "RP002_1_0_3", "1.0.4")):
+        listed = [r["dr"] for r in rates(world, region, mac, rp)]
+        assert listed, region
+        world.profile(version=version, region=region, name=f"all of {region}", supportedUplinkDataRates=listed)
+    status, answer = world.rest.request("GET", "/api/longwave/uplink-data-rates?region=EU868&macVersion=77")
+    assert status == 400 and "macVersion" in answer["message"], answer
+
+
 def test_kept_read_back_and_not_lost_by_the_profile(world):
     radio = {"adr": {"mode": "DYNAMIC", "bounds": {"minDr": 2, "maxDr": 4}},
              "mac": {"adrAck": {"limitExp": 5, "delayExp": 4}, "txParams": {"uplinkDwellTime400ms": True, "maxEirpDbm": 14},

@@ -227,6 +227,22 @@ static int enqueue_mac(struct world *w, const char *dev, size_t n)
 	return enqueue_these(w, dev, commands, n);
 }
 
+/* Bytes that wait, one proprietary command being all of them. */
+static unsigned waiting_mac(struct world *w)
+{
+	assert_int_equal(call(w, "GetSession", &device(DEV)->base, &longwave__ns__v1__get_session_response__descriptor),
+			 GRPC_OK);
+	const Longwave__Ns__V1__GetSessionResponse *resp = (const void *)w->resp;
+	unsigned n = resp->mac_command_bytes;
+	assert_int_equal(resp->n_mac_commands, n > 0);
+	if (n > 0) {
+		assert_int_equal(resp->mac_commands[0]->cid, 0x80);
+		assert_int_equal(strlen(resp->mac_commands[0]->text), 2 * (n - 1));
+	}
+	drop_answer(w);
+	return n;
+}
+
 static void test_mac_commands(void **state)
 {
 	struct world *w = *state;
@@ -242,6 +258,11 @@ static void test_mac_commands(void **state)
 	assert_int_equal(enqueue_mac(w, DEV, 2), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 46), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 1), GRPC_RESOURCE_EXHAUSTED);
+	assert_int_equal(waiting_mac(w), 48);
+	assert_int_equal(call_empty(w, "FlushMacCommands", &device(DEV)->base), GRPC_OK);
+	assert_int_equal(waiting_mac(w), 0);
+	assert_int_equal(call_empty(w, "FlushMacCommands", &device(DEV)->base), GRPC_OK); /* none: fine */
+	assert_int_equal(enqueue_mac(w, DEV, 48), GRPC_OK);
 	/* a new session has none waiting */
 	assert_int_equal(activate(w, 5, false), GRPC_OK);
 	assert_int_equal(enqueue_mac(w, DEV, 48), GRPC_OK);
