@@ -78,7 +78,6 @@ struct as_events {
 	struct rt_tick *tick;
 	struct lw_list pool;
 	size_t n_pool;
-	struct lw_buf scratch;
 	struct rt_metric *taken_total, *repeated, *dropped, *unreadable, *no_key;
 };
 

@@ -69,7 +69,7 @@ static void ctx_free(struct as_event_ctx *c)
 
 /* ---- in ---- */
 
-static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch);
+static void on_batch(void *arg, const struct lw_span *events, size_t n, bool split);
 
 static size_t in_flight(const struct as_events *e)
 {
@@ -151,34 +151,41 @@ static void start_streams(struct as_events *e)
 	}
 }
 
-static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev, bool split)
+/* The event in memory of its own, or NULL. */
+static struct as_event_ctx *read_event(struct as_events *e, struct lw_span wire)
+{
+	struct as_event_ctx *c = ctx_new(e);
+	ProtobufCMessage *ev = NULL;
+	int rc = lw_pb_unpack(&longwave__ns__v1__event__descriptor, wire, &c->arena, &ev);
+	if (rc < 0) {
+		rt_metric_inc(e->unreadable);
+		RT_LOG_WARN(e->as->log, "an event of the network-server cannot be read", rt_err(rc));
+		ctx_free(c);
+		return NULL;
+	}
+	c->ev = (const Longwave__Ns__V1__Event *)ev;
+	return c;
+}
+
+static void take(struct as_events *e, struct lw_span wire, bool split)
 {
 	char name[AS_ORIGIN_MAX];
+	struct as_event_ctx *c = read_event(e, wire);
+	if (!c)
+		return;
+	const Longwave__Ns__V1__Event *ev = c->ev;
 	if (as_positions_cover(&e->taken, ev->origin, ev->dev_eui, ev->seq)) {
 		rt_metric_inc(e->repeated);
 		e->ack_due = true; /* who offers it again does not know what is safe */
+		ctx_free(c);
 		return;
 	}
 	if (!as_positions_note(&e->taken, as_position_name(ev->origin, ev->dev_eui, split, name), ev->seq)) {
 		rt_metric_inc(e->unreadable);
-		return;
-	}
-	BUG_ON(in_flight(e) >= AS_EVENTS_RING);
-	struct as_event_ctx *c = ctx_new(e);
-	ProtobufCMessage *copy = NULL;
-	/* The message belongs to the stream; one pass over its bytes makes it ours. */
-	lw_buf_reset(&e->scratch);
-	int rc = lw_pb_pack(&ev->base, &e->scratch);
-	if (rc == 0)
-		rc = lw_pb_unpack(ev->base.descriptor, lw_buf_span(&e->scratch), &c->arena, &copy);
-	if (rc < 0) {
-		rt_metric_inc(e->unreadable);
-		RT_LOG_WARN(e->as->log, "an event of the network-server cannot be read", rt_u64("seq", ev->seq),
-			    rt_err(rc));
 		ctx_free(c);
 		return;
 	}
-	c->ev = (const Longwave__Ns__V1__Event *)copy;
+	BUG_ON(in_flight(e) >= AS_EVENTS_RING);
 	c->no = e->next_no++;
 	c->epoch = e->epoch;
 	c->split = split;
@@ -188,17 +195,17 @@ static void take(struct as_events *e, const Longwave__Ns__V1__Event *ev, bool sp
 	rt_flow_enter(e->flow, &c->flow);
 }
 
-static void on_batch(void *arg, const Longwave__Ns__V1__EventBatch *batch)
+static void on_batch(void *arg, const struct lw_span *events, size_t n, bool split)
 {
 	struct as_events *e = arg;
-	for (size_t i = 0; i < batch->n_events; i++) {
+	for (size_t i = 0; i < n; i++) {
 		/* Flow control works between messages; a message of unusual size is read again later. */
 		if (in_flight(e) >= AS_EVENTS_RING - 1) {
 			RT_LOG_WARN(e->as->log, "a batch of events was too large, it is asked for again");
 			start_streams(e);
 			break;
 		}
-		take(e, batch->events[i], batch->split);
+		take(e, events[i], split);
 	}
 	hold_or_go(e);
 }
@@ -443,7 +450,6 @@ int as_events_init(void *owner, const struct rt_daemon_env *env, struct lw_diag 
 	lw_list_init(&e->waiting);
 	lw_list_init(&e->again);
 	lw_list_init(&e->pool);
-	lw_buf_init(&e->scratch, MAX_EVENT);
 	rt_timer_init(&e->start_timer, as->loop, "events start", on_start_timer, e);
 	rt_timer_init(&e->fetch_timer, as->loop, "events devices", as_events_fetch_again, e);
 	rt_timer_init(&e->again_timer, as->loop, "events reencrypt", as_events_try_again, e);
@@ -525,7 +531,6 @@ void as_events_deinit(void *owner)
 		free(LW_CONTAINER_OF(node, struct ticket, node));
 	as_rows_free(e->rows);
 	as_devices_free(e->devices);
-	lw_buf_deinit(&e->scratch);
 	free(e);
 	as->events = NULL;
 }

@@ -5,10 +5,13 @@
 #include "common/base/backoff.h"
 #include "common/base/xmalloc.h"
 #include "common/io/grpc_client.h"
+#include "common/pb/unpack.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
 
 #define ASK_MS 20
+
+enum { EVENTS_ID = 1, SPLIT_ID = 2 }; /* of an EventBatch */
 
 struct as_event_stream {
 	struct as_event_stream_opts o;
@@ -18,7 +21,9 @@ struct as_event_stream {
 	struct rt_timer timer;
 	struct lw_backoff backoff;
 	bool paused;
-	bool heard; /* something came over this stream */
+	bool heard;             /* something came over this stream */
+	struct lw_span *events; /* of the batch that is given on */
+	size_t cap;
 };
 
 static void send_ack(struct as_event_stream *s, bool first)
@@ -43,15 +48,33 @@ static void send_ack(struct as_event_stream *s, bool first)
 	(void)grpc_stream_send(s->stream, &ack.base);
 }
 
-static void on_message(struct grpc_stream *stream, const ProtobufCMessage *msg, void *arg)
+/* An event is unpacked where it stays, and one that cannot be read does not stand in the way of the others. */
+static bool on_batch(struct grpc_stream *stream, struct lw_span msg, void *arg)
 {
 	struct as_event_stream *s = arg;
+	bool split = false;
+	size_t n = 0;
 	(void)stream;
+	while (msg.n) {
+		struct lw_pb_member m;
+		if (lw_pb_next(&msg, &m) < 0)
+			return false;
+		if (m.id == SPLIT_ID && m.type == PROTOBUF_C_WIRE_TYPE_VARINT)
+			split = m.number != 0;
+		if (m.id != EVENTS_ID || m.type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+			continue;
+		if (n == s->cap) {
+			s->cap = s->cap ? 2 * s->cap : 64;
+			s->events = lw_xreallocarray(s->events, s->cap, sizeof(*s->events));
+		}
+		s->events[n++] = m.body;
+	}
 	if (!s->heard) {
 		s->heard = true;
 		lw_backoff_reset(&s->backoff);
 	}
-	s->o.batch(s->o.arg, (const Longwave__Ns__V1__EventBatch *)msg);
+	s->o.batch(s->o.arg, s->events, n, split);
+	return true;
 }
 
 static void on_end(struct grpc_stream *stream, int status, const char *message, void *arg)
@@ -66,7 +89,7 @@ static void on_end(struct grpc_stream *stream, int status, const char *message, 
 		rt_timer_start(&s->timer, lw_backoff_next_ms(&s->backoff, s->o.rng));
 }
 
-static const struct grpc_stream_events stream_events = {.message = on_message, .end = on_end};
+static const struct grpc_stream_events stream_events = {.bytes = on_batch, .end = on_end};
 
 static void open_stream(struct rt_timer *t, void *arg)
 {
@@ -98,6 +121,7 @@ void as_event_stream_free(struct as_event_stream *s)
 	if (!s)
 		return;
 	as_event_stream_stop(s);
+	free(s->events);
 	free(s);
 }
 

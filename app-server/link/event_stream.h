@@ -16,8 +16,8 @@ struct as_event_stream_opts {
 	struct rt_log *log;
 	struct lw_rng *rng;
 	const char *consumer; /* stable name; borrowed */
-	/* Valid during the callback. */
-	void (*batch)(void *arg, const Longwave__Ns__V1__EventBatch *batch);
+	/* The events of a batch as they came, valid during the callback; `split` as in EventBatch. */
+	void (*batch)(void *arg, const struct lw_span *events, size_t n, bool split);
 	/* Other application servers that share the events. May be NULL, as the next two. */
 	unsigned (*others)(void *arg);
 	/* False: not now, it is asked again in a moment. */

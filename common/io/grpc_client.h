@@ -67,7 +67,10 @@ void grpc_client_cancel(struct grpc_client *c, uint64_t id);
 
 struct grpc_stream_events {
 	void (*message)(struct grpc_stream *s, const ProtobufCMessage *msg, void *arg); /* valid during the callback */
-	void (*writable)(struct grpc_stream *s, void *arg);                             /* optional */
+	/* Instead of `message`: the bytes as they came, for who unpacks only parts of them or keeps what is inside.
+	 * False ends the stream as a message that cannot be decoded does. */
+	bool (*bytes)(struct grpc_stream *s, struct lw_span msg, void *arg);
+	void (*writable)(struct grpc_stream *s, void *arg); /* optional */
 	/* Exactly once, unless grpc_stream_cancel() was called; the stream is invalid when it returns. */
 	void (*end)(struct grpc_stream *s, int status, const char *message, void *arg);
 };

@@ -149,6 +149,16 @@ static void stream_credit(struct grpc_stream *s)
 	stream_mark(s);
 }
 
+static bool give_message(struct grpc_stream *s, struct lw_span bytes)
+{
+	if (s->ev->bytes)
+		return s->ev->bytes(s, bytes, s->arg);
+	const ProtobufCMessage *msg = grpc_unpack(s->output, bytes, &s->client->arena);
+	if (msg)
+		s->ev->message(s, msg, s->arg);
+	return msg != NULL;
+}
+
 /* Delivers whole messages until paused. Returns an error text for a broken stream, else NULL. */
 static const char *pump_messages(struct grpc_stream *s, int *status)
 {
@@ -161,10 +171,8 @@ static const char *pump_messages(struct grpc_stream *s, int *status)
 		int rc = grpc_frame_next(lw_span(s->in.p + off, s->in.n - off), c->cfg.max_message, &span, &used);
 		if (rc == 0)
 			break;
-		const ProtobufCMessage *msg = rc == 1 ? grpc_unpack(s->output, span, &c->arena) : NULL;
-		if (msg) {
+		if (rc == 1 && give_message(s, span)) {
 			off += used;
-			s->ev->message(s, msg, s->arg);
 		} else {
 			*status = rc == LW_EBIG ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL;
 			error = rc == LW_EBIG ? "the message is larger than the maximum"

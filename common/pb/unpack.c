@@ -5,7 +5,10 @@
 #include "common/base/err.h"
 #include "common/pb/utf8.h"
 
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+#define WIRE_VARINT PROTOBUF_C_WIRE_TYPE_VARINT
+#define WIRE_64 PROTOBUF_C_WIRE_TYPE_64BIT
+#define WIRE_BYTES PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED
+#define WIRE_32 PROTOBUF_C_WIRE_TYPE_32BIT
 
 static int take_varint(struct lw_span *s, uint64_t *v)
 {
@@ -32,13 +35,7 @@ static int take_bytes(struct lw_span *s, uint64_t n, struct lw_span *out)
 	return 0;
 }
 
-struct member {
-	uint32_t tag;
-	enum wire_type type;
-	struct lw_span body; /* of WIRE_BYTES */
-};
-
-static int take_member(struct lw_span *s, struct member *m)
+int lw_pb_next(struct lw_span *s, struct lw_pb_member *m)
 {
 	uint64_t tag, v;
 	int rc = take_varint(s, &tag);
@@ -46,12 +43,10 @@ static int take_member(struct lw_span *s, struct member *m)
 		return rc;
 	if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
 		return LW_EINVAL;
-	m->tag = (uint32_t)(tag >> 3);
-	m->type = (enum wire_type)(tag & 7);
-	m->body = (struct lw_span){0};
+	*m = (struct lw_pb_member){.id = (uint32_t)(tag >> 3), .type = (ProtobufCWireType)(tag & 7)};
 	switch (tag & 7) {
 	case WIRE_VARINT:
-		return take_varint(s, &v);
+		return take_varint(s, &m->number);
 	case WIRE_64:
 		return take_bytes(s, 8, &m->body);
 	case WIRE_32:
@@ -69,12 +64,12 @@ static int check(const ProtobufCMessageDescriptor *type, struct lw_span s, unsig
 	if (depth > LW_PB_MAX_DEPTH)
 		return LW_ELIMIT;
 	while (s.n) {
-		struct member m;
-		int rc = take_member(&s, &m);
+		struct lw_pb_member m;
+		int rc = lw_pb_next(&s, &m);
 		if (rc < 0)
 			return rc;
 		const ProtobufCFieldDescriptor *f =
-			m.type == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, m.tag) : NULL;
+			m.type == WIRE_BYTES ? protobuf_c_message_descriptor_get_field(type, m.id) : NULL;
 		if (!f)
 			continue;
 		if (f->type == PROTOBUF_C_TYPE_STRING && !lw_utf8_valid(m.body.p, m.body.n))
@@ -92,11 +87,11 @@ int lw_pb_find_bytes(struct lw_span wire, uint32_t tag, struct lw_span *out)
 {
 	*out = (struct lw_span){0};
 	while (wire.n) {
-		struct member m;
-		int rc = take_member(&wire, &m);
+		struct lw_pb_member m;
+		int rc = lw_pb_next(&wire, &m);
 		if (rc < 0)
 			return rc;
-		if (m.tag == tag && m.type == WIRE_BYTES)
+		if (m.id == tag && m.type == WIRE_BYTES)
 			*out = m.body;
 	}
 	return 0;
@@ -134,7 +129,7 @@ static bool quick_bytes(struct lw_span *s, struct lw_span *out)
 }
 
 /* How the type stands on the wire outside of a packed list. */
-static enum wire_type wire_of(ProtobufCType type)
+static ProtobufCWireType wire_of(ProtobufCType type)
 {
 	switch (type) {
 	case PROTOBUF_C_TYPE_STRING:
@@ -266,7 +261,7 @@ static size_t count_members(uint64_t key, struct lw_span s)
 
 static size_t count_packed(ProtobufCType type, struct lw_span s)
 {
-	enum wire_type wire = wire_of(type);
+	ProtobufCWireType wire = wire_of(type);
 	size_t n = 0;
 	if (wire != WIRE_VARINT)
 		return s.n / (wire == WIRE_32 ? 4 : 8);

@@ -19,6 +19,17 @@ int lw_pb_check(const ProtobufCMessageDescriptor *type, struct lw_span wire);
 int lw_pb_unpack(const ProtobufCMessageDescriptor *type, struct lw_span wire, struct lw_arena *arena,
 		 ProtobufCMessage **out);
 
+/* A member at the top level of a serialized message. */
+struct lw_pb_member {
+	uint32_t id;
+	ProtobufCWireType type;
+	uint64_t number;     /* of a varint */
+	struct lw_span body; /* of all others, borrowed */
+};
+
+/* Takes the first member from `wire`, which is not empty. 0, LW_ETRUNC or LW_EINVAL. */
+int lw_pb_next(struct lw_span *wire, struct lw_pb_member *out);
+
 /* The last occurrence of a text, bytes or message field at the top level of a serialized message, without unpacking it;
  * empty when there is none. 0, LW_ETRUNC or LW_EINVAL. */
 int lw_pb_find_bytes(struct lw_span wire, uint32_t tag, struct lw_span *out);

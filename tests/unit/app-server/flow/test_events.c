@@ -204,6 +204,26 @@ static void test_repeats(void **state)
 	assert_int_equal(rt_metric_get(w.as.events->taken_total), 7);
 }
 
+/* One that is damaged does not stand in the way of the others, nor ends the stream. */
+static void test_unreadable(void **state)
+{
+	Longwave__Ns__V1__UplinkEvent u = uplink(2);
+	Longwave__Ns__V1__Event v[] = {event(11, EUI), event(12, EUI), event(13, EUI)};
+	double before = rt_metric_get(w.as.events->taken_total);
+	size_t opens = ns.opens;
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		v[i].kind_case = LONGWAVE__NS__V1__EVENT__KIND_UPLINK;
+		v[i].uplink = &u;
+	}
+	v[1].dev_addr = "\xff";
+	send(v, 3);
+	wait_acked(13);
+	assert_int_equal(rt_metric_get(w.as.events->unreadable), 1);
+	assert_int_equal(rt_metric_get(w.as.events->taken_total) - before, 2);
+	assert_int_equal(ns.opens, opens);
+}
+
 /* More than the flow holds at once: the network-server is held back, nothing is lost, the last one is acknowledged
  * last. */
 static void test_many(void **state)
@@ -350,7 +370,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_acknowledged), cmocka_unit_test(test_repeats),
-					   cmocka_unit_test(test_many), cmocka_unit_test(test_session_pruned),
-					   cmocka_unit_test(test_reencrypt)};
+					   cmocka_unit_test(test_unreadable),       cmocka_unit_test(test_many),
+					   cmocka_unit_test(test_session_pruned),   cmocka_unit_test(test_reencrypt)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -13,6 +13,7 @@
 #include "common/base/xmalloc.h"
 #include "common/io/grpc_client.h"
 #include "common/io/grpc_server.h"
+#include "common/pb/unpack.h"
 #include "common/runtime/loop.h"
 #include "tests/fixtures/servers.h"
 #include "proto/grpc/health/v1/health.pb-c.h"
@@ -525,7 +526,7 @@ static void s_end(struct grpc_stream *s, int status, const char *message, void *
 	r->s = NULL;
 }
 
-static const struct grpc_stream_events STREAM_EVENTS = {s_message, s_writable, s_end};
+static const struct grpc_stream_events STREAM_EVENTS = {.message = s_message, .writable = s_writable, .end = s_end};
 
 static void open_stream(struct fixture *f, const char *path, struct stream_result *r)
 {
@@ -550,6 +551,37 @@ static void test_server_stream(void **state)
 	assert_int_equal(r.status, GRPC_OK);
 	assert_int_equal(r.messages, 2000);
 	assert_string_equal(r.last, "00001999");
+}
+
+/* The bytes as they came; who refuses them ends the stream. */
+static bool s_bytes(struct grpc_stream *s, struct lw_span msg, void *arg)
+{
+	struct stream_result *r = arg;
+	struct lw_span text;
+	assert_true(s == r->s);
+	assert_int_equal(lw_pb_find_bytes(msg, TEXT_DESC->fields[0].id, &text), 0);
+	snprintf(r->last, sizeof(r->last), "%.*s", (int)text.n, (const char *)text.p);
+	return ++r->messages != r->cancel_at;
+}
+
+static void test_bytes(void **state)
+{
+	struct fixture *f = *state;
+	static const struct grpc_stream_events events = {.bytes = s_bytes, .end = s_end};
+	struct grpc_client_request req = {.path = "/t.T/Count", .output = TEXT_DESC};
+	struct stream_result r = {0}, refused = {.cancel_at = 7};
+	r.s = grpc_stream_open(f->client, &req, &events, &r);
+	stream_send(r.s, "100");
+	grpc_stream_half_close(r.s);
+	assert_true(rt_loop_run_until(f->loop, &r.ended, WAIT_MS));
+	assert_int_equal(r.status, GRPC_OK);
+	assert_int_equal(r.messages, 100);
+	assert_memory_equal(r.last, "00000099", 8);
+	refused.s = grpc_stream_open(f->client, &req, &events, &refused);
+	stream_send(refused.s, "100");
+	assert_true(rt_loop_run_until(f->loop, &refused.ended, WAIT_MS));
+	assert_int_equal(refused.status, GRPC_INTERNAL);
+	assert_int_equal(refused.messages, 7);
 }
 
 /* A reader that stops holds the writer back after a bounded number of messages; then everything arrives, in order. */
@@ -808,6 +840,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_stream, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stream_cancel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bidi, setup, teardown),

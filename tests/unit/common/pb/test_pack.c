@@ -443,6 +443,18 @@ static void test_find(void **state)
 	assert_int_equal(out.n, 0);
 	assert_int_equal(lw_pb_find_bytes(lw_span(WIRE, sizeof(WIRE) - 1), 4, &out), LW_ETRUNC);
 	assert_int_equal(lw_pb_find_bytes(lw_span("\x07", 1), 4, &out), LW_EINVAL);
+
+	struct lw_span rest = lw_span(WIRE, sizeof(WIRE));
+	struct lw_pb_member m;
+	assert_int_equal(lw_pb_next(&rest, &m), 0);
+	assert_int_equal(m.id, 4);
+	assert_true(m.type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED && lw_span_eq_str(m.body, "ab"));
+	assert_int_equal(lw_pb_next(&rest, &m), 0);
+	assert_int_equal(m.id, 5);
+	assert_true(m.type == PROTOBUF_C_WIRE_TYPE_VARINT && m.number == 128);
+	assert_int_equal(lw_pb_next(&rest, &m), 0);
+	assert_int_equal(lw_pb_next(&rest, &m), 0);
+	assert_true(m.type == PROTOBUF_C_WIRE_TYPE_32BIT && m.body.n == 4 && rest.n == 0);
 }
 
 int main(void)
