@@ -1,7 +1,7 @@
 """An independent end device (exchange_device.py, on tests/e2e/lw/device.py: AES alone) against the network-server's flows, frame
 by frame.
 
-    exchange.py DRIVER [--exchanges N] [--region R] [--version V] [--seed S] [--log FILE]
+    exchange.py DRIVER [--exchanges N] [--region R] [--version V] [--seed S] [--commit C] [--log FILE]
     exchange.py --report docs/exchanges.md --log FILE
 
 DRIVER is tests/scenario/network-server/exchange_driver.c: the flows on the virtual clock. The regions' facts come from
@@ -643,27 +643,50 @@ def one(driver_path, config, version, args, rows):
     if driver.close() and not failed:
         failed = "the driver's exit code"
     commands = {f"{NAMES[cid]} {way}": n for (cid, way), n in sorted(run.commands.items())}
-    return {"region": config, "version": version, "seed": args.seed, **run.count, "commands": commands, "failed": failed,
+    return {"region": config, "version": version, "seed": args.seed, "commit": args.commit, **run.count, "commands": commands, "failed": failed,
             "seconds": round(time.monotonic() - start, 1)}
 
 
+def runs_table(runs):
+    out = ["| seed | commit of the driver | pairs | agree | exchanges | frames | minutes |", "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
+    by = collections.defaultdict(list)
+    for r in runs:
+        by[r["seed"], r.get("commit") or "not said"].append(r)
+    for (seed, commit), some in sorted(by.items()):
+        out.append(f"| {seed} | {commit} | {len(some)} | {sum(not r['failed'] for r in some)} | {sum(r.get('exchanges', 0) for r in some):,} | "
+                   f"{sum(r.get('up', 0) + r.get('down', 0) for r in some):,} | {sum(r['seconds'] for r in some) / 60:.0f} |")
+    return out
+
+
+def pairs_table(runs):
+    out = ["| region | version | exchanges | frames up | frames down | seconds | |", "| --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    by = collections.defaultdict(list)
+    for r in runs:
+        by[r["region"], r["version"]].append(r)
+    for (region, version), some in by.items():
+        up, down, n = (sum(r.get(k, 0) for r in some) for k in ("up", "down", "exchanges"))
+        failed = ", ".join(str(r["seed"]) for r in some if r["failed"])
+        out.append(f"| {region} | {version} | {n:,} | {up:,} | {down:,} | {sum(r['seconds'] for r in some):.1f} | "
+                   f"{'FAILED with seed ' + failed if failed else 'agrees'} |")
+    return out
+
+
 def report(lines, path):
-    """docs/exchanges.md of the last record of each pair."""
-    last = {(r["region"], r["version"]): r for r in lines}
-    runs = [last[c, v] for c in CONFIGS for v in VERSIONS if (c, v) in last]
+    """docs/exchanges.md of the last record of each pair and seed."""
+    last = {(r["region"], r["version"], r["seed"]): r for r in lines}
+    seeds = sorted({r["seed"] for r in lines})
+    runs = [last[c, v, s] for c in CONFIGS for v in VERSIONS for s in seeds if (c, v, s) in last]
     total, commands = collections.Counter(), collections.Counter()
     for r in runs:
         total.update({k: v for k, v in r.items() if isinstance(v, int) and k != "seed"})
         commands.update(r["commands"])
     out = ["# Random exchanges with an independent device", "",
-           "Made by `tests/scenario/exchange.py DRIVER --exchanges 10000 --log FILE` (DRIVER: `bin/exchange-driver` of a build; pairs one by",
-           "one with `--region`, `--version`) and then `tests/scenario/exchange.py --log FILE --report docs/exchanges.md`. What is exchanged",
-           "and checked stands at the head of that file; each run of the tests does the same with fewer exchanges. Every frame counts that",
-           "one side sent and the other checked; a downlink is checked in both of its windows. The minutes are those of a machine that was",
-           "busy with other things: a pair alone takes about six seconds.", "",
-           f"{len(runs)} pairs of region and version, {total['exchanges']:,} exchanges, {total['up'] + total['down']:,} frames, "
-           f"{sum(r['seconds'] for r in runs) / 60:.0f} minutes.", "",
-           "## What was in them", "", "| what | how often |", "| --- | ---: |"]
+           "Made by `tests/scenario/exchange.py DRIVER --exchanges 10000 --seed N --commit C --log FILE` (DRIVER: `bin/exchange-driver` of a",
+           "build of commit C; pairs one by one with `--region`, `--version`) and then `tests/scenario/exchange.py --log FILE --report",
+           "docs/exchanges.md`. What is exchanged and checked stands at the head of that file; each run of the tests does the same with fewer",
+           "exchanges. Every frame counts that one side sent and the other checked; a downlink is checked in both of its windows. A seed gives",
+           "each pair exchanges of its own. The minutes are those of a machine that was busy with other things.", "",
+           *runs_table(runs), "", "## What was in them", "", "| what | how often |", "| --- | ---: |"]
     skip = {"exchanges", "up", "down"}
     out += [f"| {k} | {n:,} |" for k, n in sorted(total.items(), key=lambda kn: -kn[1]) if k not in skip]
     out += ["", "## MAC commands", "",
@@ -672,10 +695,7 @@ def report(lines, path):
     for cid in sorted(NAMES):
         down, up = commands[NAMES[cid] + " down"], commands[NAMES[cid] + " up"]
         out.append(f"| {NAMES[cid]}{'Req' if cid in REQUESTS else ''} | {down:,} | {f'{up:,}' if up else ''} |")
-    out += ["", "## Each pair", "", "| region | version | exchanges | frames up | frames down | seed | seconds | |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
-    out += [f"| {r['region']} | {r['version']} | {r['exchanges']:,} | {r['up']:,} | {r['down']:,} | {r['seed']} | {r['seconds']} | "
-            f"{'agrees' if not r['failed'] else 'FAILED'} |" for r in runs]
+    out += ["", "## Each pair", "", f"With {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}.", "", *pairs_table(runs)]
     Path(path).write_text("\n".join(out) + "\n")
 
 
@@ -687,6 +707,7 @@ def main():
     ap.add_argument("--version", action="append")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--lines", type=int, default=14, help="of the dialogue, when something fails")
+    ap.add_argument("--commit", help="that the driver is built of, for the report")
     ap.add_argument("--log", help="a JSON line for each pair goes to its end")
     ap.add_argument("--report", help="writes this from --log")
     args = ap.parse_args()
