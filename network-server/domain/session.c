@@ -639,9 +639,9 @@ bool ns_session_is_joining(const struct ns_session *s)
 	return s->rekey.present && s->rekey.type == NS_REKEY_JOIN && s->last_uplink_at_ns <= s->rekey.at_ns;
 }
 
-void ns_session_offer_push(struct ns_session *s)
+void ns_session_offer_push(struct ns_session *s, uint8_t type)
 {
-	if (s->rekey.present && s->rekey.type == NS_REKEY_JOIN)
+	if (s->rekey.present && (s->rekey.type == NS_REKEY_JOIN || type == 1))
 		*offer_before(s) = s->rekey;
 	memset(&s->rekey, 0, sizeof(s->rekey));
 }

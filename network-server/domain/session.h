@@ -211,8 +211,10 @@ void ns_session_mac_reset(struct ns_session *s);
 bool ns_session_is_11(const struct ns_session *s);
 /* A join was accepted and the old session was not heard of since: the device is most likely in the new one. */
 bool ns_session_is_joining(const struct ns_session *s);
-/* Makes room for a further offer. */
-void ns_session_offer_push(struct ns_session *s);
+/* Makes room for a further offer, of this type. Offers that the device may have taken before it asked stay beside it:
+ * those of joins, for a join-request can be an old one; and any, when it asks by a rejoin-request of type 1, which no
+ * session signs (0 and 2 come in the session that there is; a join ends what a rejoin-request led to). */
+void ns_session_offer_push(struct ns_session *s, uint8_t type);
 /* The counter that the next downlink uses: application frame (FPort > 0) or network frame. */
 uint32_t ns_session_next_f_cnt_down(const struct ns_session *s, bool application);
 

@@ -582,8 +582,6 @@ static void import_rejoin(struct reader *r, const Longwave__Ns__V1__SessionRejoi
 	s->rj_count0 = in->rj_count0;
 	import_offer(r, in->offer, true, s, &s->rekey);
 	import_offer(r, in->offer_before, false, s, &s->rekey_before[0]);
-	if (in->offer_before != NULL && in->offer_before->type != NS_REKEY_JOIN)
-		wrong(r, LW_EINVAL, "rejoin.offer_before.type", "is not 3");
 }
 
 int ns_session_import(const Longwave__Ns__V1__ExportedSession *in, const struct ns_profile *profile,

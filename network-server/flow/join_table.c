@@ -137,7 +137,8 @@ static enum rt_flow_rc replayed_join(struct ns_up *u)
 	uint16_t nonce = u->up.phy.u.join_request.dev_nonce;
 	bool answered = s->dev_nonce == nonce || (s->rekey.type == NS_REKEY_JOIN && s->rekey.dev_nonce == nonce);
 	for (size_t i = 0; i < NS_OFFERS_BEFORE; i++)
-		answered |= s->rekey_before[i].present && s->rekey_before[i].dev_nonce == nonce;
+		answered |= s->rekey_before[i].present && s->rekey_before[i].type == NS_REKEY_JOIN &&
+			    s->rekey_before[i].dev_nonce == nonce;
 	if (answered)
 		ns_drop(&u->c, LONGWAVE__V1__REASON__DEVNONCE_REUSED, "answered before the restart");
 	else
@@ -418,7 +419,7 @@ static bool make_offer(const struct ns_up *u, struct ns_rekey *r)
 static void offer_session(struct ns_up *u, const struct ns_rekey *offer)
 {
 	struct ns_session *s = &u->dev->session;
-	ns_session_offer_push(s);
+	ns_session_offer_push(s, offer->type);
 	s->rekey = *offer;
 	if (is_rejoin(u) && u->ask.rejoin_type != 1)
 		s->rj_count0 = u->up.phy.u.rejoin.rj_count + 1u;

@@ -394,13 +394,46 @@ static void offers(void **state)
 	assert_false(world_session(d).rekey.present);
 }
 
+/* It took what a rejoin-request was answered with, nothing that it said was heard, and it looks for a network by one of
+ * type 1: in vain, it goes on as it was.
+ * spec: TS001-1.1 §6.2.4.2 */
+static void type_1_after_silence(void **state)
+{
+	struct world *w = *state;
+	for (uint8_t type = 0; type < 3; type++) {
+		struct world_device *d = joined(w);
+		world_up(w, d, &PLAIN);
+		rejoin(w, d, type, 0, 0);
+		take_accept(w, d);
+		world_pass(w, 10000);
+		rejoin(w, d, 1, 40, 0);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		world_ack_ok(w); /* not heard */
+		world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .dr = 5, .fopts_hex = "0b01"});
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		struct ns_session s = world_session(d);
+		assert_false(s.rekey.present);
+		assert_false(s.rekey_before[0].present);
+		assert_memory_equal(&s.s_nwk_s_int_key, &d->end.keys.s_nwk_s_int, 16);
+	}
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(type_0),  TEST(type_2),  TEST(type_2_with_answers_due), TEST(with_envelope),     TEST(type_1),
-		TEST(windows), TEST(refused), TEST(gateway_filtering),       TEST(queue_over_rejoin), TEST(offers),
+		TEST(type_0),
+		TEST(type_2),
+		TEST(type_2_with_answers_due),
+		TEST(with_envelope),
+		TEST(type_1),
+		TEST(windows),
+		TEST(refused),
+		TEST(gateway_filtering),
+		TEST(queue_over_rejoin),
+		TEST(offers),
+		TEST(type_1_after_silence),
 	};
 	return cmocka_run_group_tests_name("network-server rejoin", tests, NULL, NULL);
 }

@@ -70,6 +70,25 @@ static void join_offer_comes_back(void **state)
 	lw_arena_deinit(&r.arena);
 }
 
+/* The one before may be of a rejoin-request, too. */
+static void rejoin_offers_come_back(void **state)
+{
+	struct rig r;
+	struct ns_session out;
+	struct lw_diag diag = {.text = ""};
+	(void)state;
+	make(&r);
+	memset(&r.session.rekey_before, 0, sizeof(r.session.rekey_before));
+	r.session.rekey_before[0] = r.session.rekey;
+	r.session.rekey_before[0].type = 0;
+	r.session.rekey_before[0].s_nwk_s_int_key.b[0] ^= 1;
+	r.session.rekey.type = 1;
+	r.m = ns_session_export(lw_dev_eui_from_u64(0x0102), &r.session, &r.arena);
+	assert_int_equal(ns_session_import(r.m, &PROFILE, ns_region_config_find("eu868"), &out, &diag), 0);
+	assert_memory_equal(&out, &r.session, sizeof(out));
+	lw_arena_deinit(&r.arena);
+}
+
 static void refuse(struct rig *r, const struct ns_profile *profile, int err, const char *text)
 {
 	struct ns_session out;
@@ -124,7 +143,7 @@ static void out_of_range(void **state)
 	       "last_uplink.gateways.gateway_id is not 16 hexadecimal digits");
 	REFUSE(r.m->rejoin->offer->type = 4, "rejoin.offer.type is above 3");
 	REFUSE(r.m->rejoin->offer->cflist.len = 15, "rejoin.offer.cflist is not 16 octets");
-	REFUSE(r.m->rejoin->offer_before->type = 2, "rejoin.offer_before.type is not 3");
+	REFUSE(r.m->rejoin->offer_before->type = 4, "rejoin.offer_before.type is above 3");
 	REFUSE(r.m->rejoin->offer_before->dev_nonce = 65536, "rejoin.offer_before.dev_nonce is above 65535");
 	REFUSE(r.m->rejoin->offer_before->nwk_s_enc_key.len = 0,
 	       "rejoin.offer_before.nwk_s_enc_key is not a key of 16 octets");
@@ -187,9 +206,13 @@ static void least(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(join_offer_comes_back), cmocka_unit_test(comes_back),
-		cmocka_unit_test(out_of_range),          cmocka_unit_test(too_many),
-		cmocka_unit_test(other_profile),         cmocka_unit_test(least),
+		cmocka_unit_test(join_offer_comes_back),
+		cmocka_unit_test(rejoin_offers_come_back),
+		cmocka_unit_test(comes_back),
+		cmocka_unit_test(out_of_range),
+		cmocka_unit_test(too_many),
+		cmocka_unit_test(other_profile),
+		cmocka_unit_test(least),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
