@@ -86,15 +86,21 @@ void as_event_log_put(struct as_event_log *l, struct lw_dev_eui dev_eui, const s
 void as_event_log_flush(struct as_event_log *l)
 {
 	bool up = redis_is_up(l->redis);
+	char ttl[24];
+	snprintf(ttl, sizeof(ttl), "%lld", (long long)l->ttl_ms);
 	for (size_t i = 0; up && i < l->n; i++) {
 		const struct entry *e = &l->entries[i];
 		struct redis_field field = {lw_span_str(e->name), lw_span(l->buf.p + e->at, e->n)};
 		char key[AS_EVENT_LOG_KEY];
 		as_event_log_key(e->dev_eui, key);
-		redis_xadd(l->redis, NULL, NULL, key, l->per_device, 1, &field);
-		if (e->keep_alive)
-			redis_cmd(l->redis, NULL, NULL, "PEXPIRE %s %lld", key, (long long)l->ttl_ms);
+		redis_bulk_xadd(l->redis, key, l->per_device, 1, &field);
+		if (e->keep_alive) {
+			const struct lw_span v[] = {lw_span_str("PEXPIRE"), lw_span_str(key), lw_span_str(ttl)};
+			redis_bulk_argv(l->redis, 3, v);
+		}
 	}
+	if (up)
+		redis_bulk_end(l->redis);
 	l->n = 0;
 	lw_buf_reset(&l->buf);
 	rt_timer_stop(&l->timer);

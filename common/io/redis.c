@@ -29,6 +29,7 @@ struct command {
 	redis_fn *fn;
 	void *arg;
 	int64_t due_ns;
+	size_t weight; /* in stats.pending */
 	bool answered;
 	/* Set when the answer is ours and waits in `answers`. */
 	int err;
@@ -51,13 +52,13 @@ static void command_call(struct command *cmd, int err, const redisReply *reply)
 	struct redis *r = cmd->r;
 	lw_list_remove(&cmd->node);
 	cmd->answered = true;
-	r->stats.pending--;
+	r->stats.pending -= cmd->weight;
 	if (err == LW_EPROTO)
 		r->stats.errors++;
 	else if (err == LW_ETIMEDOUT)
-		r->stats.timeouts++;
+		r->stats.timeouts += cmd->weight;
 	else if (err == LW_EUNAVAILABLE)
-		r->stats.unavailable++;
+		r->stats.unavailable += cmd->weight;
 	if (cmd->fn)
 		cmd->fn(cmd->arg, err, (const struct redis_reply *)(const void *)reply);
 }
@@ -82,17 +83,24 @@ static void run_refused(struct redis *r)
 	}
 }
 
-static struct command *command_new(struct redis *r, redis_fn *fn, void *arg)
+static struct command *command_make(struct redis *r, redis_fn *fn, void *arg, size_t weight)
 {
 	struct command *cmd = lw_xcalloc(1, sizeof(*cmd));
 	lw_list_init(&cmd->node);
 	cmd->r = r;
 	cmd->fn = fn;
 	cmd->arg = arg;
+	cmd->weight = weight;
 	cmd->due_ns = lw_mono_ns() + r->opt.timeout_ms * LW_NS_PER_MS;
+	return cmd;
+}
+
+static struct command *command_new(struct redis *r, redis_fn *fn, void *arg)
+{
+	redis_bulk_end(r);
 	r->stats.commands++;
 	r->stats.pending++;
-	return cmd;
+	return command_make(r, fn, arg, 1);
 }
 
 static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
@@ -157,6 +165,12 @@ void redis_cmd(struct redis *r, redis_fn *fn, void *arg, const char *fmt, ...)
 	va_end(ap);
 }
 
+void redis_send_for(struct redis *r, redis_fn *fn, void *arg, size_t counted, struct lw_span formatted)
+{
+	struct command *cmd = command_make(r, fn, arg, counted);
+	sent(cmd, redisAsyncFormattedCommand(r->ac, on_reply, cmd, (const char *)formatted.p, formatted.n));
+}
+
 #define ARGV_INLINE 64
 
 static int send_argv(struct redis *r, struct command *cmd, size_t n, const struct lw_span *v)
@@ -210,16 +224,6 @@ static const char *script_sha(struct redis *r, const struct redis_script *script
 	return s->sha;
 }
 
-static void format_argv(struct lw_buf *out, const struct lw_span *v, size_t n)
-{
-	lw_buf_printf(out, "*%zu\r\n", n);
-	for (size_t i = 0; i < n; i++) {
-		lw_buf_printf(out, "$%zu\r\n", v[i].n);
-		lw_buf_append_span(out, v[i]);
-		lw_buf_append_str(out, "\r\n");
-	}
-}
-
 void redis_eval(struct redis *r, redis_fn *fn, void *arg, const struct redis_script *script, size_t n_keys,
 		const struct lw_span *keys, size_t n_args, const struct lw_span *args)
 {
@@ -241,7 +245,7 @@ void redis_eval(struct redis *r, redis_fn *fn, void *arg, const struct redis_scr
 	if (sha[0]) {
 		cmd->retry = lw_xcalloc(1, sizeof(*cmd->retry));
 		lw_buf_init(cmd->retry, (size_t)512 << 20);
-		format_argv(cmd->retry, v, n);
+		redis_format(cmd->retry, n, v);
 		v[0] = lw_span_str("EVALSHA");
 		v[1] = lw_span_str(sha);
 	}
@@ -431,6 +435,7 @@ static void on_fd(struct rt_watch *w, unsigned events, void *arg)
 static void lost(struct redis *r, const char *text)
 {
 	r->ac = NULL;
+	redis_bulk_drop(r);
 	if (!r->closing)
 		away(r, text);
 }
@@ -465,6 +470,15 @@ static void on_hello(redisAsyncContext *ac, void *reply, void *arg)
 		r->on_ready(r->on_ready_arg);
 }
 
+/* Known before the connection is ready: it is asked before the last of the hello. */
+static void on_quiet(redisAsyncContext *ac, void *reply, void *arg)
+{
+	(void)arg;
+	struct redis *r = ac->data;
+	const redisReply *rep = reply;
+	r->quiet_ok = rep && rep->type == REDIS_REPLY_STATUS;
+}
+
 static void on_connect(const redisAsyncContext *ac, int status)
 {
 	struct redis *r = ac->data;
@@ -479,6 +493,7 @@ static void on_connect(const redisAsyncContext *ac, int status)
 		redisAsyncCommand(r->ac, on_hello, NULL, "AUTH %s", r->url.password);
 	if (r->url.db)
 		redisAsyncCommand(r->ac, on_hello, NULL, "SELECT %d", r->url.db);
+	redisAsyncCommand(r->ac, on_quiet, NULL, "CLIENT REPLY ON");
 	redisAsyncCommand(r->ac, on_hello, NULL, "PING");
 }
 
@@ -627,6 +642,7 @@ static void on_handle_closed(uv_handle_t *h)
 		return;
 	script_free_all(r);
 	url_deinit(&r->url);
+	lw_buf_deinit(&r->bulk.buf);
 	free(r);
 }
 
@@ -734,6 +750,7 @@ static void open_with(struct redis **out, struct rt_loop *loop, const struct red
 	lw_list_init(&r->pending);
 	lw_list_init(&r->refused);
 	lw_map_init(&r->scripts);
+	redis_bulk_init(r);
 	lw_rng_init_system(&r->rng);
 	lw_backoff_init(&r->backoff, 50, 3000);
 	uv_loop_t *uv = rt_loop_uv(loop);

@@ -95,6 +95,19 @@ struct rt_loop *redis_loop(const struct redis *r);
 void redis_xadd(struct redis *r, redis_fn *fn, void *arg, const char *key, size_t maxlen, size_t n,
 		const struct redis_field *fields);
 
+/* ---- bulks: commands whose answers nobody wants ------------------------------------------------------------------
+ *
+ * Any number of them, then redis_bulk_end() in the same turn: they leave in large pieces and are one exchange, which
+ * costs both sides much less than as many commands with a callback of NULL. Any other command ends the bulk, too; order
+ * is kept. The server says nothing about any of them, errors included. Commands count for `max_pending` one by one, and
+ * what is too many is dropped. A server that does not know CLIENT REPLY gets them as commands of their own. */
+void redis_bulk_argv(struct redis *r, size_t n, const struct lw_span *argv);
+/* XADD key * fields…, at most 16 of them. `maxlen` as in redis_xadd(); from 64 on only one command of eight, by chance,
+ * cuts the stream, which then is longer by 7 entries on average. */
+void redis_bulk_xadd(struct redis *r, const char *key, size_t maxlen, size_t n, const struct redis_field *fields);
+/* Nothing happens when there is none. */
+void redis_bulk_end(struct redis *r);
+
 struct redis_entry {
 	const char *id;
 	size_t n;

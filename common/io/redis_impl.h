@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/base/backoff.h"
+#include "common/base/bytes.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "common/base/rng.h"
@@ -49,6 +50,12 @@ struct redis {
 	struct lw_list pending; /* commands that wait for a reply */
 	struct lw_list refused; /* that are answered at the next turn */
 	struct lw_map scripts;
+	bool quiet_ok; /* the server keeps quiet when told to: bulks are one exchange */
+	/* Commands of a bulk that is not over; `buf` holds what of them has not gone yet. */
+	struct {
+		struct lw_buf buf;
+		size_t n;
+	} bulk;
 	struct redis_stats stats;
 	int announced; /* state told: 1 up, -1 down, 0 nothing yet */
 	bool state_pending;
@@ -64,3 +71,12 @@ struct redis {
 /* Another connection to the same server. */
 struct redis *redis_sibling(struct redis *of, uint32_t timeout_ms, void (*on_ready)(void *arg),
 			    void (*on_state)(void *arg, bool up, const char *detail), void *arg);
+
+/* Appends a command as it goes over the wire. */
+void redis_format(struct lw_buf *out, size_t n, const struct lw_span *argv);
+/* A command as it goes over the wire, never refused for being one too many: its answer is that of `counted` commands,
+ * which stats.pending counts already. */
+void redis_send_for(struct redis *r, redis_fn *fn, void *arg, size_t counted, struct lw_span formatted);
+void redis_bulk_init(struct redis *r);
+/* The connection is lost: what was not over never will be. */
+void redis_bulk_drop(struct redis *r);

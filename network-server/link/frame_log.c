@@ -188,7 +188,7 @@ static void flush_devices(struct ns_frame_log *l)
 			continue;
 		struct redis_field field = {.name = lw_span("f", 1), .value = lw_span(l->buf.p + k->at, k->n)};
 		device_key(lw_dev_eui_print(lw_dev_eui_from_u64(k->dev_eui), eui), key);
-		redis_xadd(l->redis, NULL, NULL, key, l->per_device, 1, &field);
+		redis_bulk_xadd(l->redis, key, l->per_device, 1, &field);
 	}
 }
 
@@ -208,7 +208,7 @@ static void flush_gateways(struct ns_frame_log *l)
 		}
 		struct redis_field field = {.name = lw_span("l", 1), .value = lw_buf_span(&l->list)};
 		gateway_key(lw_gateway_id_print(lw_gateway_id_from_u64(l->heard[at].gateway), id), key);
-		redis_xadd(l->redis, NULL, NULL, key, entries_of(l->per_gateway, n), 1, &field);
+		redis_bulk_xadd(l->redis, key, entries_of(l->per_gateway, n), 1, &field);
 	}
 }
 
@@ -217,6 +217,7 @@ static void flush(struct ns_frame_log *l)
 	if (redis_is_up(l->redis)) {
 		flush_devices(l);
 		flush_gateways(l);
+		redis_bulk_end(l->redis);
 	}
 	l->n_heard = 0;
 	l->n_kept = 0;

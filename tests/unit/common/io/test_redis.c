@@ -535,6 +535,196 @@ static void test_rate(void **state)
 	assert_in_range(last.i64, 1000, 1200);
 }
 
+/* ---- bulks
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static void bulk_push(struct ctx *c, const char *key, int from, int to, size_t padding)
+{
+	char *pad = lw_xcalloc(1, padding + 1);
+	memset(pad, 'x', padding);
+	for (int i = from; i < to; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), "%d", i);
+		const struct lw_span v[] = {lw_span_str("RPUSH"), lw_span_str(key), lw_span_str(text),
+					    lw_span(pad, padding)};
+		redis_bulk_argv(c->r, padding ? 4 : 3, v);
+	}
+	free(pad);
+}
+
+static int64_t ask(struct ctx *c, const char *text)
+{
+	struct answer a = {0};
+	redis_cmd(c->r, on_answer, &a, "EVAL %s 0", text);
+	await(c, &a);
+	if (a.err)
+		fail_msg("%d %s", a.err, a.text);
+	return a.i64;
+}
+
+/* How many numbers are in list "l", which must be 0, 1, 2 …, each followed by `padding` letters if not 0. */
+static int64_t ask_list(struct ctx *c, size_t padding)
+{
+	char text[512];
+	snprintf(text, sizeof(text),
+		 "local v, step, n = redis.call('LRANGE', 'l', 0, -1), %d, 0 for i = 1, #v, step do "
+		 "if v[i] ~= tostring(n) or (step == 2 and #v[i + 1] ~= %zu) then return -1 end n = n + 1 end return n",
+		 padding ? 2 : 1, padding);
+	return ask(c, text);
+}
+
+#define REPLY_CALLS                                                                                                    \
+	"return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_client|reply:calls=(%d+)') or '0')"
+
+static void test_bulk(void **state)
+{
+	struct ctx *c = *state;
+	struct redis_stats before, st;
+	int64_t quiet = ask(c, REPLY_CALLS);
+	redis_bulk_end(c->r); /* nothing */
+	redis_get_stats(c->r, &before);
+	bulk_push(c, "l", 0, 1000, 1000);
+	redis_bulk_end(c->r);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 1000);
+	assert_int_equal(ask_list(c, 1000), 1000);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 0);
+	assert_int_equal(st.commands, before.commands + 1001);
+	assert_int_equal(st.round_trips, before.round_trips + 1);
+	assert_int_equal(ask(c, REPLY_CALLS), quiet + 2); /* off and on: there was one answer */
+	/* Another command ends it, and sees what came before. */
+	bulk_push(c, "l", 1000, 1010, 1000);
+	assert_int_equal(ask_list(c, 1000), 1010);
+	/* One that is wrong disturbs nobody. */
+	bulk_push(c, "l", 1010, 1011, 1000);
+	const struct lw_span wrong[] = {lw_span_str("INCR"), lw_span_str("l")};
+	redis_bulk_argv(c->r, 2, wrong);
+	bulk_push(c, "l", 1011, 1012, 1000);
+	redis_bulk_end(c->r);
+	assert_int_equal(ask_list(c, 1000), 1012);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.connects, 1);
+}
+
+/* More than the socket takes waits behind it, in order. */
+static void test_bulk_not_read(void **state)
+{
+	struct ctx *c = *state;
+	redis_free(c->r);
+	c->up = false;
+	open_redis(c, &(struct redis_options){.timeout_ms = WAIT_MS});
+	run_until_up(c, true);
+	fix_freeze(c->server.pid);
+	for (int i = 0; i < 200; i++) {
+		bulk_push(c, "l", 100 * i, 100 * i + 100, 1500);
+		redis_bulk_end(c->r);
+		rt_loop_turn(c->loop);
+	}
+	fix_thaw(c->server.pid);
+	assert_int_equal(ask_list(c, 1500), 20000);
+	struct redis_stats st;
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 0);
+	assert_int_equal(st.connects, 1);
+}
+
+static void test_bulk_limit(void **state)
+{
+	struct ctx *c = *state;
+	redis_free(c->r);
+	c->up = false;
+	open_redis(c, &(struct redis_options){.max_pending = 5});
+	run_until_up(c, true);
+	bulk_push(c, "l", 0, 8, 0);
+	redis_bulk_end(c->r);
+	struct redis_stats st;
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 5);
+	struct answer full = {0};
+	redis_cmd(c->r, on_answer, &full, "PING");
+	await(c, &full);
+	assert_int_equal(full.err, LW_EFULL);
+	bool never = false;
+	for (; st.pending; redis_get_stats(c->r, &st))
+		rt_loop_run_until(c->loop, &never, 1);
+	assert_int_equal(ask_list(c, 0), 5);
+}
+
+/* A server that is never quiet gets them one by one; one that no longer is, after the connection was made anew. */
+static void test_bulk_aloud(void **state)
+{
+	struct ctx *c = *state;
+	struct redis_stats st;
+	struct answer acl = {0}, ping = {0};
+	redis_cmd(c->r, on_answer, &acl, "ACL SETUSER default -client|reply");
+	await(c, &acl);
+	assert_int_equal(acl.err, 0);
+	bulk_push(c, "x", 0, 10, 0);
+	redis_cmd(c->r, on_answer, &ping, "PING");
+	await(c, &ping);
+	assert_int_equal(ping.err, LW_EUNAVAILABLE);
+	run_until_up(c, false);
+	run_until_up(c, true);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 0);
+	assert_int_equal(st.connects, 2);
+	bulk_push(c, "l", 0, 10, 0);
+	redis_bulk_end(c->r);
+	assert_int_equal(ask_list(c, 0), 10);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.connects, 2);
+	assert_int_equal(st.pending, 0);
+}
+
+static void test_bulk_lost(void **state)
+{
+	struct ctx *c = *state;
+	struct redis_stats before, st;
+	redis_get_stats(c->r, &before);
+	fix_kill9(&c->server);
+	bulk_push(c, "l", 0, 300, 1000);
+	redis_bulk_end(c->r);
+	bulk_push(c, "l", 300, 310, 1000); /* and is not over */
+	run_until_up(c, false);
+	bulk_push(c, "l", 310, 320, 1000); /* away */
+	redis_bulk_end(c->r);
+	bool never = false;
+	rt_loop_run_until(c->loop, &never, 1);
+	redis_get_stats(c->r, &st);
+	assert_int_equal(st.pending, 0);
+	assert_int_equal(st.unavailable, before.unavailable + 320);
+	fix_redis_run(&c->server);
+	run_until_up(c, true);
+	bulk_push(c, "l", 0, 7, 0);
+	redis_bulk_end(c->r);
+	assert_int_equal(ask_list(c, 0), 7);
+}
+
+/* Cut now and then, and never below what is wanted. */
+static void test_bulk_streams(void **state)
+{
+	struct ctx *c = *state;
+	const struct redis_field f = {lw_span_str("f"), lw_span_str("value")};
+	for (int i = 0; i < 5000; i++) {
+		redis_bulk_xadd(c->r, "a", 100, 1, &f);
+		redis_bulk_xadd(c->r, "b", 3, 1, &f);
+		redis_bulk_xadd(c->r, "c", 0, 1, &f);
+	}
+	assert_in_range(ask(c, "return redis.call('XLEN', 'a')"), 100, 600);
+	assert_in_range(ask(c, "return redis.call('XLEN', 'b')"), 3, 200);
+	assert_int_equal(ask(c, "return redis.call('XLEN', 'c')"), 5000);
+	assert_int_equal(ask(c, "local e = redis.call('XREVRANGE', 'a', '+', '-', 'COUNT', 1)[1][2] "
+				"return e[1] == 'f' and e[2] == 'value' and 1 or 0"),
+			 1);
+	/* With an entry to a node the server cuts where it is told to. */
+	redis_cmd(c->r, NULL, NULL, "CONFIG SET stream-node-max-entries 1");
+	redis_cmd(c->r, NULL, NULL, "DEL a");
+	for (int i = 0; i < 2000; i++)
+		redis_bulk_xadd(c->r, "a", 100, 1, &f);
+	assert_in_range(ask(c, "return redis.call('XLEN', 'a')"), 100, 400);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -550,6 +740,12 @@ int main(void)
 		T(test_streams),
 		T(test_streams_survive),
 		T(test_rate),
+		T(test_bulk),
+		T(test_bulk_not_read),
+		T(test_bulk_limit),
+		T(test_bulk_aloud),
+		T(test_bulk_lost),
+		T(test_bulk_streams),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
