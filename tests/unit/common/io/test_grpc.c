@@ -579,6 +579,7 @@ static void test_bytes(void **state)
 	assert_memory_equal(r.last, "00000099", 8);
 	refused.s = grpc_stream_open(f->client, &req, &events, &refused);
 	stream_send(refused.s, "100");
+	grpc_stream_half_close(refused.s);
 	assert_true(rt_loop_run_until(f->loop, &refused.ended, WAIT_MS));
 	assert_int_equal(refused.status, GRPC_INTERNAL);
 	assert_int_equal(refused.messages, 7);
