@@ -32,6 +32,8 @@ struct ns_conf {
 	uint64_t tx_ack_timeout_ms;
 	uint64_t multicast_class_c_margin_ms;
 	uint64_t multicast_class_b_margin_ms;
+	uint64_t device_queue_items;
+	uint64_t multicast_queue_items;
 	bool allow_unknown_gateways;
 	bool mac_commands_disabled;
 	struct conf_strs regions;

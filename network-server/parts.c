@@ -131,6 +131,12 @@ static void on_enqueued(void *arg, struct lw_dev_eui dev_eui)
 	ns_flows_enqueue_hint(ns->flows, dev_eui);
 }
 
+static void on_refused(void *arg, const struct ns_device *dev, struct lw_uuid item, const char *why)
+{
+	struct ns *ns = arg;
+	ns_flows_downlink_refused(ns->flows, dev, item, why);
+}
+
 static int on_proprietary(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id)
 {
 	struct ns *ns = arg;
@@ -388,6 +394,8 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 				  .db = ns->db,
 				  .origin = ns->origin,
 				  .max_cached = ns->conf->max_cached_devices,
+				  .max_queue = (uint32_t)ns->conf->device_queue_items,
+				  .max_multicast_queue = (uint32_t)ns->conf->multicast_queue_items,
 				  .rng = &ns->rng,
 				  .on_ready = on_store_ready,
 				  .on_events = on_events,
@@ -550,6 +558,7 @@ int ns_init_api(void *owner, const struct rt_daemon_env *env, struct lw_diag *di
 				.n_regions = ns->n_regions,
 				.devaddr_prefix = lw_netid_prefix(ns->flow_config.netid),
 				.on_enqueued = on_enqueued,
+				.on_refused = on_refused,
 				.on_multicast = on_multicast,
 				.on_proprietary = on_proprietary,
 				.on_activated = on_activated,

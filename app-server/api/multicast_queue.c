@@ -203,6 +203,7 @@ static void on_list(void *arg, int status, const char *message, const ProtobufCM
 	Api__MulticastGroupQueueItem **v = (void *)as_msg_list(c->arena, &resp->base, "items", in->n_items);
 	for (size_t i = 0; i < in->n_items; i++)
 		fill_item(c, in->items[i], v[i]);
+	resp->total_count = in->total;
 	forget_keys(c);
 	as_reply(c, &resp->base);
 }

@@ -110,7 +110,7 @@ static void on_list(struct as_call *c, const ProtobufCMessage *msg)
 	Api__GetDeviceQueueItemsResponse *resp =
 		as_msg_new(c->arena, &api__get_device_queue_items_response__descriptor);
 
-	resp->total_count = (uint32_t)in->n_items;
+	resp->total_count = in->total;
 	if (!req->count_only) {
 		Api__DeviceQueueItem **v = (void *)as_msg_list(c->arena, &resp->base, "result", in->n_items);
 		for (size_t i = 0; i < in->n_items; i++)
@@ -121,7 +121,10 @@ static void on_list(struct as_call *c, const ProtobufCMessage *msg)
 
 void as_queue_list(struct as_call *c)
 {
-	Longwave__Ns__V1__DeviceRequest req = device_request(c);
+	Longwave__Ns__V1__ListQueueRequest req = LONGWAVE__NS__V1__LIST_QUEUE_REQUEST__INIT;
+	req.dev_eui = (char *)(uintptr_t)c->object_id;
+	req.limit = ((const Api__GetDeviceQueueItemsRequest *)c->req)->count_only ? 1 : 0;
+	req.without_payloads = true;
 	as_ns(c, "ListQueue", &req.base, &longwave__ns__v1__list_queue_response__descriptor, on_list);
 }
 

@@ -1,7 +1,9 @@
 /* Events for the application server, packed for the outbox. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/base/xmalloc.h"
 #include "common/pb/unpack.h"
 #include "network-server/flow/internal.h"
 
@@ -73,6 +75,39 @@ struct ns_event ns_log_event(struct lw_arena *a, const struct ns_subject *s, uns
 	e.kind_case = LONGWAVE__NS__V1__EVENT__KIND_LOG;
 	e.log = &log;
 	return ns_event_pack(a, s, &e);
+}
+
+/* ---- of items that got no further than the API ---- */
+
+#define LOG_ERROR 2
+#define CODE_UNKNOWN 0
+
+struct refused {
+	struct lw_arena arena;
+	struct ns_change change;
+	struct ns_event event;
+};
+
+/* Without a database the event is lost: nobody promised it, the caller has the answer. */
+static void refused_told(struct ns_change *req)
+{
+	struct refused *r = req->owner;
+	lw_arena_deinit(&r->arena);
+	free(r);
+}
+
+void ns_flows_downlink_refused(struct ns_flows *f, const struct ns_device *dev, struct lw_uuid item, const char *why)
+{
+	struct refused *r = lw_xcalloc(1, sizeof(*r));
+	struct ns_change *v[1] = {&r->change};
+	char id[LW_UUID_TEXT];
+	const char *const context[] = {"queue_item_id", lw_uuid_print(item, id), NULL};
+	lw_arena_init(&r->arena, NULL, 0, NS_ARENA_MAX);
+	struct ns_subject s = ns_subject_of(dev, NULL, NULL, ns_now(f));
+	r->event = ns_log_event(&r->arena, &s, LOG_ERROR, CODE_UNKNOWN, why, context);
+	r->change = (struct ns_change){
+		.op = NS_SESSION_KEEP, .events = &r->event, .n_events = 1, .done = refused_told, .owner = r};
+	f->ports->store.commit(f->ports->store.self, v, 1);
 }
 
 struct ns_event ns_ack_event(struct lw_arena *a, const struct ns_subject *s, struct lw_uuid item, bool acknowledged,

@@ -67,6 +67,9 @@ int ns_flows_stats(struct ns_flows *f, const struct ns_inbox *in, struct lw_span
  * met (class C: now). */
 void ns_flows_enqueue_hint(struct ns_flows *f, struct lw_dev_eui dev_eui);
 
+/* An item was not taken into the device's queue: a log event says so to its application. `dev` is only read now. */
+void ns_flows_downlink_refused(struct ns_flows *f, const struct ns_device *dev, struct lw_uuid item, const char *why);
+
 /* It was given to the gateway, whose answer is in its frame log; or LW_ENOTFOUND: its region is not known; LW_EINVAL:
  * outside the region, or too long. It could not be asked: LW_EUNAVAILABLE: the broker is away; LW_ETIMEDOUT: its time
  * is past; LW_ERANGE: further ahead than is planned. Where the duty cycle is enforced LW_EEXHAUSTED: it is used up;

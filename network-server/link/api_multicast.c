@@ -6,6 +6,7 @@
 #include "network-server/link/api_impl.h"
 
 #define PAYLOAD_MAX 242
+#define LIST_MAX 1000
 
 static bool group_id(struct grpc_call *c, const char *text, struct lw_uuid *out)
 {
@@ -54,6 +55,10 @@ static void on_enqueued(void *arg, int err, uint32_t f_cnt)
 	Longwave__Ns__V1__EnqueueMulticastResponse resp = LONGWAVE__NS__V1__ENQUEUE_MULTICAST_RESPONSE__INIT;
 	if (err == LW_ECONFLICT) {
 		grpc_call_finish(e->call, GRPC_ABORTED, "the group's counter has moved on");
+	} else if (err == LW_EFULL) {
+		grpc_call_finishf(e->call, GRPC_RESOURCE_EXHAUSTED,
+				  "the group's queue is full: it holds %u items (network.multicast_queue_items)",
+				  (unsigned)ns_store_max_multicast_queue(e->api->o.store));
 	} else if (err == LW_EEXISTS) {
 		grpc_call_finish(e->call, GRPC_ALREADY_EXISTS, "an item with this id is there");
 	} else if (err) {
@@ -127,7 +132,7 @@ void ns_api_get_multicast(struct grpc_call *c, const ProtobufCMessage *req, void
 		ns_store_get_multicast(a->o.store, id, grpc_call_arena(c), on_got, c);
 }
 
-static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n)
+static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n, size_t total)
 {
 	struct grpc_call *c = arg;
 	Longwave__Ns__V1__ListMulticastQueueResponse resp = LONGWAVE__NS__V1__LIST_MULTICAST_QUEUE_RESPONSE__INIT;
@@ -137,6 +142,7 @@ static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, siz
 	}
 	resp.items = v;
 	resp.n_items = n;
+	resp.total = (uint32_t)total;
 	grpc_call_reply(c, &resp.base);
 }
 
@@ -145,7 +151,7 @@ void ns_api_list_multicast(struct grpc_call *c, const ProtobufCMessage *req, voi
 	struct ns_api *a = arg;
 	struct lw_uuid id;
 	if (group_id(c, ((const Longwave__Ns__V1__MulticastGroupRequest *)(const void *)req)->id, &id))
-		ns_store_list_multicast(a->o.store, id, grpc_call_arena(c), on_list, c);
+		ns_store_list_multicast(a->o.store, id, LIST_MAX, grpc_call_arena(c), on_list, c);
 }
 
 static void on_flushed(void *arg, int err)

@@ -7,6 +7,7 @@
 #include "network-server/link/api_impl.h"
 
 #define MAX_ITEMS 1000
+#define LIST_BYTES (3u << 20) /* below the 4 MiB that gRPC clients take */
 
 /* "" when the item can be taken. */
 static const char *check_item(const Longwave__Ns__V1__QueueItem *item)
@@ -73,11 +74,35 @@ static void reply_enqueued(struct enqueue_call *e)
 	grpc_call_reply(e->call, &resp.base);
 }
 
+static const char *full_text(struct enqueue_call *e)
+{
+	return lw_arena_printf(grpc_call_arena(e->call),
+			       "the device's queue is full: it holds %u items (network.device_queue_items)",
+			       (unsigned)ns_store_max_queue(e->api->o.store));
+}
+
+/* The application hears of it as of any other downlink that nobody will get: who enqueues over MQTT has no answer. */
+static void tell_refused(struct enqueue_call *e)
+{
+	struct lw_uuid id;
+	for (size_t k = 0; k < e->accepted.n_items && e->api->o.on_refused; k++) {
+		const struct ns_fetch *f = &e->fetches[e->places[k]];
+		if (e->results[k] == NS_ENQUEUE_FULL && lw_uuid_parse(&id, e->accepted.items[k]->id) == 0)
+			e->api->o.on_refused(e->api->o.arg, f->devices[0], id, full_text(e));
+	}
+}
+
 static void on_enqueued(void *arg, int err)
 {
 	struct enqueue_call *e = arg;
 	struct lw_dev_eui eui;
-	bool is_partly = (err == LW_EEXISTS || err == LW_ENOTFOUND) && e->req->n_items > 1;
+	bool is_partly = (err == LW_EEXISTS || err == LW_ENOTFOUND || err == LW_EFULL) && e->req->n_items > 1;
+	if (err == LW_EFULL && !is_partly) {
+		tell_refused(e);
+		grpc_call_finish(e->call, GRPC_RESOURCE_EXHAUSTED, full_text(e));
+		free_enqueue(e);
+		return;
+	}
 	if (err && !is_partly) {
 		ns_api_fail(e->call, err, "the queue cannot be written");
 		free_enqueue(e);
@@ -88,10 +113,13 @@ static void on_enqueued(void *arg, int err)
 			refuse_item(e, e->places[k], GRPC_NOT_FOUND, "device does not exist");
 		else if (e->results[k] == NS_ENQUEUE_EXISTS)
 			refuse_item(e, e->places[k], GRPC_ALREADY_EXISTS, "an item with this id is there");
+		else if (e->results[k] == NS_ENQUEUE_FULL)
+			refuse_item(e, e->places[k], GRPC_RESOURCE_EXHAUSTED, full_text(e));
 	}
 	/* The request, and with it the items, lives as long as the call. */
 	struct grpc_call *call = grpc_call_ref(e->call);
 	reply_enqueued(e);
+	tell_refused(e);
 	for (size_t i = 0; i < e->accepted.n_items; i++) {
 		/* Once per device of a run of items. */
 		if (i && strcmp(e->accepted.items[i]->dev_eui, e->accepted.items[i - 1]->dev_eui) == 0)
@@ -174,25 +202,46 @@ void ns_api_enqueue(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 	free(v);
 }
 
-static void on_list(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n)
+struct list_call {
+	struct grpc_call *call;
+	const Longwave__Ns__V1__ListQueueRequest *req; /* lives as long as the call */
+};
+
+static void on_list(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n, size_t total)
 {
-	struct grpc_call *c = arg;
+	struct list_call *l = arg;
 	Longwave__Ns__V1__ListQueueResponse resp = LONGWAVE__NS__V1__LIST_QUEUE_RESPONSE__INIT;
+	size_t bytes = 0;
 	if (err) {
-		ns_api_fail(c, err, "the queue cannot be read");
+		ns_api_fail(l->call, err, "the queue cannot be read");
+		free(l);
 		return;
 	}
+	for (; resp.n_items < n; resp.n_items++) {
+		Longwave__Ns__V1__QueueItem *item = v[resp.n_items];
+		if (l->req->without_payloads && item->sealed.len && !item->is_encrypted_by_caller)
+			item->n_frm_payloads = 0;
+		bytes += longwave__ns__v1__queue_item__get_packed_size(item) + 8;
+		if (bytes > LIST_BYTES)
+			break;
+	}
 	resp.items = v;
-	resp.n_items = n;
-	grpc_call_reply(c, &resp.base);
+	resp.total = (uint32_t)total;
+	grpc_call_reply(l->call, &resp.base);
+	free(l);
 }
 
 void ns_api_list_queue(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 {
+	const Longwave__Ns__V1__ListQueueRequest *r = (const Longwave__Ns__V1__ListQueueRequest *)req;
 	struct ns_api *a = arg;
 	struct lw_dev_eui eui;
-	if (ns_api_dev_eui(c, ((const Longwave__Ns__V1__DeviceRequest *)req)->dev_eui, &eui))
-		ns_store_list_queue(a->o.store, eui, grpc_call_arena(c), on_list, c);
+	if (!ns_api_dev_eui(c, r->dev_eui, &eui))
+		return;
+	struct list_call *l = lw_xmalloc(sizeof(*l));
+	*l = (struct list_call){c, r};
+	ns_store_list_queue(a->o.store, eui, r->limit && r->limit < MAX_ITEMS ? r->limit : MAX_ITEMS,
+			    grpc_call_arena(c), on_list, l);
 }
 
 static void on_done(void *arg, int err)
@@ -219,8 +268,9 @@ struct counter_call {
 	struct ns_fetch fetch;
 };
 
-static void on_counter_queue(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n)
+static void on_counter_queue(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n, size_t total)
 {
+	(void)total;
 	struct counter_call *s = arg;
 	const struct ns_device *d = s->fetch.devices[0];
 	Longwave__Ns__V1__GetNextFCntDownResponse resp = LONGWAVE__NS__V1__GET_NEXT_FCNT_DOWN_RESPONSE__INIT;
@@ -242,7 +292,8 @@ static void on_counter_device(struct ns_fetch *req)
 {
 	struct counter_call *s = req->owner;
 	if (!req->err && req->n) {
-		ns_store_list_queue(s->api->o.store, req->dev_eui, req->arena, on_counter_queue, s);
+		ns_store_list_queue(s->api->o.store, req->dev_eui, ns_store_max_queue(s->api->o.store), req->arena,
+				    on_counter_queue, s);
 		return;
 	}
 	if (req->err)

@@ -34,6 +34,8 @@ struct ns_api_opts {
 	struct lw_devaddr_prefix devaddr_prefix;
 	/* Items were enqueued or encrypted anew. */
 	void (*on_enqueued)(void *arg, struct lw_dev_eui dev_eui);
+	/* A device's queue had no room for the item; may be NULL. */
+	void (*on_refused)(void *arg, const struct ns_device *dev, struct lw_uuid item, const char *why);
 	/* An item was enqueued for the multicast group. */
 	void (*on_multicast)(void *arg, struct lw_uuid group_id);
 	/* Sends it. 0, or an error as ns_flows_send_proprietary() gives. */

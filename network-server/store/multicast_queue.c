@@ -12,8 +12,9 @@ static const struct sql_stmt COUNT_UP = {
 	.name = "multicast_count_up",
 	.text = "UPDATE multicast_group SET f_cnt = multicast_group.f_cnt + 1, writer = b.writer FROM {batch}"
 		" WHERE multicast_group.id = b.id AND multicast_group.f_cnt >= b.low AND multicast_group.f_cnt < b.high"
+		" AND (SELECT count(*) FROM multicast_item AS i WHERE i.group_id = b.id) < b.most"
 		" RETURNING multicast_group.f_cnt",
-	.batch = "id:u low:l high:l writer:l",
+	.batch = "id:u low:l high:l writer:l most:l",
 	.cols = "l",
 };
 
@@ -27,7 +28,7 @@ static const struct sql_stmt INSERT = {
 
 static const struct sql_stmt EXISTING = {
 	.name = "multicast_existing",
-	.text = "SELECT f_cnt FROM multicast_group WHERE id = $1",
+	.text = "SELECT (SELECT count(*) FROM multicast_item WHERE group_id = $1) FROM multicast_group WHERE id = $1",
 	.params = "u",
 	.cols = "l",
 };
@@ -41,9 +42,10 @@ static const struct sql_stmt GET = {
 
 static const struct sql_stmt LIST = {
 	.name = "multicast_list",
-	.text = "SELECT f_cnt, body FROM multicast_item WHERE group_id = $1 ORDER BY f_cnt",
-	.params = "u",
-	.cols = "ly",
+	.text = "SELECT f_cnt, body, (SELECT count(*) FROM multicast_item WHERE group_id = $1)"
+		" FROM multicast_item WHERE group_id = $1 ORDER BY f_cnt LIMIT $2",
+	.params = "ul",
+	.cols = "lyl",
 };
 
 static const struct sql_stmt FLUSH = {
@@ -65,6 +67,8 @@ struct enqueuing {
 	void *arg;
 	bool added;
 	bool exists;
+	bool full;
+	uint32_t most;
 	uint32_t f_cnt;
 };
 
@@ -80,12 +84,17 @@ static void on_existing(void *arg, const struct sql_result *r)
 {
 	struct enqueuing *e = arg;
 	e->exists = sql_rows(r) > 0;
+	e->full = e->exists && sql_i64(r, 0, 0) >= (int64_t)e->most;
 }
 
 static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 {
 	struct enqueuing *e = arg;
-	int err = outcome->err ? outcome->err : e->added ? 0 : e->exists ? LW_ECONFLICT : LW_ENOTFOUND;
+	int err = outcome->err ? outcome->err
+		  : e->added   ? 0
+		  : e->full    ? LW_EFULL
+		  : e->exists  ? LW_ECONFLICT
+			       : LW_ENOTFOUND;
 	e->done(e->arg, err, e->f_cnt);
 	free(e);
 }
@@ -99,6 +108,7 @@ void ns_store_enqueue_multicast(struct ns_store *s, const Longwave__Ns__V1__Mult
 	struct lw_uuid group = {{0}}, id = {{0}};
 	e->done = done;
 	e->arg = arg;
+	e->most = s->o.max_multicast_queue;
 	(void)lw_uuid_parse(&group, item->multicast_group_id); /* checked by the caller */
 	(void)lw_uuid_parse(&id, item->id);
 	struct sql_params *p = sql_tx_add(tx, &COUNT_UP, on_counted, e);
@@ -108,6 +118,7 @@ void ns_store_enqueue_multicast(struct ns_store *s, const Longwave__Ns__V1__Mult
 	int64_t high = (int64_t)item->first_f_cnt + (int64_t)item->n_frm_payloads;
 	sql_put_i64(p, high > UINT32_MAX ? UINT32_MAX : high);
 	sql_put_i64(p, ns_i64(writer));
+	sql_put_i64(p, e->most);
 	p = sql_tx_add(tx, &INSERT, NULL, NULL);
 	sql_put_uuid(p, id);
 	sql_put_uuid(p, group);
@@ -173,7 +184,7 @@ void ns_store_get_multicast(struct ns_store *s, struct lw_uuid group, struct lw_
 static void on_list(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct asking *a = arg;
-	size_t n = r ? sql_rows(r) : 0, kept = 0;
+	size_t n = r ? sql_rows(r) : 0, kept = 0, total = n ? (size_t)sql_i64(r, 0, 2) : 0;
 	int err = outcome->err;
 	Longwave__Ns__V1__MulticastItem **v = LW_ARENA_ARRAY(a->arena, Longwave__Ns__V1__MulticastItem *, n + 1);
 	for (size_t i = 0; v && !err && i < n; i++) {
@@ -189,14 +200,22 @@ static void on_list(void *arg, const struct sql_outcome *outcome, const struct s
 		item->n_frm_payloads = 1;
 		v[kept++] = item;
 	}
-	a->list(a->arg, v ? err : LW_ENOMEM, v, kept);
+	a->list(a->arg, v ? err : LW_ENOMEM, v, kept, total);
 	free(a);
 }
 
-void ns_store_list_multicast(struct ns_store *s, struct lw_uuid group, struct lw_arena *arena,
+uint32_t ns_store_max_multicast_queue(const struct ns_store *s)
+{
+	return s->o.max_multicast_queue;
+}
+
+void ns_store_list_multicast(struct ns_store *s, struct lw_uuid group, size_t limit, struct lw_arena *arena,
 			     ns_multicast_list_fn *list, void *arg)
 {
-	ask(s, &LIST, group, on_list, asking((struct asking){.arena = arena, .list = list, .arg = arg}));
+	struct sql_query *q = sql_query_new(s->db, &LIST);
+	sql_put_uuid(sql_query_params(q), group);
+	sql_put_i64(sql_query_params(q), (int64_t)limit);
+	sql_query_send(q, on_list, asking((struct asking){.arena = arena, .list = list, .arg = arg}));
 }
 
 static void on_flushed(void *arg, const struct sql_outcome *outcome)

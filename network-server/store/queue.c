@@ -22,19 +22,31 @@ static const struct sql_stmt HEADS = {
 
 static const struct sql_stmt LIST = {
 	.name = "queue_list",
-	.text = "SELECT body, item_state, f_cnt_down, timeout_after FROM queue_item WHERE dev_eui = $1 ORDER BY "
-		"position",
-	.params = "l",
-	.cols = "ylll",
+	.text = "SELECT body, item_state, f_cnt_down, timeout_after,"
+		" (SELECT count(*) FROM queue_item WHERE dev_eui = $1)"
+		" FROM queue_item WHERE dev_eui = $1 ORDER BY position LIMIT $2",
+	.params = "ll",
+	.cols = "yllll",
 };
 
+/* The rows of one batch are seen by those behind them on SQLite, and are not on PostgreSQL: what waits is counted
+ * without the positions of this batch, and `ahead` says how many of it come before. */
 static const struct sql_stmt INSERT = {
 	.name = "queue_insert",
 	.text = "INSERT INTO queue_item (id, dev_eui, position, body, item_state, f_cnt_down, timeout_after)"
 		" SELECT b.id, b.dev_eui, b.position, b.body, 0, 0, 0 FROM {batch}"
 		" WHERE EXISTS (SELECT 1 FROM device AS d WHERE d.dev_eui = b.dev_eui)"
+		" AND (SELECT count(*) FROM queue_item AS q WHERE q.dev_eui = b.dev_eui"
+		"  AND (q.position < b.first OR q.position >= b.behind)) + b.ahead < b.most"
 		" ON CONFLICT (id) DO NOTHING RETURNING id",
-	.batch = "id:u dev_eui:l position:l body:y",
+	.batch = "id:u dev_eui:l position:l body:y first:l behind:l ahead:l most:l",
+	.cols = "u",
+};
+
+static const struct sql_stmt THERE = {
+	.name = "queue_there",
+	.text = "SELECT q.id FROM {batch} JOIN queue_item AS q ON q.id = b.id",
+	.batch = "id:u",
 	.cols = "u",
 };
 
@@ -197,6 +209,7 @@ struct enqueueing {
 	struct lw_dev_eui *dev_eui;
 	struct lw_map there;  /* those of them that the database has */
 	struct lw_bmap added; /* ids */
+	struct lw_bmap known; /* ids that were there already */
 };
 
 static void on_touched(void *arg, const struct sql_result *r)
@@ -229,25 +242,61 @@ static enum ns_enqueue_result result_of(const struct enqueueing *e, const Longwa
 	lw_uuid_parse(&id, item->id);
 	if (!lw_map_find(&e->there, lw_dev_eui_u64(eui)))
 		return NS_ENQUEUE_NO_DEVICE;
-	return lw_bmap_find(&e->added, lw_span(id.b, sizeof(id.b))) ? NS_ENQUEUED : NS_ENQUEUE_EXISTS;
+	if (lw_bmap_find(&e->added, lw_span(id.b, sizeof(id.b))))
+		return NS_ENQUEUED;
+	return lw_bmap_find(&e->known, lw_span(id.b, sizeof(id.b))) ? NS_ENQUEUE_EXISTS : NS_ENQUEUE_FULL;
+}
+
+static void end_enqueueing(struct enqueueing *e, int err)
+{
+	bool full = false;
+	for (size_t i = 0; !err && i < e->req->n_items; i++) {
+		enum ns_enqueue_result r = result_of(e, e->req->items[i]);
+		full = full || r == NS_ENQUEUE_FULL;
+		if (e->results)
+			e->results[i] = r;
+	}
+	if (!err && e->n_added == 0)
+		err = full ? LW_EFULL : lw_map_count(&e->there) ? LW_EEXISTS : LW_ENOTFOUND;
+	e->done(e->arg, err);
+	lw_map_deinit(&e->there);
+	lw_bmap_deinit(&e->added);
+	lw_bmap_deinit(&e->known);
+	free(e->dev_eui);
+	free(e);
+}
+
+static void on_there(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	struct enqueueing *e = arg;
+	for (size_t i = 0; r && i < sql_rows(r); i++) {
+		struct lw_uuid id = sql_uuid(r, i, 0);
+		lw_bmap_put(&e->known, lw_span(id.b, sizeof(id.b)), e);
+	}
+	/* Some may have been added: whoever gets an error asks again, with the same ids. */
+	end_enqueueing(e, outcome->err ? LW_EUNAVAILABLE : 0);
 }
 
 static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 {
 	struct enqueueing *e = arg;
-	int err = outcome->err;
+	struct sql_query *q = NULL;
+	struct lw_uuid id;
 	/* It may have been done: what memory knows is no longer certain. */
 	for (size_t i = 0; outcome->err && outcome->unknown && i < e->n; i++)
 		ns_cache_drop(e->s, e->dev_eui[i]);
-	for (size_t i = 0; !err && e->results && i < e->req->n_items; i++)
-		e->results[i] = result_of(e, e->req->items[i]);
-	if (!err && e->n_added == 0)
-		err = lw_map_count(&e->there) ? LW_EEXISTS : LW_ENOTFOUND;
-	e->done(e->arg, err);
-	lw_map_deinit(&e->there);
-	lw_bmap_deinit(&e->added);
-	free(e->dev_eui);
-	free(e);
+	/* Why not, of those that were not added: is it there, or is there no room? */
+	for (size_t i = 0; !outcome->err && i < e->req->n_items; i++) {
+		if (result_of(e, e->req->items[i]) != NS_ENQUEUE_FULL || lw_uuid_parse(&id, e->req->items[i]->id))
+			continue;
+		if (!q)
+			q = sql_query_new(e->s->db, &THERE);
+		sql_put_uuid(sql_query_params(q), id);
+	}
+	if (q)
+		sql_query_send(q, on_there, e);
+	else
+		end_enqueueing(e, outcome->err);
 }
 
 static int by_eui(const void *a, const void *b)
@@ -270,16 +319,40 @@ static void collect_devices(struct enqueueing *e, const Longwave__Ns__V1__Enqueu
 	qsort(e->dev_eui, e->n, sizeof(*e->dev_eui), by_eui);
 }
 
+/* The item's parameters. How many of its device came before it in the request is counted in `ahead`. */
+static void put_item(struct sql_params *p, struct ns_store *s, const Longwave__Ns__V1__QueueItem *item, uint64_t first,
+		     size_t n, struct lw_map *ahead)
+{
+	struct lw_dev_eui eui = {0};
+	struct lw_uuid id = {0};
+	lw_dev_eui_parse(&eui, item->dev_eui);
+	lw_uuid_parse(&id, item->id);
+	uintptr_t before = (uintptr_t)lw_map_find(ahead, lw_dev_eui_u64(eui));
+	lw_map_put(ahead, lw_dev_eui_u64(eui), (void *)(before + 1));
+	sql_put_uuid(p, id);
+	sql_put_i64(p, ns_i64(lw_dev_eui_u64(eui)));
+	sql_put_i64(p, ns_i64(s->next_position++));
+	put_body(p, item);
+	sql_put_i64(p, ns_i64(first));
+	sql_put_i64(p, ns_i64(first + n));
+	sql_put_i64(p, (int64_t)before);
+	sql_put_i64(p, s->o.max_queue);
+}
+
 void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, enum ns_enqueue_result *results,
 		      ns_store_done_fn *done, void *arg)
 {
 	struct sql_tx *tx = sql_tx_new(s->db);
 	struct enqueueing *e = lw_xcalloc(1, sizeof(*e));
+	uint64_t first = s->next_position;
+	struct lw_map ahead;
 	struct lw_dev_eui eui;
 	struct lw_uuid id;
 	*e = (struct enqueueing){.s = s, .done = done, .arg = arg, .req = req, .results = results};
 	lw_map_init(&e->there);
 	lw_bmap_init(&e->added);
+	lw_bmap_init(&e->known);
+	lw_map_init(&ahead);
 	collect_devices(e, req);
 	struct sql_params *p = sql_tx_add(tx, &TOUCH, on_touched, e);
 	for (size_t i = 0; i < e->n; i++)
@@ -287,14 +360,10 @@ void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest
 	for (size_t i = 0; req->flush_queue && i < e->n; i++)
 		sql_put_i64(sql_tx_add(tx, &FLUSH, NULL, NULL), ns_i64(lw_dev_eui_u64(e->dev_eui[i])));
 	p = sql_tx_add(tx, &INSERT, on_added, e);
-	for (size_t i = 0; i < req->n_items; i++) {
-		if (lw_uuid_parse(&id, req->items[i]->id) || lw_dev_eui_parse(&eui, req->items[i]->dev_eui))
-			continue;
-		sql_put_uuid(p, id);
-		sql_put_i64(p, ns_i64(lw_dev_eui_u64(eui)));
-		sql_put_i64(p, ns_i64(s->next_position++));
-		put_body(p, req->items[i]);
-	}
+	for (size_t i = 0; i < req->n_items; i++)
+		if (!lw_uuid_parse(&id, req->items[i]->id) && !lw_dev_eui_parse(&eui, req->items[i]->dev_eui))
+			put_item(p, s, req->items[i], first, req->n_items, &ahead);
+	lw_map_deinit(&ahead);
 	sql_tx_commit(tx, on_enqueued, e);
 }
 
@@ -315,7 +384,7 @@ struct listing {
 static void on_list(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct listing *l = arg;
-	size_t n = r ? sql_rows(r) : 0, kept = 0;
+	size_t n = r ? sql_rows(r) : 0, kept = 0, total = n ? (size_t)sql_i64(r, 0, 4) : 0;
 	int err = outcome->err;
 	Longwave__Ns__V1__QueueItem **v = n ? LW_ARENA_ARRAY(l->arena, Longwave__Ns__V1__QueueItem *, n) : NULL;
 	if (n && !v)
@@ -338,17 +407,23 @@ static void on_list(void *arg, const struct sql_outcome *outcome, const struct s
 		}
 		v[kept++] = item;
 	}
-	l->done(l->arg, err, v, kept);
+	l->done(l->arg, err, v, kept, total);
 	free(l);
 }
 
-void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_arena *arena, ns_queue_list_fn *done,
-			 void *arg)
+uint32_t ns_store_max_queue(const struct ns_store *s)
+{
+	return s->o.max_queue;
+}
+
+void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, size_t limit, struct lw_arena *arena,
+			 ns_queue_list_fn *done, void *arg)
 {
 	struct listing *l = lw_xmalloc(sizeof(*l));
 	struct sql_query *q = sql_query_new(s->db, &LIST);
 	*l = (struct listing){s, arena, done, arg};
 	sql_put_i64(sql_query_params(q), ns_i64(lw_dev_eui_u64(dev_eui)));
+	sql_put_i64(sql_query_params(q), (int64_t)limit);
 	sql_query_send(q, on_list, l);
 }
 

@@ -155,6 +155,8 @@ struct ns_store *ns_store_new(const struct ns_store_opts *o)
 	s->db = o->db;
 	if (!s->o.max_cached)
 		s->o.max_cached = 300000;
+	s->o.max_queue = s->o.max_queue ? s->o.max_queue : 1000;
+	s->o.max_multicast_queue = s->o.max_multicast_queue ? s->o.max_multicast_queue : 1000;
 	snprintf(s->origin, sizeof(s->origin), "%s", o->origin);
 	s->next_writer = (lw_rng_u64(o->rng) >> 2) | 1; /* replicas must not meet; 0 means none */
 	lw_bmap_init(&s->profiles);

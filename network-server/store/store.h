@@ -21,8 +21,10 @@ struct ns_store_opts {
 	struct rt_loop *loop;
 	struct rt_log *log;
 	struct sql_db *db;
-	const char *origin; /* stable id of this replica */
-	size_t max_cached;  /* devices kept in memory; 0: 300000 */
+	const char *origin;           /* stable id of this replica */
+	size_t max_cached;            /* devices kept in memory; 0: 300000 */
+	uint32_t max_queue;           /* items of a device; 0: 1000 */
+	uint32_t max_multicast_queue; /* items of a multicast group; 0: 1000 */
 	struct lw_rng *rng;
 	/* Once, when the tables are there and gateways and profiles are loaded; or err and its text: end the daemon. */
 	void (*on_ready)(void *arg, int err, const char *detail);
@@ -94,25 +96,31 @@ enum ns_enqueue_result {
 	NS_ENQUEUED,
 	NS_ENQUEUE_NO_DEVICE,
 	NS_ENQUEUE_EXISTS, /* an item with this id waits already */
+	NS_ENQUEUE_FULL,   /* the device has as many as it may */
 };
 /* Adds items behind the others; `req` (with valid EUIs and UUIDs) stays valid until done. What became of each is in
  * `results` (one per item; may be NULL). When none was added: LW_ENOTFOUND none of the devices is there, LW_EEXISTS
- * the ids are. */
+ * the ids are; LW_EFULL: one of them did not get in for that reason. */
 void ns_store_enqueue(struct ns_store *s, const Longwave__Ns__V1__EnqueueRequest *req, enum ns_enqueue_result *results,
 		      ns_store_done_fn *done, void *arg);
 /* Removes what is still waiting. */
 void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_store_done_fn *done, void *arg);
-/* Whole queue as messages in `arena`, oldest first. */
-typedef void ns_queue_list_fn(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n);
-void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, struct lw_arena *arena, ns_queue_list_fn *done,
-			 void *arg);
+/* The first `limit` items (at least one) as messages in `arena`, oldest first; a row that cannot be read is left out.
+ * total: of the queue. */
+typedef void ns_queue_list_fn(void *arg, int err, Longwave__Ns__V1__QueueItem **v, size_t n, size_t total);
+void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, size_t limit, struct lw_arena *arena,
+			 ns_queue_list_fn *done, void *arg);
+/* Items that a queue may hold. */
+uint32_t ns_store_max_queue(const struct ns_store *s);
+uint32_t ns_store_max_multicast_queue(const struct ns_store *s);
 /* New ciphertexts for items that still wait. */
 void ns_store_reencrypt(struct ns_store *s, const Longwave__Ns__V1__ReencryptRequest *req, ns_store_done_fn *done,
 			void *arg);
 
 /* ---- multicast ---- */
 
-/* err: 0; LW_ENOTFOUND no such group; LW_ECONFLICT none of the payloads is for the group's counter. */
+/* err: 0; LW_ENOTFOUND no such group; LW_ECONFLICT none of the payloads is for the group's counter; LW_EFULL the group
+ * has as many items as it may. */
 typedef void ns_multicast_enqueued_fn(void *arg, int err, uint32_t f_cnt);
 /* `item` (with valid ids and payloads) may go at once. */
 void ns_store_enqueue_multicast(struct ns_store *s, const Longwave__Ns__V1__MulticastItem *item,
@@ -121,8 +129,8 @@ void ns_store_enqueue_multicast(struct ns_store *s, const Longwave__Ns__V1__Mult
 typedef void ns_multicast_got_fn(void *arg, int err, const Longwave__Ns__V1__MulticastGroup *group);
 void ns_store_get_multicast(struct ns_store *s, struct lw_uuid group, struct lw_arena *arena, ns_multicast_got_fn *got,
 			    void *arg);
-typedef void ns_multicast_list_fn(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n);
-void ns_store_list_multicast(struct ns_store *s, struct lw_uuid group, struct lw_arena *arena,
+typedef void ns_multicast_list_fn(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n, size_t total);
+void ns_store_list_multicast(struct ns_store *s, struct lw_uuid group, size_t limit, struct lw_arena *arena,
 			     ns_multicast_list_fn *list, void *arg);
 void ns_store_flush_multicast(struct ns_store *s, struct lw_uuid group, ns_store_done_fn *done, void *arg);
 /* Groups with something in their queue. */

@@ -24,6 +24,7 @@ struct world {
 	struct grpc_client *client;
 	const struct ns_region_config *regions[1];
 	unsigned hints;
+	unsigned refused;
 	int proprietary; /* what becomes of frames of that type */
 	/* The last answer. */
 	bool answered;
@@ -50,6 +51,14 @@ static void on_enqueued(void *arg, struct lw_dev_eui eui)
 {
 	(void)eui;
 	((struct world *)arg)->hints++;
+}
+
+static void on_refused(void *arg, const struct ns_device *dev, struct lw_uuid item, const char *why)
+{
+	(void)item;
+	assert_int_equal(lw_dev_eui_u64(dev->dev_eui), 1);
+	assert_non_null(strstr(why, "holds 3 items"));
+	((struct world *)arg)->refused++;
 }
 
 static int on_proprietary(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id)
@@ -86,6 +95,7 @@ static int setup_any(void **state, bool pg)
 				.n_regions = 1,
 				.devaddr_prefix = lw_netid_prefix(netid),
 				.on_enqueued = on_enqueued,
+				.on_refused = on_refused,
 				.on_proprietary = on_proprietary,
 				.arg = w};
 	assert_int_equal(ns_api_new(&w->api, &o, NULL), 0);
@@ -106,6 +116,25 @@ static int setup_lite(void **state)
 static int setup_pg(void **state)
 {
 	return setup_any(state, true);
+}
+
+/* Queues of three items. */
+static int setup_short(void **state, bool pg)
+{
+	rig_fix.max_queue = 3;
+	int err = setup_any(state, pg);
+	rig_fix.max_queue = 0;
+	return err;
+}
+
+static int setup_short_lite(void **state)
+{
+	return setup_short(state, false);
+}
+
+static int setup_short_pg(void **state)
+{
+	return setup_short(state, true);
 }
 
 static int teardown(void **state)
@@ -444,6 +473,64 @@ static int list_frames(struct world *w, uint32_t limit, const char *after)
 	return call(w, "ListFrames", &req.base, &longwave__ns__v1__list_frames_response__descriptor);
 }
 
+/* More than a queue may hold is refused, item by item, whatever the order of one request; what is listed has an end. */
+static void test_full_queue(void **state)
+{
+	struct world *w = *state;
+	const ProtobufCMessageDescriptor *out = &longwave__ns__v1__enqueue_response__descriptor;
+	Longwave__Ns__V1__EnqueueRequest req = LONGWAVE__NS__V1__ENQUEUE_REQUEST__INIT;
+	Longwave__Ns__V1__ListQueueRequest some = LONGWAVE__NS__V1__LIST_QUEUE_REQUEST__INIT;
+	struct item it[5];
+	Longwave__Ns__V1__QueueItem *v[5];
+	ns_api_open(w->api);
+	put_device(w);
+	rig_put_device(w->rig, 2);
+	for (unsigned i = 0; i < 5; i++)
+		v[i] = item(&it[i], i == 3 ? "0000000000000002" : DEV, i + 1, 7);
+	req.items = v;
+	req.n_items = 2;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_OK);
+	/* Two again, one that fits, another device's, and one too many. */
+	req.n_items = 5;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_OK);
+	const Longwave__Ns__V1__EnqueueResponse *r = (Longwave__Ns__V1__EnqueueResponse *)w->resp;
+	static const uint32_t WANTED[] = {GRPC_ALREADY_EXISTS, GRPC_ALREADY_EXISTS, GRPC_RESOURCE_EXHAUSTED, GRPC_OK,
+					  GRPC_RESOURCE_EXHAUSTED};
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(r->statuses[i], WANTED[i]);
+	assert_string_equal(r->errors[4], "the device's queue is full: it holds 3 items (network.device_queue_items)");
+	assert_int_equal(w->refused, 2);
+	req.items = &v[2];
+	req.n_items = 1;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_OK);
+	req.items = &v[4];
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_RESOURCE_EXHAUSTED);
+	assert_int_equal(w->refused, 3);
+	/* One that waits is known, however full the queue is. */
+	req.items = v;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_ALREADY_EXISTS);
+	assert_int_equal(w->refused, 3);
+	assert_int_equal(list(w)->n_items, 3);
+	assert_int_equal(((Longwave__Ns__V1__ListQueueResponse *)w->resp)->total, 3);
+	some.dev_eui = (char *)(uintptr_t)DEV;
+	some.limit = 2;
+	assert_int_equal(call(w, "ListQueue", &some.base, &longwave__ns__v1__list_queue_response__descriptor), GRPC_OK);
+	const Longwave__Ns__V1__ListQueueResponse *l = (Longwave__Ns__V1__ListQueueResponse *)w->resp;
+	assert_int_equal(l->n_items, 2);
+	assert_int_equal(l->total, 3);
+	assert_string_equal(l->items[0]->id, it[0].id);
+	/* Emptied first, three fit. */
+	for (unsigned i = 0; i < 5; i++)
+		v[i] = item(&it[i], DEV, i + 10, 7);
+	req.flush_queue = true;
+	req.n_items = 5;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_OK);
+	r = (Longwave__Ns__V1__EnqueueResponse *)w->resp;
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(r->statuses[i], i < 3 ? GRPC_OK : GRPC_RESOURCE_EXHAUSTED);
+	drop_answer(w);
+}
+
 static void test_frames(void **state)
 {
 	struct world *w = *state;
@@ -608,6 +695,8 @@ int main(void)
 		BOTH(test_prepare),
 		BOTH(test_queue),
 		BOTH(test_gone_in_between),
+		{"test_full_queue [sqlite]", test_full_queue, setup_short_lite, teardown, NULL},
+		{"test_full_queue [postgres]", test_full_queue, setup_short_pg, teardown, NULL},
 		{"test_frames", test_frames, setup_lite, teardown, NULL},
 		{"test_proprietary", test_proprietary, setup_lite, teardown, NULL},
 		{"test_regions", test_regions, setup_lite, teardown, NULL},

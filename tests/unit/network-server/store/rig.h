@@ -49,6 +49,7 @@ static struct {
 	struct fix_server pg;
 	char dir[32];
 	int n;
+	uint32_t max_queue; /* of the stores that are opened next; 0: their default */
 } rig_fix;
 
 static inline int rig_group_setup(void **state)
@@ -114,6 +115,8 @@ static inline void rig_open(struct rig *r)
 				  .db = r->db,
 				  .origin = r->origin,
 				  .max_cached = r->max_cached,
+				  .max_queue = rig_fix.max_queue,
+				  .max_multicast_queue = rig_fix.max_queue,
 				  .rng = &r->rng,
 				  .on_ready = rig_on_ready,
 				  .on_events = rig_on_events,

@@ -19,6 +19,24 @@ static int setup_pg(void **state)
 	return 0;
 }
 
+static int setup_short(void **state, bool pg)
+{
+	rig_fix.max_queue = 3;
+	*state = rig_new(pg, 100);
+	rig_fix.max_queue = 0;
+	return 0;
+}
+
+static int setup_short_lite(void **state)
+{
+	return setup_short(state, false);
+}
+
+static int setup_short_pg(void **state)
+{
+	return setup_short(state, true);
+}
+
 static int teardown(void **state)
 {
 	rig_free(*state);
@@ -182,11 +200,13 @@ struct listed {
 	size_t n;
 	uint32_t f_cnt[8];
 	uint8_t byte[8];
+	size_t total;
 };
 
-static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n)
+static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, size_t n, size_t total)
 {
 	struct listed *l = arg;
+	l->total = total;
 	l->w.done = true;
 	l->w.err = err;
 	l->n = n;
@@ -197,16 +217,45 @@ static void on_list(void *arg, int err, Longwave__Ns__V1__MulticastItem **v, siz
 	}
 }
 
-static struct listed list(struct rig *r)
+static struct listed list_some(struct rig *r, size_t limit)
 {
 	struct listed l = {.n = 0};
 	struct lw_arena a;
 	lw_arena_init(&a, NULL, 0, 1 << 20);
-	ns_store_list_multicast(r->store, uuid(group_text), &a, on_list, &l);
+	ns_store_list_multicast(r->store, uuid(group_text), limit, &a, on_list, &l);
 	rig_wait(r, &l.w);
 	lw_arena_deinit(&a);
 	assert_int_equal(l.w.err, 0);
 	return l;
+}
+
+static struct listed list(struct rig *r)
+{
+	return list_some(r, 1000);
+}
+
+/* What does not fit is refused, and takes no counter. */
+static void test_full(void **state)
+{
+	struct rig *r = *state;
+	struct enqueued e[5];
+	uint32_t f_cnt;
+	put_group(r, "a", 0);
+	for (size_t i = 0; i < 5; i++)
+		send_item(r, group_text, 0, 16, &e[i]);
+	for (size_t i = 0; i < 5; i++)
+		rig_wait(r, &e[i].w);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(e[i].w.err, i < 3 ? 0 : LW_EFULL);
+	assert_int_equal(get(r, group_text).f_cnt, 3);
+	struct listed l = list_some(r, 2);
+	assert_int_equal(l.n, 2);
+	assert_int_equal(l.total, 3);
+	struct rig_wait w = {0};
+	ns_store_flush_multicast(r->store, uuid(group_text), rig_done, &w);
+	rig_wait(r, &w);
+	assert_int_equal(enqueue(r, 3, 16, &f_cnt), 0);
+	assert_int_equal(f_cnt, 3);
 }
 
 /* Every item has a counter of its own, however many are enqueued at once, and the payload that is encrypted for it. */
@@ -693,11 +742,18 @@ static void test_long_queue(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_counters),      BOTH(test_update),
-		BOTH(test_lease),         cmocka_unit_test_setup_teardown(test_long_queue, setup_lite, teardown),
-		BOTH(test_copies),        BOTH(test_members),
-		BOTH(test_waiting),       BOTH(test_refused),
-		BOTH(test_gateway_heard), BOTH(test_back_is_told),
+		BOTH(test_counters),
+		BOTH(test_update),
+		BOTH(test_lease),
+		cmocka_unit_test_setup_teardown(test_long_queue, setup_lite, teardown),
+		BOTH(test_copies),
+		BOTH(test_members),
+		BOTH(test_waiting),
+		BOTH(test_refused),
+		BOTH(test_gateway_heard),
+		BOTH(test_back_is_told),
+		cmocka_unit_test_setup_teardown(test_full, setup_short_lite, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup_short_pg, teardown),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
 }
