@@ -118,6 +118,7 @@ struct ns_up {
 	struct ns_join_ask ask;
 	struct ns_rekey *offer; /* the session that the join leads to; in the arena */
 	bool is_offer;          /* which waits beside the one that there is */
+	bool has_entered;       /* a rejoin-request was the first that was heard of the session that it is signed in */
 
 	struct ns_geo_ask geo;
 };

@@ -85,6 +85,36 @@ static bool may_hear(const struct ns_up *u, struct lw_gateway_id id)
 	return (!g->is_private_up && !u->rc->force_gws_private) || lw_uuid_eq(g->tenant_id, u->dev->tenant_id);
 }
 
+static bool signed_with(const struct ns_up *u, const struct lw_key *key)
+{
+	return lw_mic_eq(lw_mic_plain(u->c.f->kc, key, u->up.phy.msg), u->up.phy.mic);
+}
+
+static bool enter(struct ns_up *u, const struct ns_rekey *offer)
+{
+	const struct ns_session *s = &u->dev->session;
+	const char *region = offer->type == NS_REKEY_JOIN ? offer->region_config_id : s->region_config_id;
+	struct ns_session next;
+	if (!offer->present || strcmp(region, u->rc->id) != 0 || !signed_with(u, &offer->s_nwk_s_int_key))
+		return false;
+	ns_session_rekeyed(u->dev, offer, u->rc, &next);
+	u->dev->session = next;
+	u->has_entered = true;
+	lw_wipe(&next, sizeof(next));
+	return true;
+}
+
+/* The device may be in a session that was offered, and nothing that it said there was heard but this: its key tells. */
+static bool enter_offered(struct ns_up *u)
+{
+	if (enter(u, &u->dev->session.rekey))
+		return true;
+	for (size_t i = 0; i < NS_OFFERS_BEFORE; i++)
+		if (enter(u, &u->dev->session.rekey_before[i]))
+			return true;
+	return false;
+}
+
 /* Types 0 and 2 go to the network that serves the device, which checks them itself; type 1 goes to its join server. */
 static enum rt_flow_rc authorize_rejoin(struct ns_up *u)
 {
@@ -99,7 +129,7 @@ static enum rt_flow_rc authorize_rejoin(struct ns_up *u)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__NOT_ACTIVATED, "a rejoin-request without a session");
 	if (r->netid.v != u->c.f->cfg.netid.v)
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__FILTERED, "the rejoin-request is for another network");
-	if (!lw_mic_eq(lw_mic_plain(u->c.f->kc, &s->s_nwk_s_int_key, u->up.phy.msg), u->up.phy.mic))
+	if (!signed_with(u, &s->s_nwk_s_int_key) && !enter_offered(u))
 		return ns_drop(&u->c, LONGWAVE__V1__REASON__JOIN_MIC_MISMATCH,
 			       "the session's key does not give this MIC");
 	if (r->rj_count < s->rj_count0) {
@@ -434,6 +464,18 @@ static void remember(struct ns_up *u)
 	u->fetch.devices[0] = before;
 }
 
+/* As its first uplink would have said: the session is another, what was sent in the old one goes again. */
+static void add_entered(struct ns_up *u)
+{
+	const struct ns_rekey *r = &u->dev->session.rekey;
+	struct ns_subject s = ns_subject_of(u->dev, u->rc, u->dedup_id, u->up.time_ns);
+	bool flush = u->dev->profile.flush_queue_on_activate && r->type < 2;
+	u->queue_op[u->n_queue_ops++] = (struct ns_queue_op){.kind = flush ? NS_QUEUE_FLUSH : NS_QUEUE_RELEASE_ALL};
+	if (r->type != NS_REKEY_JOIN) /* of a join it has heard */
+		u->event[u->n_events++] = ns_join_event(&u->c.arena, &s, &u->dev->session, r->is_foreign,
+							r->app_s_key_kek, lw_span(r->app_s_key, r->app_s_key_len));
+}
+
 static void add_join_event(struct ns_up *u, const struct ns_session *session)
 {
 	const struct ns_join_ask *a = &u->ask;
@@ -447,6 +489,8 @@ static void add_join_event(struct ns_up *u, const struct ns_session *session)
  * device speaks under the new one. */
 static void join_offered(struct ns_up *u, const struct ns_rekey *offer)
 {
+	if (u->has_entered)
+		add_entered(u);
 	offer_session(u, offer);
 	u->is_offer = true;
 	if (offer->type != NS_REKEY_JOIN)
@@ -522,6 +566,15 @@ static bool is_same_session(const struct ns_device *before, const struct ns_devi
 		       0;
 }
 
+/* The session that this rejoin-request is signed in is entered, here or by an uplink meanwhile. */
+static bool is_entered(struct ns_up *u)
+{
+	if (!signed_with(u, &u->dev->session.s_nwk_s_int_key))
+		return enter_offered(u);
+	u->change.n_events = u->change.n_queue_ops = 0;
+	return true;
+}
+
 static void fetched_again(struct ns_fetch *req)
 {
 	struct ns_up *u = req->owner;
@@ -533,7 +586,8 @@ static void fetched_again(struct ns_fetch *req)
 		ns_drop(&u->c, LONGWAVE__V1__REASON__UNKNOWN_DEVICE, "the device was deleted meanwhile");
 	} else if (u->is_offer) { /* made to the session as it is now */
 		u->dev = now;
-		if (now->has_session && lw_devaddr_eq(now->session.devaddr, u->ask.devaddr)) {
+		if (now->has_session && lw_devaddr_eq(now->session.devaddr, u->ask.devaddr) &&
+		    (!u->has_entered || is_entered(u))) {
 			offer_session(u, u->offer);
 			commit_one(u);
 			return;

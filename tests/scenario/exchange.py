@@ -615,6 +615,9 @@ class Run:
             for _ in range(rng.randint(1, 3)):
                 self.wish()
         d = self.dev  # it may be another by now
+        if self.is_offer and d.is_11 and d.otaa and rng.random() < 0.1:
+            self.rejoin(rng.choice((0, 2)))  # before anything else is heard of the session
+            self.count["rejoins at once"] += 1
         if d.force_rejoin is not None and not d.rekey and not d.sticky:  # else nobody knows where it listens
             kind, d.force_rejoin = d.force_rejoin, None
             self.rejoin(kind)

@@ -418,6 +418,106 @@ static void type_1_after_silence(void **state)
 	}
 }
 
+/* It is in a session that was offered, and a rejoin-request is the first that is heard of it: that key signs it, and
+ * the count begins anew. The session is entered as by an uplink, and the answer is an offer beside it.
+ * spec: TS001-1.1 §6.2.4.1 */
+static void again_before_an_uplink(void **state)
+{
+	struct world *w = *state;
+	for (uint8_t type = 0; type <= NS_REKEY_JOIN; type++) {
+		struct world_device *d = joined(w);
+		world_enqueue(w, d, 7, true, "aabb");
+		world_up(w, d, &PLAIN);
+		world_hear(w, d, 0, 0);
+		world_ack_ok(w);
+		size_t joins = world_count(w, KIND(JOIN));
+		if (type == NS_REKEY_JOIN) {
+			world_join(w, d);
+			assert_true(world_session(d).rekey.present);
+		} else {
+			rejoin(w, d, type, 9, 0);
+			take_accept(w, d);
+			assert_int_equal(world_count(w, KIND(JOIN)), joins);
+		}
+		world_pass(w, 10000);
+		struct lw_key key = d->end.keys.s_nwk_s_int;
+		uint8_t key_id[16];
+		memcpy(key_id, world_session(d).rekey.session_key_id, 16);
+		rejoin(w, d, 0, 0, 0);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		assert_int_equal(world_count(w, KIND(JOIN)), joins + 1);
+		assert_memory_equal(world_last(w, KIND(JOIN))->join->session_key_id.data, key_id, 16);
+		assert_int_equal(d->queue[0].item.state, NS_ITEM_QUEUED);
+		struct ns_session s = world_session(d);
+		assert_memory_equal(&s.s_nwk_s_int_key, &key, 16);
+		assert_int_equal(s.rj_count0, 1);
+		assert_true(s.rekey.present);
+		/* the answer is not heard: the count goes on, and so does the session */
+		world_ack_ok(w);
+		world_pass(w, 10000);
+		rejoin(w, d, 0, 0, 0);
+		assert_outcome(w, DROPPED, R(DEVNONCE_REUSED));
+		rejoin(w, d, 0, 1, 0);
+		take_accept(w, d);
+		assert_int_equal(world_count(w, KIND(JOIN)), joins + 1);
+		world_up(w, d, &(struct up){.f_port = 10, .data_hex = "01", .dr = 5, .fopts_hex = "0b01"});
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		assert_int_equal(world_count(w, KIND(JOIN)), joins + 2);
+	}
+}
+
+/* Someone else writes the session in this moment: it is entered once more, or has been by an uplink. */
+static void again_with_a_conflict(void **state)
+{
+	struct world *w = *state;
+	struct up up = {.f_port = 10, .data_hex = "01", .dr = 5, .fopts_hex = "0b01"};
+	for (unsigned by_uplink = 0; by_uplink < 2; by_uplink++) {
+		struct world_device *d = joined(w);
+		world_up(w, d, &PLAIN);
+		rejoin(w, d, 2, 0, 0);
+		take_accept(w, d);
+		world_pass(w, 10000);
+		struct ns_session before = world_session(d);
+		struct ns_session after = before;
+		if (by_uplink) {
+			world_up(w, d, &up);
+			after = world_session(d);
+			assert_false(after.rekey.present);
+			world_pass(w, 10000);
+			world_session_put(d, &before);
+		}
+		size_t joins = world_count(w, KIND(JOIN));
+		w->conflicts = 1;
+		w->meanwhile = &after;
+		struct lw_key key = d->end.keys.s_nwk_s_int;
+		rejoin(w, d, 0, 0, 0);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		assert_int_equal(w->conflicts, 0);
+		w->meanwhile = NULL;
+		assert_int_equal(world_count(w, KIND(JOIN)), joins + !by_uplink);
+		struct ns_session s = world_session(d);
+		assert_memory_equal(&s.s_nwk_s_int_key, &key, 16);
+		assert_int_equal(s.f_cnt_up, by_uplink);
+		assert_int_equal(s.rj_count0, 1);
+		take_accept(w, d);
+		world_up(w, d, &up);
+		assert_outcome(w, DELIVERED, R(REASON_NONE));
+		assert_false(world_session(d).rekey.present);
+	}
+	/* the device has joined elsewhere meanwhile: that session is not the one */
+	struct world_device *d = joined(w);
+	world_up(w, d, &PLAIN);
+	struct ns_session other = world_session(d);
+	rejoin(w, d, 2, 0, 0);
+	take_accept(w, d);
+	world_pass(w, 10000);
+	w->conflicts = 1;
+	w->meanwhile = &other;
+	rejoin(w, d, 0, 0, 0);
+	assert_outcome(w, DROPPED, R(CONFLICT));
+	w->meanwhile = NULL;
+}
+
 #define TEST(x) cmocka_unit_test_setup_teardown(x, setup, teardown)
 
 int main(void)
@@ -434,6 +534,8 @@ int main(void)
 		TEST(queue_over_rejoin),
 		TEST(offers),
 		TEST(type_1_after_silence),
+		TEST(again_before_an_uplink),
+		TEST(again_with_a_conflict),
 	};
 	return cmocka_run_group_tests_name("network-server rejoin", tests, NULL, NULL);
 }

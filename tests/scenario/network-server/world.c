@@ -198,6 +198,8 @@ static void commit_now(struct world *w, struct ns_change *c)
 		if (w->conflicts > 0) {
 			/* Someone else writes the row in this very moment. */
 			w->conflicts--;
+			if (w->meanwhile != NULL)
+				world_session_put(d, w->meanwhile);
 			d->rec.version++;
 		}
 		if (d->rec.version != c->version) {

@@ -70,7 +70,8 @@ struct world {
 	size_t outcomes[256]; /* by reason */
 
 	/* what goes wrong */
-	unsigned conflicts; /* so many commits of sessions meet one */
+	unsigned conflicts;                 /* so many commits of sessions meet one */
+	const struct ns_session *meanwhile; /* what is written then; NULL: nothing new */
 	bool store_away;
 	bool addresses_old; /* memory says that nobody has an address, until it is told to forget */
 	size_t n_forgotten;
