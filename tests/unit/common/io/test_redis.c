@@ -538,6 +538,14 @@ static void test_rate(void **state)
 /* ---- bulks
  * ------------------------------------------------------------------------------------------------------------ */
 
+static void reopen(struct ctx *c, uint32_t max_pending)
+{
+	redis_free(c->r);
+	c->up = false;
+	open_redis(c, &(struct redis_options){.timeout_ms = WAIT_MS, .max_pending = max_pending});
+	run_until_up(c, true);
+}
+
 static void bulk_push(struct ctx *c, const char *key, int from, int to, size_t padding)
 {
 	char *pad = lw_xcalloc(1, padding + 1);
@@ -580,6 +588,7 @@ static void test_bulk(void **state)
 {
 	struct ctx *c = *state;
 	struct redis_stats before, st;
+	reopen(c, 0);
 	int64_t quiet = ask(c, REPLY_CALLS);
 	redis_bulk_end(c->r); /* nothing */
 	redis_get_stats(c->r, &before);
@@ -611,10 +620,7 @@ static void test_bulk(void **state)
 static void test_bulk_not_read(void **state)
 {
 	struct ctx *c = *state;
-	redis_free(c->r);
-	c->up = false;
-	open_redis(c, &(struct redis_options){.timeout_ms = WAIT_MS});
-	run_until_up(c, true);
+	reopen(c, 0);
 	fix_freeze(c->server.pid);
 	for (int i = 0; i < 200; i++) {
 		bulk_push(c, "l", 100 * i, 100 * i + 100, 1500);
@@ -632,10 +638,7 @@ static void test_bulk_not_read(void **state)
 static void test_bulk_limit(void **state)
 {
 	struct ctx *c = *state;
-	redis_free(c->r);
-	c->up = false;
-	open_redis(c, &(struct redis_options){.max_pending = 5});
-	run_until_up(c, true);
+	reopen(c, 5);
 	bulk_push(c, "l", 0, 8, 0);
 	redis_bulk_end(c->r);
 	struct redis_stats st;
@@ -657,6 +660,7 @@ static void test_bulk_aloud(void **state)
 	struct ctx *c = *state;
 	struct redis_stats st;
 	struct answer acl = {0}, ping = {0};
+	reopen(c, 0);
 	redis_cmd(c->r, on_answer, &acl, "ACL SETUSER default -client|reply");
 	await(c, &acl);
 	assert_int_equal(acl.err, 0);
@@ -681,6 +685,7 @@ static void test_bulk_lost(void **state)
 {
 	struct ctx *c = *state;
 	struct redis_stats before, st;
+	reopen(c, 0);
 	redis_get_stats(c->r, &before);
 	fix_kill9(&c->server);
 	bulk_push(c, "l", 0, 300, 1000);
@@ -706,6 +711,7 @@ static void test_bulk_streams(void **state)
 {
 	struct ctx *c = *state;
 	const struct redis_field f = {lw_span_str("f"), lw_span_str("value")};
+	reopen(c, 0);
 	for (int i = 0; i < 5000; i++) {
 		redis_bulk_xadd(c->r, "a", 100, 1, &f);
 		redis_bulk_xadd(c->r, "b", 3, 1, &f);
