@@ -57,7 +57,8 @@ struct as {
 	struct rt_loop *loop;
 	struct rt_log *log;
 	struct rt_metrics *metrics;
-	struct lw_arena arena; /* of what lives as long as the process */
+	struct rt_metric *damaged_rows; /* see as_row_damaged(); may be NULL */
+	struct lw_arena arena;          /* of what lives as long as the process */
 	struct lw_rng rng;
 	struct lw_schema *schema;
 	struct lw_keycache *keys; /* AppSKey schedules */

@@ -28,6 +28,8 @@ int as_base_init(void *owner, const struct rt_daemon_env *env, struct lw_diag *d
 	as->loop = env->loop;
 	as->log = env->log;
 	as->metrics = env->metrics;
+	as->damaged_rows = rt_counter(env->metrics, "damaged_rows_total",
+				      "Rows of the database that could not be read; the log names them.");
 	lw_rng_init_system(&as->rng);
 	lw_arena_init(&as->arena, NULL, 0, SIZE_MAX / 2);
 	as->schema = lw_schema_new();

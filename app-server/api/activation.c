@@ -120,8 +120,9 @@ static void with_profile(struct as_call *c, const struct sql_result *r)
 		as_fail_missing(c, c->object_id);
 		return;
 	}
-	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, 0, 0), c->arena, &body);
-	BUG_ON(rc < 0);
+	if (!as_unpack(c, &api__device_profile__descriptor, sql_span(r, 0, 0), "device_profile of device", c->object_id,
+		       "body", &body))
+		return;
 	const Api__DeviceProfile *p = (const void *)body;
 	a->mac_version = (int)p->mac_version;
 	a->flush = p->flush_queue_on_activate;

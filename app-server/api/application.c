@@ -61,10 +61,10 @@ static const struct sql_stmt page = {
 };
 static const struct sql_stmt profile_bodies = {
 	.name = "as_application_profile_bodies",
-	.text = "SELECT body FROM device_profile WHERE id IN"
+	.text = "SELECT body, id FROM device_profile WHERE id IN"
 		" (SELECT device_profile_id FROM device WHERE application_id = $1)",
 	.params = "t",
-	.cols = "y",
+	.cols = "yt",
 };
 static const struct sql_stmt profiles = {
 	.name = "as_application_profiles",
@@ -125,17 +125,19 @@ static size_t unique(char **v, size_t n)
 static void with_measurements(struct as_call *c, const struct sql_result *r)
 {
 	Api__GetApplicationResponse *resp = c->state;
-	size_t n = 0;
+	size_t n = 0, kept = 0;
 	Api__DeviceProfile **p = LW_ARENA_ARRAY(c->arena, Api__DeviceProfile *, sql_rows(r) + 1);
 
 	for (size_t i = 0; i < sql_rows(r); i++) {
 		int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 0), c->arena,
-				      (ProtobufCMessage **)&p[i]);
-		BUG_ON(rc < 0);
-		n += p[i]->n_measurements;
+				      (ProtobufCMessage **)&p[kept]);
+		if (rc < 0)
+			as_row_damaged(c->as, "device_profile", sql_text(r, i, 1), "body");
+		else
+			n += p[kept++]->n_measurements;
 	}
 	resp->measurement_keys = LW_ARENA_ARRAY(c->arena, char *, n + 1);
-	for (size_t i = 0, k = 0; i < sql_rows(r); i++) {
+	for (size_t i = 0, k = 0; i < kept; i++) {
 		for (size_t j = 0; j < p[i]->n_measurements; j++)
 			resp->measurement_keys[k++] = p[i]->measurements[j]->key;
 	}

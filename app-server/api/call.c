@@ -10,6 +10,7 @@
 #include "app-server/store/row.h"
 #include "common/base/bug.h"
 #include "common/pb/schema.h"
+#include "common/pb/unpack.h"
 #include "proto/google/protobuf/empty.pb-c.h"
 
 /* A row of the table with its owner and its right looked up. */
@@ -163,6 +164,21 @@ void as_fail_sql(struct as_call *c, const struct sql_outcome *o, const char *wha
 			     rt_str("detail", o->diag.text));
 		as_fail(c, GRPC_INTERNAL, "internal error");
 	}
+}
+
+void as_fail_row(struct as_call *c, const char *table, const char *id, const char *column)
+{
+	as_row_damaged(c->as, table, id, column);
+	as_fail(c, GRPC_DATA_LOSS, "the stored %s %s is damaged: its %s cannot be read", table, id, column);
+}
+
+bool as_unpack(struct as_call *c, const ProtobufCMessageDescriptor *d, struct lw_span packed, const char *table,
+	       const char *id, const char *column, ProtobufCMessage **out)
+{
+	if (lw_pb_unpack(d, packed, c->arena, out) == 0)
+		return true;
+	as_fail_row(c, table, id, column);
+	return false;
 }
 
 static void on_query(void *arg, const struct sql_outcome *o, const struct sql_result *r)

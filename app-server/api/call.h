@@ -174,6 +174,13 @@ void as_ns(struct as_call *c, const char *method, const ProtobufCMessage *req, c
 void as_ns_if(struct as_call *c, const char *method, const ProtobufCMessage *req,
 	      const ProtobufCMessageDescriptor *output, void (*then)(struct as_call *c, const ProtobufCMessage *resp));
 
+/* A stored column cannot be read: told as as_row_damaged() does, and the call ends with DATA_LOSS and the row's name.
+ */
+void as_fail_row(struct as_call *c, const char *table, const char *id, const char *column);
+/* Takes a stored message apart; false after as_fail_row(). */
+bool as_unpack(struct as_call *c, const ProtobufCMessageDescriptor *d, struct lw_span packed, const char *table,
+	       const char *id, const char *column, ProtobufCMessage **out);
+
 /* The network-server's region configurations, for as_region_config_arg(). */
 void as_region_ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *regions));
 /* Of `region` (common.Region) and configured; false: the call was refused, with the names of those that are. */

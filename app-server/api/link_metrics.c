@@ -96,8 +96,9 @@ static void on_measurements(struct as_call *c, const struct sql_result *r)
 		as_fail_missing(c, c->object_id);
 		return;
 	}
-	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, 0, 0), c->arena, &body);
-	BUG_ON(rc < 0);
+	if (!as_unpack(c, &api__device_profile__descriptor, sql_span(r, 0, 0), "device_profile of device", c->object_id,
+		       "body", &body))
+		return;
 	const Api__DeviceProfile *p = (const void *)body;
 	size_t n_states = 0, n_metrics = 0;
 	for (size_t i = 0; i < p->n_measurements; i++) {

@@ -37,8 +37,10 @@ static bool take_keys(struct as_call *c, const struct sql_result *r)
 		as_fail_missing(c, c->object_id);
 		return false;
 	}
-	int rc = lw_devaddr_parse(&k->addr, sql_text(r, 0, 0)) | lw_key_parse(&k->app_s_key, sql_text(r, 0, 1));
-	BUG_ON(rc < 0); /* written by us */
+	if (lw_devaddr_parse(&k->addr, sql_text(r, 0, 0)) < 0 || lw_key_parse(&k->app_s_key, sql_text(r, 0, 1)) < 0) {
+		as_fail_row(c, "multicast_group", c->object_id, "mc_addr or mc_app_s_key");
+		return false;
+	}
 	c->state = k;
 	return true;
 }

@@ -238,10 +238,13 @@ static void update_with_radio(struct as_call *c, const struct sql_result *r)
 	}
 	ch->was_us = sql_i64(r, 0, 0);
 	c->miss = LW_ECONFLICT;
-	as_put(c, AS_KIND_PROFILE, ch->id,
-	       as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile,
-				 sql_is_null(r, 0, 1) ? lw_span(NULL, 0) : sql_span(r, 0, 1)),
-	       &update, true, bind_update, "device profile");
+	Longwave__Ns__V1__Change *change =
+		as_change_profile(c->arena, ch->id, ch->tenant_id, &ch->profile,
+				  sql_is_null(r, 0, 1) ? lw_span(NULL, 0) : sql_span(r, 0, 1));
+	if (change)
+		as_put(c, AS_KIND_PROFILE, ch->id, change, &update, true, bind_update, "device profile");
+	else
+		as_fail_row(c, "device_profile", ch->id, "radio");
 }
 
 static void look_for_radio(struct as_call *c)
@@ -268,9 +271,9 @@ static void on_got(struct as_call *c, const struct sql_result *r)
 		return;
 	}
 	Api__GetDeviceProfileResponse *resp = as_msg_new(c->arena, &api__get_device_profile_response__descriptor);
-	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, 0, 2), c->arena,
-			      (ProtobufCMessage **)&resp->device_profile);
-	BUG_ON(rc < 0);
+	if (!as_unpack(c, &api__device_profile__descriptor, sql_span(r, 0, 2), "device_profile", c->object_id, "body",
+		       (ProtobufCMessage **)&resp->device_profile))
+		return;
 	as_row_fill(c->arena, &resp->device_profile->base, "id tenant_id", r, 0, 0);
 	as_row_fill(c->arena, &resp->base, "created_at updated_at", r, 0, 3);
 	as_reply(c, &resp->base);

@@ -39,11 +39,10 @@ static void on_got(struct as_call *c, const struct sql_result *r)
 	}
 	Longwave__App__V1__GetDeviceProfileRadioResponse *resp =
 		as_msg_new(c->arena, &longwave__app__v1__get_device_profile_radio_response__descriptor);
-	int rc = lw_pb_unpack(&longwave__app__v1__device_profile_radio__descriptor,
-			      sql_is_null(r, 0, 3) ? lw_span(NULL, 0) : sql_span(r, 0, 3), c->arena,
-			      (ProtobufCMessage **)&resp->radio);
-	BUG_ON(rc < 0);
-	as_reply(c, &resp->base);
+	if (as_unpack(c, &longwave__app__v1__device_profile_radio__descriptor,
+		      sql_is_null(r, 0, 3) ? lw_span(NULL, 0) : sql_span(r, 0, 3), "device_profile", c->object_id,
+		      "radio", (ProtobufCMessage **)&resp->radio))
+		as_reply(c, &resp->base);
 }
 
 void as_profile_radio_get(struct as_call *c)
@@ -77,8 +76,9 @@ static void with_profile(struct as_call *c, const struct sql_result *r)
 		as_fail_missing(c, c->object_id);
 		return;
 	}
-	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, 0, 1), c->arena, &body);
-	BUG_ON(rc < 0);
+	if (!as_unpack(c, &api__device_profile__descriptor, sql_span(r, 0, 1), "device_profile", c->object_id, "body",
+		       &body))
+		return;
 	const Api__DeviceProfile *p = (const void *)body;
 	if (as_radio_check(radio, p->region, &diag) < 0) {
 		as_fail(c, GRPC_INVALID_ARGUMENT, "%s", diag.text);
@@ -91,8 +91,9 @@ static void with_profile(struct as_call *c, const struct sql_result *r)
 	const char *tenant = sql_is_null(r, 0, 0) ? NULL : lw_arena_strdup(c->arena, sql_text(r, 0, 0));
 	c->state = ch;
 	c->miss = LW_ECONFLICT;
-	as_put(c, AS_KIND_PROFILE, c->object_id, as_change_profile(c->arena, c->object_id, tenant, p, ch->radio),
-	       &update, true, bind_update, "device profile");
+	Longwave__Ns__V1__Change *change = as_change_profile(c->arena, c->object_id, tenant, p, ch->radio);
+	BUG_ON(!change); /* packed above */
+	as_put(c, AS_KIND_PROFILE, c->object_id, change, &update, true, bind_update, "device profile");
 }
 
 void as_profile_radio_update(struct as_call *c)

@@ -78,8 +78,8 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 					    const Api__DeviceProfile *p, struct lw_span radio)
 {
 	ProtobufCMessage *settings = NULL;
-	int rc = lw_pb_unpack(&longwave__app__v1__device_profile_radio__descriptor, radio, a, &settings);
-	BUG_ON(rc < 0); /* written by us */
+	if (lw_pb_unpack(&longwave__app__v1__device_profile_radio__descriptor, radio, a, &settings) < 0)
+		return NULL;
 	const Longwave__App__V1__DeviceProfileRadio *rs = (const void *)settings;
 	Longwave__Ns__V1__Change *c = new_change(a, LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE);
 	Longwave__Ns__V1__DeviceProfile *m =
@@ -111,7 +111,8 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 	m->allow_roaming = p->allow_roaming;
 	m->class_b_downlink_only = p->class_b_downlink_only;
 	for (size_t i = 0; i < p->n_supported_uplink_data_rates; i++)
-		m->uplink_data_rates |= 1U << p->supported_uplink_data_rates[i]; /* checked: 0 to 15 */
+		if (p->supported_uplink_data_rates[i] < 16) /* as it was checked */
+			m->uplink_data_rates |= 1U << p->supported_uplink_data_rates[i];
 	m->adr = rs->adr;
 	m->mac = rs->mac;
 	c->put_device_profile = m;
@@ -119,15 +120,13 @@ Longwave__Ns__V1__Change *as_change_profile(struct lw_arena *a, const char *id, 
 }
 
 /* Tells sessions apart and says nothing of the keys: a MAC under the McAppSKey, which never leaves us. */
-static ProtobufCBinaryData session_of(struct lw_arena *a, struct lw_keycache *keys, const struct as_ns_group *g)
+static ProtobufCBinaryData session_of(struct lw_arena *a, struct lw_keycache *keys, const struct as_ns_group *g,
+				      struct lw_key app_s_key)
 {
-	struct lw_key app_s_key = {{0}};
 	uint8_t *out = lw_arena_alloc(a, LW_AES_BLOCK);
 	const struct lw_span parts[] = {lw_span_str("multicast session"), lw_span_str(g->mc_addr),
 					lw_span_str(g->mc_nwk_s_key)};
 	BUG_ON(!out);
-	int rc = lw_key_parse(&app_s_key, g->mc_app_s_key);
-	BUG_ON(rc < 0); /* checked when it was put */
 	lw_aes_cmac(lw_keycache_get(keys, &app_s_key), parts, 3, out);
 	lw_wipe(&app_s_key, sizeof(app_s_key));
 	return (ProtobufCBinaryData){.len = LW_AES_BLOCK, .data = out};
@@ -139,15 +138,17 @@ Longwave__Ns__V1__Change *as_change_group(struct lw_arena *a, struct lw_keycache
 	Longwave__Ns__V1__MulticastGroup *m =
 		NEW(a, Longwave__Ns__V1__MulticastGroup, longwave__ns__v1__multicast_group__init);
 	struct lw_key *nwk_s_key = LW_ARENA_NEW(a, struct lw_key);
+	struct lw_key app_s_key;
 	BUG_ON(!nwk_s_key);
-	int rc = lw_key_parse(nwk_s_key, g->mc_nwk_s_key);
-	BUG_ON(rc < 0);
+	if (lw_key_parse(nwk_s_key, g->mc_nwk_s_key) < 0 || lw_key_parse(&app_s_key, g->mc_app_s_key) < 0)
+		return NULL;
 	m->id = borrowed(g->id);
 	m->tenant_id = borrowed(g->tenant_id);
 	m->region = (Common__Region)g->region;
 	m->mc_addr = borrowed(g->mc_addr);
 	m->mc_nwk_s_key = (ProtobufCBinaryData){.len = sizeof(nwk_s_key->b), .data = nwk_s_key->b};
-	m->session = session_of(a, keys, g);
+	m->session = session_of(a, keys, g, app_s_key);
+	lw_wipe(&app_s_key, sizeof(app_s_key));
 	m->f_cnt = g->f_cnt;
 	m->mode = g->group_type == API__MULTICAST_GROUP_TYPE__CLASS_B ? LONGWAVE__NS__V1__MULTICAST_GROUP__MODE__CLASS_B
 		  : g->scheduling == API__MULTICAST_GROUP_SCHEDULING_TYPE__GPS_TIME
@@ -167,7 +168,8 @@ Longwave__Ns__V1__Change *as_change_member(struct lw_arena *a, const char *id, b
 	Longwave__Ns__V1__MulticastMember *m =
 		NEW(a, Longwave__Ns__V1__MulticastMember, longwave__ns__v1__multicast_member__init);
 	const char *slash = strchr(id, '/');
-	BUG_ON(!slash); /* written by us */
+	if (!slash)
+		return NULL;
 	m->multicast_group_id = lw_arena_strndup(a, id, (size_t)(slash - id));
 	*(gateway ? &m->gateway_id : &m->dev_eui) = borrowed(slash + 1);
 	if (put)

@@ -1,5 +1,5 @@
 /* The identity that the network-server needs, as changes for its Apply. All made in the given arena; texts are
- * borrowed. */
+ * borrowed. NULL: what was stored cannot be read. */
 #pragma once
 
 #include <stdbool.h>

@@ -29,7 +29,8 @@ struct as_nsync {
 	const char **kinds; /* of `changes`, while settling */
 	const char **ids;
 	size_t n_changes;
-	bool more; /* a kind had more intents than one round takes */
+	size_t damaged; /* of them could not be read */
+	bool more;      /* a kind had more intents than one round takes */
 
 	bool dirty; /* intents are left */
 	bool due;   /* … and it is time to settle them */

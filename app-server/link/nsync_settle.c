@@ -2,7 +2,7 @@
 
 #include "app-server/link/nschange.h"
 #include "app-server/link/nsync_internal.h"
-#include "common/base/bug.h"
+#include "app-server/store/row.h"
 #include "common/base/xmalloc.h"
 #include "common/pb/unpack.h"
 
@@ -63,11 +63,17 @@ static const struct sql_stmt settle_multicast_devices =
 static const struct sql_stmt settle_multicast_gateways =
 	SETTLE_MEMBERS("multicast_gateway", "multicast_group_gateway", "gateway_id");
 
+static void look_again_later(struct as_nsync *s)
+{
+	s->retry_ms = s->retry_ms * 2 > AS_NSYNC_RETRY_MAX_MS ? AS_NSYNC_RETRY_MAX_MS : s->retry_ms * 2;
+	s->more = false; /* else a page full of refused ones would be asked for ever */
+	as_nsync_mark_dirty(s);
+}
+
 static void settle_failed(struct as_nsync *s, const char *why)
 {
 	RT_LOG_WARN(s->as->log, "changes wait for the network-server", rt_str("detail", why));
-	s->retry_ms = s->retry_ms * 2 > AS_NSYNC_RETRY_MAX_MS ? AS_NSYNC_RETRY_MAX_MS : s->retry_ms * 2;
-	as_nsync_mark_dirty(s);
+	look_again_later(s);
 	as_nsync_end_cycle(s);
 }
 
@@ -100,7 +106,7 @@ static void on_settle_applied(void *arg, int status, const char *message, const 
 	}
 	struct sql_tx *tx = sql_tx_new(s->as->db);
 	struct sql_params *p = sql_tx_add(tx, &as_nsync_intent_remove, NULL, NULL);
-	size_t refused = 0;
+	size_t refused = s->damaged;
 	for (size_t i = 0; i < s->n_changes; i++) {
 		const char *error = as_nsync_error(resp, i);
 		if (error[0]) {
@@ -113,17 +119,21 @@ static void on_settle_applied(void *arg, int status, const char *message, const 
 		sql_put_text(p, s->ids[i]);
 	}
 	if (refused) {
-		s->retry_ms = s->retry_ms * 2 > AS_NSYNC_RETRY_MAX_MS ? AS_NSYNC_RETRY_MAX_MS : s->retry_ms * 2;
-		s->more = false; /* else a page full of refused ones would be asked for ever */
-		as_nsync_mark_dirty(s);
+		look_again_later(s);
 	} else {
 		s->retry_ms = AS_NSYNC_RETRY_MIN_MS;
 	}
 	sql_tx_commit(tx, on_settle_removed, s);
 }
 
+/* One that cannot be read stays where it is, and does not keep the others from being settled. */
 static void settle_add(struct as_nsync *s, const char *kind, const char *id, Longwave__Ns__V1__Change *change)
 {
+	if (!change) {
+		as_row_damaged(s->as, kind, id, "what the network-server is to know");
+		s->damaged++;
+		return;
+	}
 	s->kinds[s->n_changes] = kind;
 	s->ids[s->n_changes] = id;
 	s->changes[s->n_changes++] = change;
@@ -137,8 +147,8 @@ static const char *keep(struct as_nsync *s, const struct sql_result *r, size_t r
 static Longwave__Ns__V1__Change *profile_change(struct as_nsync *s, const struct sql_result *r, size_t i)
 {
 	ProtobufCMessage *p = NULL;
-	int rc = lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 3), &s->arena, &p);
-	BUG_ON(rc < 0); /* written by us */
+	if (lw_pb_unpack(&api__device_profile__descriptor, sql_span(r, i, 3), &s->arena, &p) < 0)
+		return NULL;
 	return as_change_profile(&s->arena, keep(s, r, i, 1), keep(s, r, i, 2), (const void *)p,
 				 sql_is_null(r, i, 4) ? lw_span(NULL, 0) : sql_span(r, i, 4));
 }
@@ -248,6 +258,8 @@ static void on_settle_read(void *arg, const struct sql_outcome *o, const struct 
 	if (k + 1 < KINDS) {
 		settle_read(s, k + 1);
 	} else if (s->n_changes == 0) {
+		if (s->damaged)
+			look_again_later(s);
 		as_nsync_end_cycle(s);
 	} else {
 		as_nsync_apply(s, on_settle_applied);
@@ -275,6 +287,7 @@ void as_nsync_settle(struct as_nsync *s)
 	s->due = false;
 	s->more = false;
 	s->n_changes = 0;
+	s->damaged = 0;
 	rt_timer_stop(&s->retry);
 	s->changes = LW_ARENA_ARRAY(&s->arena, Longwave__Ns__V1__Change *, KINDS * SETTLE_MAX);
 	s->kinds = LW_ARENA_ARRAY(&s->arena, const char *, KINDS *SETTLE_MAX);

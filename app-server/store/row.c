@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "app-server/as.h"
 #include "common/base/bug.h"
 #include "common/base/clock.h"
 #include "common/base/time.h"
@@ -18,6 +19,14 @@ struct entry {
 	char *key;
 	char *value;
 };
+
+void as_row_damaged(struct as *as, const char *table, const char *id, const char *column)
+{
+	if (as->damaged_rows)
+		rt_metric_inc(as->damaged_rows);
+	RT_LOG_ERROR(as->log, "a row of the database is damaged", rt_str("table", table), rt_str("id", id),
+		     rt_str("column", column));
+}
 
 static const ProtobufCFieldDescriptor *field_of(const ProtobufCMessage *m, const char *name, size_t n)
 {

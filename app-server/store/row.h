@@ -8,6 +8,11 @@
 #include "common/base/arena.h"
 #include "common/io/sql.h"
 
+struct as;
+/* What a row holds in `column` cannot be read: its place in the log, and counted. Whoever read it goes on with the
+ * others. */
+void as_row_damaged(struct as *as, const char *table, const char *id, const char *column);
+
 /* Appends the members named in `fields` ("name description tags"), in that order. */
 void as_row_bind(struct sql_params *p, const ProtobufCMessage *msg, const char *fields);
 /* Sets the members named in `fields` from consecutive columns, beginning with `col`. "-" skips a column. */
