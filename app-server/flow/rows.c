@@ -14,11 +14,11 @@
 
 #define RETRY_MS 1000
 /* A commit costs as much as a hundred rows, and a device that speaks twice need be written once. So only the first few
- * commits of each half second happen at once, which is all of them when few devices speak; then rows wait for company.
- */
-#define COLLECT_MS 500
+ * commits of each period happen at once, which is all of them when few devices speak; then rows wait for company. As
+ * many as one commit writes in some 30 ms, which is what others on this database wait for it. */
+#define COLLECT_MS 2000
 #define COLLECT_AT_ONCE 4
-#define COLLECT_ROWS 1000
+#define COLLECT_ROWS 4000
 #define MAX_PROPERTIES (64u * 1024)
 
 struct device_row {

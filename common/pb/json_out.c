@@ -5,9 +5,22 @@
 #include <stdlib.h>
 
 #include "common/base/err.h"
+#include "common/pb/append.h"
 #include "common/pb/utf8.h"
 
 #define NANOS_PER_S 1000000000
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether one of eight bytes is none of those that stand for themselves: 0x20 to 0x7f but for the quote and the
+ * backslash. A byte that borrows from the next can only make a second one of it when there was a first. */
+static bool has_special(const uint8_t *p)
+{
+	uint64_t x;
+	memcpy(&x, p, sizeof(x));
+	uint64_t quote = x ^ EACH('"'), backslash = x ^ EACH('\\');
+	return ((x | (x - EACH(0x20)) | (quote - EACH(1)) | (backslash - EACH(1))) & EACH(0x80)) != 0;
+}
 
 void lw_json_put_string(struct lw_buf *out, struct lw_span text)
 {
@@ -15,8 +28,12 @@ void lw_json_put_string(struct lw_buf *out, struct lw_span text)
 	static const char escapes[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
 	size_t run = 0, i = 0;
 
-	lw_buf_append_u8(out, '"');
+	lw_pb_append(out, "\"", 1);
 	while (i < text.n) {
+		while (text.n - i >= 8 && !has_special(text.p + i))
+			i += 8;
+		if (i == text.n)
+			break;
 		uint8_t c = text.p[i];
 		if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
 			i++;
@@ -27,20 +44,20 @@ void lw_json_put_string(struct lw_buf *out, struct lw_span text)
 			i += n;
 			continue;
 		}
-		lw_buf_append(out, text.p + run, i - run);
+		lw_pb_append(out, text.p + run, i - run);
 		if (c >= 0x80)
-			lw_buf_append(out, "\xef\xbf\xbd", 3);
+			lw_pb_append(out, "\xef\xbf\xbd", 3);
 		else if (c >= 0x20)
-			lw_buf_append(out, (char[]){'\\', (char)c}, 2);
+			lw_pb_append(out, (char[]){'\\', (char)c}, 2);
 		else if (escapes[c])
-			lw_buf_append(out, (char[]){'\\', escapes[c]}, 2);
+			lw_pb_append(out, (char[]){'\\', escapes[c]}, 2);
 		else
-			lw_buf_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+			lw_pb_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
 		run = ++i;
 	}
 	if (text.n)
-		lw_buf_append(out, text.p + run, text.n - run);
-	lw_buf_append_u8(out, '"');
+		lw_pb_append(out, text.p + run, text.n - run);
+	lw_pb_append(out, "\"", 1);
 }
 
 /* Writes the digits of v to the end of the array; returns where they start. */
@@ -57,7 +74,7 @@ void lw_json_put_u64(struct lw_buf *out, uint64_t v)
 {
 	char text[20];
 	char *from = decimal(v, text + sizeof(text));
-	lw_buf_append(out, from, (size_t)(text + sizeof(text) - from));
+	lw_pb_append(out, from, (size_t)(text + sizeof(text) - from));
 }
 
 void lw_json_put_i64(struct lw_buf *out, int64_t v)
@@ -66,7 +83,7 @@ void lw_json_put_i64(struct lw_buf *out, int64_t v)
 	char *from = decimal(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, text + sizeof(text));
 	if (v < 0)
 		*--from = '-';
-	lw_buf_append(out, from, (size_t)(text + sizeof(text) - from));
+	lw_pb_append(out, from, (size_t)(text + sizeof(text) - from));
 }
 
 /* ---- shortest numbers -------------------------------------------------------------------------------------------- */

@@ -208,11 +208,39 @@ static void test_duration(void **state)
 	}
 }
 
+/* Each byte at each place of a text that is looked through eight bytes at a time. */
+static void test_strings(void **state)
+{
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		for (size_t at = 0; at < 20; at++) {
+			static const char *const short_escapes[] = {
+				['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+			char text[] = "!##[[]]~ 0123456789a", want[64], piece[8] = {(char)c};
+			if (c == '"' || c == '\\')
+				snprintf(piece, sizeof(piece), "\\%c", (int)c);
+			else if (c >= 0x80)
+				snprintf(piece, sizeof(piece), "\xef\xbf\xbd");
+			else if (c < sizeof(short_escapes) / sizeof(short_escapes[0]) && short_escapes[c])
+				snprintf(piece, sizeof(piece), "%s", short_escapes[c]);
+			else if (c < 0x20)
+				snprintf(piece, sizeof(piece), "\\u%04x", c);
+			snprintf(want, sizeof(want), "\"%.*s%s%s\"", (int)at, text, piece, text + at + 1);
+			text[at] = (char)c;
+			struct lw_buf out;
+			lw_buf_init(&out, 64);
+			lw_json_put_string(&out, lw_span(text, 20));
+			assert_string_equal(lw_buf_str(&out), want);
+			lw_buf_deinit(&out);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_double),    cmocka_unit_test(test_float),    cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_timestamp), cmocka_unit_test(test_duration),
+		cmocka_unit_test(test_strings),    cmocka_unit_test(test_double),    cmocka_unit_test(test_float),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_timestamp), cmocka_unit_test(test_duration),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
