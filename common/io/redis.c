@@ -750,8 +750,8 @@ static void open_with(struct redis **out, struct rt_loop *loop, const struct red
 	lw_list_init(&r->pending);
 	lw_list_init(&r->refused);
 	lw_map_init(&r->scripts);
-	redis_bulk_init(r);
 	lw_rng_init_system(&r->rng);
+	redis_bulk_init(r);
 	lw_backoff_init(&r->backoff, 50, 3000);
 	uv_loop_t *uv = rt_loop_uv(loop);
 	r->wake = lw_xcalloc(1, sizeof(*r->wake));

@@ -24,6 +24,7 @@
 void redis_bulk_init(struct redis *r)
 {
 	lw_buf_init(&r->bulk.buf, MAX_COMMANDS_BYTES);
+	lw_rng_init_seeded(&r->bulk.dice, lw_rng_u64(&r->rng));
 }
 
 static void add_count(struct lw_buf *out, char kind, size_t n)
@@ -123,7 +124,7 @@ void redis_bulk_xadd(struct redis *r, const char *key, size_t maxlen, size_t n, 
 	v[i++] = lw_span_str("XADD");
 	v[i++] = lw_span_str(key);
 	/* By chance, not by counting: devices may come in turn. */
-	if (maxlen && (maxlen < RARELY_FROM || lw_rng_below(&r->rng, RARELY) == 0)) {
+	if (maxlen && (maxlen < RARELY_FROM || lw_rng_below(&r->bulk.dice, RARELY) == 0)) {
 		snprintf(count, sizeof(count), "%zu", maxlen);
 		v[i++] = lw_span_str("MAXLEN");
 		v[i++] = lw_span_str("~");

@@ -55,6 +55,7 @@ struct redis {
 	struct {
 		struct lw_buf buf;
 		size_t n;
+		struct lw_rng dice; /* not the system's, which is a system call each time */
 	} bulk;
 	struct redis_stats stats;
 	int announced; /* state told: 1 up, -1 down, 0 nothing yet */
