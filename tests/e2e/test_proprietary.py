@@ -62,7 +62,7 @@ def test_region_is_known_after_a_restart(tmp_path):
 @pytest.mark.parametrize("frame, status, words", [
     ({"payload": ""}, 400, "1 to 254"), ({"frequencyHz": 915000000}, 400, "outside the region"), ({"modulation": {}}, 400, "neither lora nor fsk"),
     ({"modulation": {"lora": {**LORA["lora"], "codeRate": "CR_2_6"}}}, 400, "code_rate"),
-    ({"regionConfigId": "mars"}, 400, "none that is enabled"), ({"powerDbm": 99}, 400, "power_dbm"),
+    ({"regionConfigId": "mars"}, 400, "mars is not enabled here"), ({"powerDbm": 99}, 400, "power_dbm"),
     ({"regionConfigId": ""}, 400, "say region_config_id")])
 def test_wrong(world, frame, status, words):
     gw = world.gateway()

@@ -129,7 +129,7 @@ def test_without_the_right_to_change_it(world):
     (lambda x: x["session"]["receive"].update(rx1DelayS=16), 400, "receive.rx1_delay_s is above 15"),
     (lambda x: x["session"]["receive"].update(rx2FreqHz=915000000), 400, "receive.rx2_freq_hz is outside the region"),
     (lambda x: x["session"].update(regionConfigId="us915_0"), 400, "region_config_id is of another region"),
-    (lambda x: x["session"].update(regionConfigId="mars"), 400, "region_config_id is none that is enabled here"),
+    (lambda x: x["session"].update(regionConfigId="mars"), 400, "region_config_id: mars is not enabled here"),
     (lambda x: x["session"].update(enabledClass="CLASS_C"), 400, "enabled_class is one that the device profile does not support"),
     (lambda x: x["session"].update(macVersion="LORAWAN_1_1_0"), 400, "mac_version is 1.1"),
 ])
