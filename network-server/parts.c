@@ -397,6 +397,9 @@ int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *
 				  .max_queue = (uint32_t)ns->conf->device_queue_items,
 				  .max_multicast_queue = (uint32_t)ns->conf->multicast_queue_items,
 				  .rng = &ns->rng,
+				  .damaged = rt_counter(env->metrics, "damaged_rows_total",
+							"Rows of the database that could not be read; the log "
+							"names them."),
 				  .on_ready = on_store_ready,
 				  .on_events = on_events,
 				  .on_gap = on_gap,

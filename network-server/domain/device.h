@@ -104,6 +104,7 @@ struct ns_queue_item {
 	uint8_t f_port; /* 1..255 */
 	bool confirmed;
 	bool is_encrypted_by_caller;
+	bool is_damaged; /* what was stored cannot be read: nothing but id and state is known */
 	enum ns_item_state state;
 	/* Ciphertexts for first_f_cnt, first_f_cnt + 1, …; all of one length. */
 	uint32_t first_f_cnt;

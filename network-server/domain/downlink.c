@@ -218,6 +218,10 @@ static void choose_item(struct build *b)
 	for (size_t i = 0; i < in->n_items && i < NS_DOWN_ITEMS_MAX; i++) {
 		const struct ns_queue_item *item = &in->items[i];
 		unsigned index;
+		if (item->is_damaged) {
+			discard(b, item, NS_DISCARD_DAMAGED);
+			continue;
+		}
 		if (item->expires_at_ns != 0 && item->expires_at_ns <= in->now_ns) {
 			discard(b, item, NS_DISCARD_EXPIRED);
 			continue;

@@ -69,7 +69,7 @@ struct ns_down_frame {
 	uint32_t f_cnt;
 };
 
-enum ns_discard { NS_DISCARD_NONE, NS_DISCARD_EXPIRED, NS_DISCARD_SIZE, NS_DISCARD_F_CNT };
+enum ns_discard { NS_DISCARD_NONE, NS_DISCARD_EXPIRED, NS_DISCARD_SIZE, NS_DISCARD_F_CNT, NS_DISCARD_DAMAGED };
 
 struct ns_down_out {
 	struct ns_down_frame frame[2];    /* in the order in which the gateway tries them */

@@ -32,6 +32,7 @@ struct ns_mc_item {
 	struct lw_span payload; /* encrypted for f_cnt */
 	int64_t expires_at_ns;  /* 0: never */
 	int64_t enqueued_at_ns;
+	bool is_damaged;  /* what was stored cannot be read */
 	bool planned;     /* its gateways are chosen */
 	int8_t f_pending; /* in every transmission; -1: there was none yet */
 };

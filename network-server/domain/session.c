@@ -359,7 +359,8 @@ static void read_identity(struct lw_span v, struct ns_session *s)
 static void read_mac_state(struct lw_span v, struct ns_session *s)
 {
 	s->dev_status_req_at_ns = (int64_t)get64(&v);
-	s->ping_slot_nb = get8(&v);
+	uint8_t nb = get8(&v);
+	s->ping_slot_nb = nb <= 128 && (nb & (nb - 1)) == 0 ? nb : 0;
 	s->ping_slot_dr = get8(&v);
 	s->ping_slot_hz = get32(&v);
 	s->beacon_locked = get8(&v) != 0;

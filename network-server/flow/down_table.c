@@ -15,7 +15,7 @@ enum { LOG_INFO = 0, LOG_ERROR = 2 };
 #define PING_SLOT_AHEAD_NS (5 * LW_NS_PER_S)
 /* A class B or C downlink that no gateway took is tried again after 5 s, 10 s … up to 320 s. */
 enum { CLASS_C_RETRY_MS = 5000, CLASS_C_RETRY_DOUBLINGS = 6 };
-enum { CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
+enum { CODE_UNKNOWN = 0, CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
 
 static rt_flow_io_fn down_wait, down_fetch, down_fetch_queue, down_commit;
 static rt_flow_key_fn down_key;
@@ -451,6 +451,13 @@ static void discard_items(struct ns_down *d)
 			     "queue item %s was encrypted by its sender for FCnt %" PRIu32 ", the next one is %" PRIu32
 			     ": encrypt it anew",
 			     id, item->first_f_cnt, ns_session_next_f_cnt_down(&d->dev->session, true));
+			break;
+		case NS_DISCARD_DAMAGED:
+			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_UNKNOWN,
+						  "Device queue-item discarded because what was stored cannot be read",
+						  context));
+			gone(d, item, LONGWAVE__V1__REASON__INTERNAL_ERROR,
+			     "queue item %s is damaged in the database: it cannot be read", id);
 			break;
 		case NS_DISCARD_NONE:
 			break;

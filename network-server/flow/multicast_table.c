@@ -278,6 +278,11 @@ static bool ends_item(struct run *m)
 	const struct ns_mc_item *item = &t->item;
 	const struct ns_region_config *rc = region_of(m->c.f, t->group.region, NULL);
 	int64_t now_ns = ns_now(m->c.f);
+	if (item->is_damaged) {
+		item_gone(m, LONGWAVE__V1__REASON__INTERNAL_ERROR,
+			  "the item is damaged in the database: it cannot be read");
+		return true;
+	}
 	if (item->expires_at_ns != 0 && item->expires_at_ns <= now_ns) {
 		item_gone(m, LONGWAVE__V1__REASON__EXPIRED, "the item expired %.1f s before it could be sent",
 			  (double)(now_ns - item->expires_at_ns) / LW_NS_PER_S);

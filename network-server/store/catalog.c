@@ -12,14 +12,14 @@
 
 static const struct sql_stmt LOAD_PROFILES = {
 	.name = "load_profiles",
-	.text = "SELECT body FROM device_profile",
-	.cols = "y",
+	.text = "SELECT body, id FROM device_profile",
+	.cols = "yt",
 };
 
 static const struct sql_stmt LOAD_GATEWAYS = {
 	.name = "load_gateways",
-	.text = "SELECT body, last_seen, region FROM gateway",
-	.cols = "ylt",
+	.text = "SELECT body, last_seen, region, gateway_id FROM gateway",
+	.cols = "yltl",
 };
 
 static const struct sql_stmt SEEN_GATEWAYS = {
@@ -390,8 +390,12 @@ static void take_gateways(struct ns_store *s, const struct sql_result *r, bool s
 		struct lw_span b = sql_span(r, i, 0);
 		struct lw_gateway_id id;
 		Longwave__Ns__V1__Gateway *g = longwave__ns__v1__gateway__unpack(NULL, b.n, b.p);
-		if (!g)
+		if (!g) {
+			char text[LW_EUI_TEXT];
+			id = lw_gateway_id_from_u64((uint64_t)sql_i64(r, i, 3));
+			ns_store_damaged(s, "gateway", lw_gateway_id_print(id, text), "body");
 			continue;
+		}
 		struct ns_gateway_row *row = lw_gateway_id_parse(&id, g->gateway_id) == 0
 						     ? lw_map_find(&s->gateways, lw_gateway_id_u64(id))
 						     : NULL;
@@ -408,8 +412,10 @@ static void take_profiles(struct ns_store *s, const struct sql_result *r, bool s
 	for (size_t i = 0; r && i < sql_rows(r); i++) {
 		struct lw_span b = sql_span(r, i, 0);
 		Longwave__Ns__V1__DeviceProfile *p = longwave__ns__v1__device_profile__unpack(NULL, b.n, b.p);
-		if (!p)
+		if (!p) {
+			ns_store_damaged(s, "device_profile", sql_text(r, i, 1), "body");
 			continue;
+		}
 		struct ns_profile_row *row = lw_bmap_find(&s->profiles, lw_span_str(p->id));
 		if (!row || (!some && row->fresh != s->load))
 			ns_catalog_put_profile(s, p);
@@ -437,16 +443,17 @@ static void on_profiles(void *arg, const struct sql_outcome *outcome, const stru
 
 static const struct sql_stmt SOME_GATEWAYS = {
 	.name = "some_gateways",
-	.text = "SELECT g.body, g.last_seen, g.region FROM {batch} JOIN gateway AS g ON g.gateway_id = b.gateway_id",
+	.text = "SELECT g.body, g.last_seen, g.region, g.gateway_id FROM {batch} JOIN gateway AS g ON g.gateway_id = "
+		"b.gateway_id",
 	.batch = "gateway_id:l",
-	.cols = "ylt",
+	.cols = "yltl",
 };
 
 static const struct sql_stmt SOME_PROFILES = {
 	.name = "some_profiles",
-	.text = "SELECT p.body FROM {batch} JOIN device_profile AS p ON p.id = b.id",
+	.text = "SELECT p.body, p.id FROM {batch} JOIN device_profile AS p ON p.id = b.id",
 	.batch = "id:t",
-	.cols = "y",
+	.cols = "yt",
 };
 
 struct reading {

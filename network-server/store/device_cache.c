@@ -261,7 +261,7 @@ void ns_cache_enqueued(struct ns_store *s, struct lw_dev_eui dev_eui, uint64_t v
 	c->queue_stamp = ++s->queue_stamp;
 }
 
-struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *arena)
+struct ns_device *ns_cache_copy(struct ns_store *s, const struct ns_cached *c, struct lw_arena *arena)
 {
 	struct ns_device *d = LW_ARENA_NEW(arena, struct ns_device);
 	if (!d)
@@ -274,7 +274,12 @@ struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *aren
 	d->profile = c->profile->profile;
 	d->version = c->version;
 	d->may_have_queue = c->may_have_queue;
-	d->has_session = c->has_session && ns_session_decode(lw_span(c->blob, c->blob_len), &d->session) == 0;
+	int err = c->has_session ? ns_session_decode(lw_span(c->blob, c->blob_len), &d->session) : 0;
+	if (err) {
+		char eui[LW_EUI_TEXT];
+		ns_store_damaged(s, "device", lw_dev_eui_print(c->dev_eui, eui), "state");
+	}
+	d->has_session = c->has_session && !err;
 	return d;
 }
 

@@ -7,20 +7,21 @@
 #include "network-server/store/store_impl.h"
 
 #define COLUMNS                                                                                                        \
-	"d.dev_addr, d.body, d.version, d.state, EXISTS (SELECT 1 FROM queue_item AS q WHERE q.dev_eui = d.dev_eui)"
+	"d.dev_addr, d.body, d.version, d.state, EXISTS (SELECT 1 FROM queue_item AS q WHERE q.dev_eui = d.dev_eui),"  \
+	" d.dev_eui"
 
 static const struct sql_stmt BY_ADDR = {
 	.name = "devices_by_addr",
 	.text = "SELECT " COLUMNS " FROM {batch} JOIN device AS d ON d.dev_addr = b.dev_addr",
 	.batch = "dev_addr:l",
-	.cols = "lylyb",
+	.cols = "lylybl",
 };
 
 static const struct sql_stmt BY_EUI = {
 	.name = "devices_by_eui",
 	.text = "SELECT " COLUMNS " FROM {batch} JOIN device AS d ON d.dev_eui = b.dev_eui",
 	.batch = "dev_eui:l",
-	.cols = "lylyb",
+	.cols = "lylybl",
 };
 
 struct flight {
@@ -32,9 +33,9 @@ struct flight {
 	struct ns_fetch *v[];
 };
 
-static bool add(struct ns_fetch *req, const struct ns_cached *c, size_t room)
+static bool add(struct ns_store *s, struct ns_fetch *req, const struct ns_cached *c, size_t room)
 {
-	struct ns_device *d = req->n < room ? ns_cache_copy(c, req->arena) : NULL;
+	struct ns_device *d = req->n < room ? ns_cache_copy(s, c, req->arena) : NULL;
 	if (!d)
 		return false;
 	req->devices[req->n++] = d;
@@ -52,7 +53,7 @@ static bool from_memory(struct ns_store *s, struct ns_fetch *req)
 			return false;
 		ns_cache_touch(s, c);
 		req->devices = LW_ARENA_ARRAY(req->arena, struct ns_device *, 1);
-		if (!req->devices || !add(req, c, 1))
+		if (!req->devices || !add(s, req, c, 1))
 			req->err = LW_ENOMEM;
 		return true;
 	}
@@ -65,7 +66,7 @@ static bool from_memory(struct ns_store *s, struct ns_fetch *req)
 	req->devices = n ? LW_ARENA_ARRAY(req->arena, struct ns_device *, n) : NULL;
 	for (struct ns_cached *c = head; n && c && c != &s->none; c = c->next_addr) {
 		ns_cache_touch(s, c);
-		if (!req->devices || !add(req, c, n)) {
+		if (!req->devices || !add(s, req, c, n)) {
 			req->err = LW_ENOMEM;
 			break;
 		}
@@ -89,8 +90,12 @@ static void read_row(struct ns_store *s, const struct sql_result *r, size_t i, s
 	Longwave__Ns__V1__Device *body = longwave__ns__v1__device__unpack(NULL, packed.n, packed.p);
 	bool none = sql_is_null(r, i, 3) || sql_is_null(r, i, 0);
 	*out = (struct row){.addr = (uint32_t)sql_i64(r, i, 0), .has_addr = !sql_is_null(r, i, 0)};
-	if (!body)
+	if (!body) {
+		char eui[LW_EUI_TEXT];
+		ns_store_damaged(s, "device", lw_dev_eui_print(lw_dev_eui_from_u64((uint64_t)sql_i64(r, i, 5)), eui),
+				 "body");
 		return;
+	}
 	struct ns_cached *row = ns_cached_new(s, body, (uint64_t)sql_i64(r, i, 2), (struct lw_devaddr){out->addr},
 					      none ? lw_span(NULL, 0) : sql_span(r, i, 3));
 	if (!row && !lw_bmap_find(&s->profiles, lw_span_str(body->device_profile_id)))
@@ -115,7 +120,7 @@ static bool answers(const struct ns_fetch *req, const struct ns_cached *c)
 			       : lw_dev_eui_eq(c->dev_eui, req->dev_eui);
 }
 
-static void answer(struct ns_fetch *req, const struct row *rows, size_t n)
+static void answer(struct ns_store *s, struct ns_fetch *req, const struct row *rows, size_t n)
 {
 	size_t hits = 0;
 	req->err = 0;
@@ -124,7 +129,7 @@ static void answer(struct ns_fetch *req, const struct row *rows, size_t n)
 		hits += answers(req, rows[i].c);
 	req->devices = hits ? LW_ARENA_ARRAY(req->arena, struct ns_device *, hits) : NULL;
 	for (size_t i = 0; hits && i < n; i++) {
-		if (answers(req, rows[i].c) && (!req->devices || !add(req, rows[i].c, hits))) {
+		if (answers(req, rows[i].c) && (!req->devices || !add(s, req, rows[i].c, hits))) {
 			req->err = LW_ENOMEM;
 			req->n = 0;
 			return;
@@ -225,7 +230,7 @@ static void on_rows(void *arg, const struct sql_outcome *outcome, const struct s
 			f->v[i]->err = LW_EUNAVAILABLE;
 			f->v[i]->n = 0;
 		} else {
-			answer(f->v[i], rows, n);
+			answer(f->s, f->v[i], rows, n);
 		}
 	}
 	for (size_t i = 0; i < n; i++) {

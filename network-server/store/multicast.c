@@ -171,6 +171,10 @@ static void on_claimed(void *arg, const struct sql_result *r)
 		struct lw_span packed = sql_span(r, i, 1);
 		Longwave__Ns__V1__MulticastGroup *b =
 			longwave__ns__v1__multicast_group__unpack(NULL, packed.n, packed.p);
+		if (req != NULL && b == NULL) {
+			char id[LW_UUID_TEXT];
+			ns_store_damaged(t->s, "multicast_group", lw_uuid_print(req->group_id, id), "body");
+		}
 		if (req == NULL || b == NULL) {
 			if (b != NULL)
 				longwave__ns__v1__multicast_group__free_unpacked(b, NULL);
@@ -216,7 +220,7 @@ static void on_gateways(void *arg, const struct sql_result *r)
 static bool item_from_body(struct lw_span packed, uint32_t f_cnt, struct lw_arena *a, struct ns_mc_item *out)
 {
 	Longwave__Ns__V1__MulticastItem *b = longwave__ns__v1__multicast_item__unpack(NULL, packed.n, packed.p);
-	bool ok = b != NULL && f_cnt - b->first_f_cnt < b->n_frm_payloads;
+	bool ok = b != NULL && f_cnt - b->first_f_cnt < b->n_frm_payloads && b->f_port >= 1 && b->f_port <= 255;
 	if (ok) {
 		const ProtobufCBinaryData *p = &b->frm_payloads[f_cnt - b->first_f_cnt];
 		out->f_port = (uint8_t)b->f_port;
@@ -243,8 +247,11 @@ static void on_front(void *arg, const struct sql_result *r)
 							.enqueued_at_ns = sql_i64(r, i, 5) * LW_NS_PER_US,
 							.f_pending = (int8_t)sql_i64(r, i, 10)};
 			req->more = sql_i64(r, i, 11) != 0;
-			if (!item_from_body(sql_span(r, i, 3), req->item.f_cnt, req->arena, &req->item))
-				req->err = req->err == 0 ? LW_EPROTO : req->err;
+			if (!item_from_body(sql_span(r, i, 3), req->item.f_cnt, req->arena, &req->item)) {
+				char id[LW_UUID_TEXT];
+				ns_store_damaged(t->s, "multicast_item", lw_uuid_print(req->item.id, id), "body");
+				req->item.is_damaged = true;
+			}
 			req->copies = LW_ARENA_ARRAY(req->arena, struct ns_mc_copy, sql_rows(r) - i);
 		}
 		if (sql_is_null(r, i, 6))

@@ -10,14 +10,14 @@
 
 static const struct sql_stmt HEADS = {
 	.name = "queue_heads",
-	.text = "SELECT x.n, x.body, x.item_state, x.f_cnt_down, x.timeout_after, x.total FROM"
-		" (SELECT b.n, b.most, q.body, q.item_state, q.f_cnt_down, q.timeout_after, q.position,"
+	.text = "SELECT x.n, x.body, x.item_state, x.f_cnt_down, x.timeout_after, x.total, x.id FROM"
+		" (SELECT b.n, b.most, q.id, q.body, q.item_state, q.f_cnt_down, q.timeout_after, q.position,"
 		"  count(*) OVER (PARTITION BY b.n) AS total, row_number() OVER (PARTITION BY b.n ORDER BY q.position) "
 		"AS place"
 		"  FROM {batch} JOIN queue_item AS q ON q.dev_eui = b.dev_eui) AS x"
 		" WHERE x.place <= x.most ORDER BY x.n, x.position",
 	.batch = "dev_eui:l most:l",
-	.cols = "lyllll",
+	.cols = "lyllllu",
 };
 
 static const struct sql_stmt LIST = {
@@ -90,9 +90,11 @@ static void note_empty(const struct heads *f, size_t i)
 		c->may_have_queue = false;
 }
 
-static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_arena *a, struct ns_queue_item *out)
+static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_uuid id, struct lw_arena *a,
+			   struct ns_queue_item *out)
 {
 	*out = (struct ns_queue_item){
+		.id = id,
 		.f_port = (uint8_t)b->f_port,
 		.confirmed = b->confirmed,
 		.is_encrypted_by_caller = b->is_encrypted_by_caller,
@@ -100,8 +102,6 @@ static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_arena
 		.expires_at_ns = b->expires_at ? lw_join_ns(b->expires_at->seconds, b->expires_at->nanos) : 0,
 		.sealed = lw_arena_span(a, lw_span(b->sealed.data, b->sealed.len)),
 	};
-	if (lw_uuid_parse(&out->id, b->id))
-		memset(&out->id, 0, sizeof(out->id));
 	for (size_t i = 0; i < b->n_frm_payloads && i < NS_QUEUE_PAYLOADS; i++)
 		out->payload[out->n_payloads++] =
 			lw_arena_span(a, lw_span(b->frm_payloads[i].data, b->frm_payloads[i].len));
@@ -109,6 +109,22 @@ static void item_from_body(const Longwave__Ns__V1__QueueItem *b, struct lw_arena
 		(uint8_t)(b->session_key_id.len < NS_KEY_ID_MAX ? b->session_key_id.len : NS_KEY_ID_MAX);
 	if (out->session_key_id_len)
 		memcpy(out->session_key_id, b->session_key_id.data, out->session_key_id_len);
+}
+
+/* One that cannot be read is an item all the same: who plans downlinks says what becomes of it. */
+static void read_item(struct ns_store *s, struct lw_span packed, struct lw_uuid id, struct lw_arena *a,
+		      struct ns_queue_item *out)
+{
+	Longwave__Ns__V1__QueueItem *b = longwave__ns__v1__queue_item__unpack(NULL, packed.n, packed.p);
+	char text[LW_UUID_TEXT];
+	if (b && b->f_port >= 1 && b->f_port <= 255) {
+		item_from_body(b, id, a, out);
+	} else {
+		*out = (struct ns_queue_item){.id = id, .is_damaged = true};
+		ns_store_damaged(s, "queue_item", lw_uuid_print(id, text), "body");
+	}
+	if (b)
+		longwave__ns__v1__queue_item__free_unpacked(b, NULL);
 }
 
 static void on_heads(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
@@ -126,20 +142,16 @@ static void on_heads(void *arg, const struct sql_outcome *outcome, const struct 
 			continue;
 		if (!req->items)
 			req->items = LW_ARENA_ARRAY(req->arena, struct ns_queue_item, req->max);
-		struct lw_span packed = sql_span(r, i, 1);
-		Longwave__Ns__V1__QueueItem *b = longwave__ns__v1__queue_item__unpack(NULL, packed.n, packed.p);
-		if (!req->items || !b) {
+		if (!req->items) {
 			req->err = LW_ENOMEM;
 		} else {
 			struct ns_queue_item *item = &req->items[req->n++];
-			item_from_body(b, req->arena, item);
+			read_item(f->s, sql_span(r, i, 1), sql_uuid(r, i, 6), req->arena, item);
 			item->state = (enum ns_item_state)sql_i64(r, i, 2);
 			item->f_cnt_down = (uint32_t)sql_i64(r, i, 3);
 			item->timeout_after_ns = sql_i64(r, i, 4) * LW_NS_PER_US;
 			req->total = (size_t)sql_i64(r, i, 5);
 		}
-		if (b)
-			longwave__ns__v1__queue_item__free_unpacked(b, NULL);
 	}
 	for (size_t i = 0; !outcome->err && i < f->n; i++)
 		if (!f->v[i]->err && !f->v[i]->n)
@@ -376,6 +388,7 @@ void ns_store_flush_queue(struct ns_store *s, struct lw_dev_eui dev_eui, ns_stor
 
 struct listing {
 	struct ns_store *s;
+	struct lw_dev_eui dev_eui;
 	struct lw_arena *arena;
 	ns_queue_list_fn *done;
 	void *arg;
@@ -384,6 +397,7 @@ struct listing {
 static void on_list(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct listing *l = arg;
+	char eui[LW_EUI_TEXT];
 	size_t n = r ? sql_rows(r) : 0, kept = 0, total = n ? (size_t)sql_i64(r, 0, 4) : 0;
 	int err = outcome->err;
 	Longwave__Ns__V1__QueueItem **v = n ? LW_ARENA_ARRAY(l->arena, Longwave__Ns__V1__QueueItem *, n) : NULL;
@@ -391,8 +405,10 @@ static void on_list(void *arg, const struct sql_outcome *outcome, const struct s
 		err = LW_ENOMEM;
 	for (size_t i = 0; !err && i < n; i++) {
 		ProtobufCMessage *m = NULL;
-		if (lw_pb_unpack(&longwave__ns__v1__queue_item__descriptor, sql_span(r, i, 0), l->arena, &m))
+		if (lw_pb_unpack(&longwave__ns__v1__queue_item__descriptor, sql_span(r, i, 0), l->arena, &m)) {
+			ns_store_damaged(l->s, "queue_item of device", lw_dev_eui_print(l->dev_eui, eui), "body");
 			continue;
+		}
 		Longwave__Ns__V1__QueueItem *item = (Longwave__Ns__V1__QueueItem *)m;
 		int64_t state = sql_i64(r, i, 1), timeout_us = sql_i64(r, i, 3);
 		item->is_pending = item->confirmed && state != NS_ITEM_QUEUED;
@@ -421,7 +437,7 @@ void ns_store_list_queue(struct ns_store *s, struct lw_dev_eui dev_eui, size_t l
 {
 	struct listing *l = lw_xmalloc(sizeof(*l));
 	struct sql_query *q = sql_query_new(s->db, &LIST);
-	*l = (struct listing){s, arena, done, arg};
+	*l = (struct listing){s, dev_eui, arena, done, arg};
 	sql_put_i64(sql_query_params(q), ns_i64(lw_dev_eui_u64(dev_eui)));
 	sql_put_i64(sql_query_params(q), (int64_t)limit);
 	sql_query_send(q, on_list, l);

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/xmalloc.h"
 #include "common/io/sql_migrate.h"
+#include "common/runtime/metrics.h"
 #include "network-server/store/store_impl.h"
 
 extern const struct sql_migration_set ns_migrations;
@@ -221,6 +222,14 @@ void ns_store_fill_gateway_port(struct ns_store *s, struct ns_gateway_port *out)
 const char *ns_store_origin(const struct ns_store *s)
 {
 	return s->origin;
+}
+
+void ns_store_damaged(struct ns_store *s, const char *table, const char *id, const char *column)
+{
+	if (s->o.damaged)
+		rt_metric_inc(s->o.damaged);
+	RT_LOG_ERROR(s->o.log, "a row of the database is damaged", rt_str("table", table), rt_str("id", id),
+		     rt_str("column", column));
 }
 
 void ns_store_get_stats(const struct ns_store *s, struct ns_store_stats *out)

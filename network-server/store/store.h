@@ -9,6 +9,7 @@
 
 struct rt_loop;
 struct rt_log;
+struct rt_metric;
 struct ns_store;
 
 /* An event that is durable and has its number. Borrowed during the call. */
@@ -26,6 +27,7 @@ struct ns_store_opts {
 	uint32_t max_queue;           /* items of a device; 0: 1000 */
 	uint32_t max_multicast_queue; /* items of a multicast group; 0: 1000 */
 	struct lw_rng *rng;
+	struct rt_metric *damaged; /* counts rows that could not be read; may be NULL */
 	/* Once, when the tables are there and gateways and profiles are loaded; or err and its text: end the daemon. */
 	void (*on_ready)(void *arg, int err, const char *detail);
 	/* In the order of seq, after their commit. */

@@ -111,6 +111,9 @@ void ns_store_loaded(struct ns_store *s, const struct sql_outcome *outcome);
 /* What others changed in the catalog may have been missed: it is read again, as soon as that can be done. */
 void ns_store_reload(struct ns_store *s);
 
+/* What a row holds in `column` cannot be read: its place in the log, and counted. */
+void ns_store_damaged(struct ns_store *s, const char *table, const char *id, const char *column);
+
 /* catalog.c */
 void ns_catalog_load(struct ns_store *s);
 /* All were read again: who was not among them is gone. */
@@ -168,7 +171,7 @@ void ns_cache_set_session(struct ns_store *s, struct ns_cached *c, uint64_t vers
 void ns_cache_touch(struct ns_store *s, struct ns_cached *c);
 /* A new address may exist in the database that the cache calls empty. */
 void ns_cache_forget_addr(struct ns_store *s, struct lw_devaddr devaddr);
-struct ns_device *ns_cache_copy(const struct ns_cached *c, struct lw_arena *arena);
+struct ns_device *ns_cache_copy(struct ns_store *s, const struct ns_cached *c, struct lw_arena *arena);
 
 /* multicast_objects.c: changes of multicast groups; the others are not asked */
 const char *ns_multicast_check(const Longwave__Ns__V1__Change *c);

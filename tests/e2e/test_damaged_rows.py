@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import lw
+from lw.gateway import payload
 from lw.stack import Stack, World
 
 DATA_LOSS = 15
@@ -95,3 +96,48 @@ def test_what_the_network_server_is_to_hear(stack, world):
                 text="the good one to be settled alone")
     assert stack.app.metrics()["longwave_as_damaged_rows_total"] >= 2
     sql(stack, "app", f"DELETE FROM ns_intent WHERE id IN ('{bad}', 'no group in it')")
+
+
+def test_queue_items(stack, world):
+    """One that cannot be read is dropped where it would be sent, and said so; the next one goes."""
+    gw, d = world.gateway(), world.device(otaa=False)
+    bad = world.enqueue(d, b"first")
+    world.enqueue(d, b"second")
+    sql(stack, "ns", "UPDATE queue_item SET body = DAMAGE WHERE position = (SELECT min(position) FROM queue_item)")
+    queue = world.rest.get(f"/api/devices/{d.dev_eui}/queue")
+    assert (queue["totalCount"], [i["data"] for i in queue["result"]]) == (2, ["c2Vjb25k"])
+    got = None
+    while got is None or got.f_port != 10:  # the first ones may carry MAC commands only
+        world.send(d, gw, data=b"x")
+        got = d.downlink(payload(gw.next_txpk()))
+    assert got.data == b"second"
+    log = stack.events.wait(d.dev_eui, "log", 1)
+    assert log["context"]["queue_item_id"] == bad and "cannot be read" in log["description"]
+    f = stack.wait_frame("INTERNAL_ERROR", dev_eui=d.dev_eui)
+    assert bad in f.detail and "damaged in the database" in f.detail
+    lw.wait_for(lambda: not sql(stack, "ns", "SELECT id FROM queue_item"), text="the queue to be empty")
+    assert stack.ns.metrics()["longwave_ns_damaged_rows_total"] >= 2
+
+
+def test_sessions_profiles_gateways(stack, world):
+    """Read at the start of the network-server: what is damaged is as if it were not there, the others work."""
+    gw, silent = world.gateway(), world.gateway()
+    good, no_session, no_profile = world.device(otaa=False), world.device(otaa=False), world.device(otaa=False, profile=world.profile(
+        name="other", otaa=False))
+    profile = sql(stack, "ns", f"SELECT device_profile_id FROM device WHERE dev_eui = {int(no_profile.dev_eui, 16)}")[0][0]
+    sql(stack, "ns", f"UPDATE device SET state = DAMAGE WHERE dev_eui = {int(no_session.dev_eui, 16)}")
+    sql(stack, "ns", f"UPDATE device_profile SET body = DAMAGE WHERE id = '{profile}'")
+    sql(stack, "ns", f"UPDATE gateway SET body = DAMAGE WHERE gateway_id = {int(silent.id, 16)}")
+    stack.restart(stack.ns)
+    for d in no_session, no_profile, good:
+        world.send(d, gw, data=b"x")
+    world.send(good, silent, data=b"y")
+    stack.events.wait(good.dev_eui, "up", 1)
+    damaged = [line for line in stack.ns.output().splitlines() if "a row of the database is damaged" in line]
+    for name in no_session.dev_eui, profile, silent.id:
+        assert any(name in line for line in damaged), (name, damaged)
+    assert not stack.events.of(no_session.dev_eui, "up") and not stack.events.of(no_profile.dev_eui, "up")
+    # Written anew it is whole again.
+    world.activate(no_session)
+    world.send(no_session, gw, data=b"z")
+    stack.events.wait(no_session.dev_eui, "up", 1)

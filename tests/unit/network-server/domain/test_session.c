@@ -55,6 +55,7 @@ static void damaged(void **state)
 			struct lw_buf again;
 			lw_buf_init(&again, 2 * NS_SESSION_BLOB_MAX);
 			assert_int_equal(ns_session_encode(&b, &again), 0); /* within all bounds */
+			assert_true(b.ping_slot_nb <= 128 && (b.ping_slot_nb & (b.ping_slot_nb - 1)) == 0);
 			lw_buf_deinit(&again);
 		}
 		blob.p[at] = old;
