@@ -73,12 +73,13 @@ static void on_waiting_multicast(void *arg, const struct lw_uuid *v, size_t n)
 		ns_flows_multicast_hint(r->flows, v[i]);
 }
 
-static void on_orphans(void *arg, int err, const struct ns_stored_event *v, size_t n)
+static void on_orphans(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more)
 {
 	struct gone_ask *a = arg;
 	struct ns_replicas *r = a->r;
 	struct gone *g = err == LW_ECANCELLED ? NULL : find(r, a->origin);
 	(void)v;
+	(void)more;
 	if (g)
 		g->asking = false;
 	if (g && n && r->events && !r->stopped)

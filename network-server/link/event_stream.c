@@ -192,7 +192,7 @@ static size_t send_run(struct ns_source *src, const struct ns_stored_event *v, s
 	return i;
 }
 
-static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t n)
+static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more)
 {
 	struct ns_source *src = arg;
 	struct ns_event_stream *s = src->owner;
@@ -208,7 +208,7 @@ static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t 
 	}
 	rt_metric_add(s->n_read, n);
 	size_t done = err ? 0 : send_run(src, v, n, true);
-	if (err || done < n || n == READ_LIMIT || src->overflow) {
+	if (err || done < n || more || src->overflow) {
 		src->mode = NS_SOURCE_BEHIND;
 		if (!err)
 			pump_source(src);

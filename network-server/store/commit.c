@@ -61,6 +61,14 @@ static const struct sql_stmt WRITE_OUTBOX = {
 	.batch = "dev_eui:l writer:l seq:l body:y",
 };
 
+/* In a transaction that fails as a whole where one compare-and-set fails: rows of several events. */
+static const struct sql_stmt WRITE_OUTBOX_ROWS = {
+	.name = "write_outbox_rows",
+	.text = "INSERT INTO outbox (origin, seq, body) SELECT $1, b.seq, b.body FROM {batch} WHERE true",
+	.params = "t",
+	.batch = "seq:l body:y",
+};
+
 struct event {
 	uint64_t seq;
 	size_t change;
@@ -81,6 +89,7 @@ struct rows {
 struct flight {
 	struct ns_store *s;
 	size_t n;
+	bool is_whole; /* all of it or nothing, see send() */
 	struct ns_change **v;
 	uint64_t *writer; /* per change; 0: no compare */
 	bool *written;
@@ -142,12 +151,24 @@ static void refresh_cache(struct flight *f, size_t i)
 	ns_cache_set_session(s, entry, c->version + 1, addr, put ? blob_of(f, i) : lw_span(NULL, 0));
 }
 
+/* Where conflicts are frequent, a transaction in the hope that there is none is mostly made in vain. */
+#define DOUBTS 32
+
+static void send(struct ns_store *s, struct ns_change **v, size_t n, bool is_whole);
+
 static void on_done(void *arg, const struct sql_outcome *outcome)
 {
 	struct flight *f = arg;
 	struct ns_store *s = f->s;
 	s->stats.commits++;
 	s->n_flights--;
+	if (f->is_whole && outcome->err == LW_ECONFLICT) {
+		/* With new numbers: higher ones may have been handed on meanwhile. */
+		s->doubts = DOUBTS;
+		send(s, f->v, f->n, false);
+		free_flight(f);
+		return;
+	}
 	for (size_t i = 0; i < f->n; i++) {
 		struct ns_change *c = f->v[i];
 		c->err = outcome->err ? LW_EUNAVAILABLE : 0;
@@ -168,6 +189,7 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 			ns_cache_drop(s, c->dev_eui);
 		}
 	}
+	/* Only PostgreSQL leaves one in doubt: there the first event has a row of its own. */
 	if (outcome->err && outcome->unknown && outcome->err != LW_ECANCELLED && f->n_events)
 		ns_outbox_fence(s, f->events[0].seq);
 	if (!outcome->err && f->n_events) {
@@ -186,14 +208,17 @@ static void on_done(void *arg, const struct sql_outcome *outcome)
 	free_flight(f);
 }
 
-/* Two members appended to the packed message: protobuf readers merge them (origin = 1, seq = 2). */
-static void complete_event(struct flight *f, const struct ns_event *e, struct event *out)
+/* Two members appended to the packed message: protobuf readers merge them (origin = 1, seq = 2). `in_row`: with its
+ * length before it. */
+static void complete_event(struct flight *f, const struct ns_event *e, struct event *out, bool in_row)
 {
 	Longwave__Ns__V1__Event tail = LONGWAVE__NS__V1__EVENT__INIT;
 	uint8_t bytes[96];
 	tail.origin = f->s->origin;
 	tail.seq = out->seq;
 	size_t n = longwave__ns__v1__event__pack(&tail, bytes);
+	if (in_row)
+		ns_outbox_put_length(&f->packed, e->packed.n + n);
 	out->at = f->packed.n;
 	lw_buf_append_span(&f->packed, e->packed);
 	lw_buf_append(&f->packed, bytes, n);
@@ -264,11 +289,15 @@ static void add_sessions(struct flight *f, struct sql_tx *tx)
 	}
 	if (f->sessions.n) {
 		struct sql_params *p = sql_tx_add(tx, &WRITE_SESSIONS, on_written, &f->sessions);
+		if (f->is_whole)
+			sql_tx_expect(tx, f->sessions.n, f->sessions.n, LW_ECONFLICT);
 		for (size_t k = 0; k < f->sessions.n; k++)
 			put_session(f, p, f->sessions.change[k], true);
 	}
 	if (f->states.n) {
 		struct sql_params *p = sql_tx_add(tx, &WRITE_STATES, on_written, &f->states);
+		if (f->is_whole)
+			sql_tx_expect(tx, f->states.n, f->states.n, LW_ECONFLICT);
 		for (size_t k = 0; k < f->states.n; k++)
 			put_session(f, p, f->states.change[k], false);
 	}
@@ -298,6 +327,36 @@ static void add_queue_ops(struct flight *f, struct sql_tx *tx, enum ns_queue_op_
 	}
 }
 
+/* The next of the flight, numbered. */
+static struct event *take_event(struct flight *f, size_t change, size_t k, bool in_row)
+{
+	struct event *e = &f->events[f->n_events++];
+	e->seq = f->s->next_seq++;
+	e->change = change;
+	complete_event(f, &f->v[change]->events[k], e, in_row);
+	return e;
+}
+
+/* Rows of some events each; a row has the number of its last. */
+static void add_rows(struct flight *f, struct sql_tx *tx, size_t n)
+{
+	struct sql_params *p = sql_tx_add(tx, &WRITE_OUTBOX_ROWS, NULL, NULL);
+	size_t row = 0;
+	sql_put_text(p, f->s->origin);
+	for (size_t i = 0; i < f->n; i++) {
+		for (size_t k = 0; k < f->v[i]->n_events; k++) {
+			if (row == f->packed.n)
+				ns_outbox_begin_row(&f->packed);
+			const struct event *e = take_event(f, i, k, true);
+			if (f->packed.n - row < NS_OUTBOX_ROW && f->n_events < n)
+				continue;
+			sql_put_i64(p, ns_i64(e->seq));
+			sql_put_bytes(p, lw_span(f->packed.p + row, f->packed.n - row));
+			row = f->packed.n;
+		}
+	}
+}
+
 static void add_events(struct flight *f, struct sql_tx *tx)
 {
 	struct ns_store *s = f->s;
@@ -307,14 +366,15 @@ static void add_events(struct flight *f, struct sql_tx *tx)
 	if (!n)
 		return;
 	f->events = lw_xcalloc(n, sizeof(*f->events));
+	if (f->is_whole && n > 1) {
+		add_rows(f, tx, n);
+		return;
+	}
 	struct sql_params *p = sql_tx_add(tx, &WRITE_OUTBOX, NULL, NULL);
 	sql_put_text(p, s->origin);
 	for (size_t i = 0; i < f->n; i++) {
 		for (size_t k = 0; k < f->v[i]->n_events; k++) {
-			struct event *e = &f->events[f->n_events++];
-			e->seq = s->next_seq++;
-			e->change = i;
-			complete_event(f, &f->v[i]->events[k], e);
+			const struct event *e = take_event(f, i, k, false);
 			sql_put_i64(p, ns_i64(lw_dev_eui_u64(f->v[i]->dev_eui)));
 			sql_put_i64(p, ns_i64(f->writer[i]));
 			sql_put_i64(p, ns_i64(e->seq));
@@ -326,7 +386,7 @@ static void add_events(struct flight *f, struct sql_tx *tx)
 #define BLOBS_MAX (512u * NS_SESSION_BLOB_MAX)
 #define PACKED_MAX (256u << 20)
 
-static struct flight *flight_new(struct ns_store *s, struct ns_change **v, size_t n)
+static struct flight *flight_new(struct ns_store *s, struct ns_change **v, size_t n, bool is_whole)
 {
 	/* All arrays in one piece, the widest members first. */
 	size_t per_change = sizeof(struct piece) + sizeof(struct ns_change *) + sizeof(uint64_t) + 2 * sizeof(size_t) +
@@ -334,6 +394,7 @@ static struct flight *flight_new(struct ns_store *s, struct ns_change **v, size_
 	struct flight *f = lw_xcalloc(1, sizeof(*f) + n * per_change);
 	f->s = s;
 	f->n = n;
+	f->is_whole = is_whole;
 	f->piece = (void *)(f + 1);
 	f->v = (void *)(f->piece + n);
 	f->writer = (void *)(f->v + n);
@@ -346,9 +407,11 @@ static struct flight *flight_new(struct ns_store *s, struct ns_change **v, size_
 	return f;
 }
 
-static void send(struct ns_store *s, struct ns_change **v, size_t n)
+/* `is_whole`: in the hope that no compare-and-set fails, so that no event hangs on one, and events can share a row.
+ * Where one fails, nothing is done, and all goes again without that hope. */
+static void send(struct ns_store *s, struct ns_change **v, size_t n, bool is_whole)
 {
-	struct flight *f = flight_new(s, v, n);
+	struct flight *f = flight_new(s, v, n, is_whole);
 	struct sql_tx *tx = sql_tx_new(s->db);
 	add_sessions(f, tx);
 	add_queue_ops(f, tx, NS_QUEUE_DELETE, &QUEUE_DELETE);
@@ -358,6 +421,16 @@ static void send(struct ns_store *s, struct ns_change **v, size_t n)
 	add_events(f, tx);
 	s->n_flights++;
 	sql_tx_commit(tx, on_done, f);
+}
+
+/* SQLite has one writer, and nearly every compare-and-set succeeds. PostgreSQL would take a round trip more for a
+ * transaction that depends on it. Nothing may follow one that perhaps goes again. */
+static bool hopes(struct ns_store *s)
+{
+	if (!sql_is_sqlite(s->db) || !s->doubts)
+		return sql_is_sqlite(s->db);
+	s->doubts--;
+	return false;
 }
 
 /* One transaction for all, except that a device which is in the batch twice goes on in a further one: a statement must
@@ -371,7 +444,7 @@ static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
 		if (v[i]->op == NS_SESSION_KEEP)
 			continue;
 		if (lw_map_put(&seen, lw_dev_eui_u64(v[i]->dev_eui), v[i])) {
-			send(s, v + begin, i - begin);
+			send(s, v + begin, i - begin, false);
 			begin = i;
 			lw_map_clear(&seen);
 			lw_map_put(&seen, lw_dev_eui_u64(v[i]->dev_eui), v[i]);
@@ -379,7 +452,7 @@ static void send_all(struct ns_store *s, struct ns_change **v, size_t n)
 	}
 	lw_map_deinit(&seen);
 	if (n > begin)
-		send(s, v + begin, n - begin);
+		send(s, v + begin, n - begin, !s->n_flights && hopes(s));
 }
 
 #define TX_CHANGES 512 /* of one transaction: a longer one holds up those behind it */

@@ -6,9 +6,11 @@
 
 static const struct sql_stmt READ = {
 	.name = "outbox_read",
-	.text = "SELECT seq, body FROM outbox WHERE origin = $1 AND seq > $2 AND length(body) > 0 ORDER BY seq LIMIT "
-		"$3",
-	.params = "tll",
+	.text = "SELECT o.seq, o.body FROM (SELECT seq, sum(n) OVER (ORDER BY seq) - n AS ahead FROM"
+		" (SELECT seq, length(body) AS n FROM outbox WHERE origin = $1 AND seq > $2 AND length(body) > 0"
+		" ORDER BY seq LIMIT $3) AS y) AS x"
+		" JOIN outbox AS o ON o.origin = $1 AND o.seq = x.seq WHERE x.ahead < $4 ORDER BY o.seq",
+	.params = "tlll",
 	.cols = "ly",
 };
 
@@ -18,19 +20,91 @@ static const struct sql_stmt REMOVE = {
 	.params = "tl",
 };
 
+/* ---- rows of several events ----
+ * An octet that no protobuf message begins with, then for each event its length (4, little endian) and the event, as it
+ * would stand in a row of its own. Numbers follow each other, the row has the last one: it is read while any of it may
+ * be wanted, and removed when all of it is acknowledged. */
+
+#define MANY 0
+
+void ns_outbox_begin_row(struct lw_buf *b)
+{
+	lw_buf_append_u8(b, MANY);
+}
+
+void ns_outbox_put_length(struct lw_buf *b, size_t n)
+{
+	uint8_t p[4];
+	lw_put_le32(p, (uint32_t)n);
+	lw_buf_append(b, p, sizeof(p));
+}
+
+/* Takes an event off the front. False: that is none. */
+static bool next_event(struct lw_span *row, struct lw_span *event)
+{
+	uint32_t n = row->n < 4 ? 0 : lw_get_le32(row->p);
+	if (!n || n > row->n - 4)
+		return false;
+	*event = lw_span(row->p + 4, n);
+	*row = lw_span(row->p + 4 + n, row->n - 4 - n);
+	return true;
+}
+
+/* 0: the body is one event, or damaged. */
+static size_t count_events(struct lw_span body)
+{
+	struct lw_span event;
+	size_t n = 0;
+	if (!body.n || body.p[0] != MANY)
+		return 0;
+	body = lw_span(body.p + 1, body.n - 1);
+	for (; body.n; n++)
+		if (!next_event(&body, &event))
+			return 0;
+	return n;
+}
+
 struct reading {
 	ns_outbox_fn *done;
 	void *arg;
+	uint64_t after_seq;
+	uint32_t limit;
 };
+
+/* What a reader is given at once, about. */
+#define BYTES_PER_EVENT 1024
+
+static int64_t most_bytes(uint32_t limit)
+{
+	return (int64_t)limit * BYTES_PER_EVENT;
+}
 
 static void on_rows(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
 {
 	struct reading *w = arg;
-	size_t n = r ? sql_rows(r) : 0;
-	struct ns_stored_event *v = lw_xcalloc(n ? n : 1, sizeof(*v));
-	for (size_t i = 0; i < n; i++)
-		v[i] = (struct ns_stored_event){(uint64_t)sql_i64(r, i, 0), sql_span(r, i, 1)};
-	w->done(w->arg, outcome->err, v, n);
+	size_t rows = r ? sql_rows(r) : 0, cap = 0, n = 0, bytes = 0;
+	for (size_t i = 0; i < rows; i++) {
+		size_t many = count_events(sql_span(r, i, 1));
+		cap += many ? many : 1;
+		bytes += sql_span(r, i, 1).n;
+	}
+	struct ns_stored_event *v = lw_xcalloc(cap ? cap : 1, sizeof(*v));
+	for (size_t i = 0; i < rows; i++) {
+		uint64_t seq = (uint64_t)sql_i64(r, i, 0);
+		struct lw_span body = sql_span(r, i, 1);
+		size_t many = count_events(body);
+		if (!many)
+			v[n++] = (struct ns_stored_event){seq, body};
+		else
+			body = lw_span(body.p + 1, body.n - 1);
+		for (size_t k = many; k-- > 0;) {
+			struct lw_span event;
+			next_event(&body, &event);
+			if (seq - k > w->after_seq)
+				v[n++] = (struct ns_stored_event){seq - k, event};
+		}
+	}
+	w->done(w->arg, outcome->err, v, n, rows >= w->limit || (int64_t)bytes >= most_bytes(w->limit));
 	free(v);
 	free(w);
 }
@@ -41,10 +115,11 @@ void ns_store_read_outbox(struct ns_store *s, const char *origin, uint64_t after
 	struct reading *w = lw_xmalloc(sizeof(*w));
 	struct sql_query *q = sql_query_new(s->db, &READ);
 	struct sql_params *p = sql_query_params(q);
-	*w = (struct reading){done, arg};
+	*w = (struct reading){done, arg, after_seq, limit};
 	sql_put_text(p, origin);
 	sql_put_i64(p, ns_i64(after_seq));
 	sql_put_i64(p, limit);
+	sql_put_i64(p, most_bytes(limit));
 	sql_query_send(q, on_rows, w);
 }
 

@@ -141,8 +141,9 @@ void ns_store_waiting_multicast(struct ns_store *s, ns_multicast_waiting_fn *wai
 
 /* ---- outbox ---- */
 
-/* Up to `limit` events of an origin (ours, or a replica's that is gone) after `seq`, oldest first. */
-typedef void ns_outbox_fn(void *arg, int err, const struct ns_stored_event *v, size_t n);
+/* Events of an origin (ours, or a replica's that is gone) after `seq`, oldest first: about a KiB for each of `limit`,
+ * at least one. `more`: there may be further ones. */
+typedef void ns_outbox_fn(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more);
 void ns_store_read_outbox(struct ns_store *s, const char *origin, uint64_t after_seq, uint32_t limit,
 			  ns_outbox_fn *done, void *arg);
 /* They are safe with the application server; removed a little later, in one statement for all calls until then. A

@@ -75,6 +75,7 @@ struct ns_store {
 	struct ns_change **changes;
 	size_t n_changes, cap_changes;
 	size_t n_flights;    /* transactions of them under way */
+	unsigned doubts;     /* so many are not sent as a whole, see commit.c */
 	struct lw_pace pace; /* what comes next may wait for company, see commit.c */
 	struct rt_timer gap_timer;
 	struct rt_tick *tick;
@@ -198,6 +199,10 @@ void ns_store_queue_head(void *self, struct ns_queue_fetch **v, size_t n);
 void ns_outbox_init(struct ns_store *s);
 void ns_outbox_deinit(struct ns_store *s);
 void ns_outbox_flush_acks(struct ns_store *s);
+#define NS_OUTBOX_ROW (32u << 10) /* bytes from which a row of several events takes no more */
+/* A row of several events: this first, then before each event its length. */
+void ns_outbox_begin_row(struct lw_buf *b);
+void ns_outbox_put_length(struct lw_buf *b, size_t n);
 /* A transaction that wrote events from `seq` on ended with an unknown outcome: nothing is handed on or removed until it
  * is certain whether they are there. */
 void ns_outbox_fence(struct ns_store *s, uint64_t seq);

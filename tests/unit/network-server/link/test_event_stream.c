@@ -204,21 +204,27 @@ struct count {
 	size_t n;
 };
 
-static void on_count(void *arg, int err, const struct ns_stored_event *v, size_t n)
+static void on_count(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more)
 {
 	struct count *c = arg;
 	(void)v;
+	(void)more;
 	assert_int_equal(err, 0);
 	c->done = true;
 	c->n = n;
 }
 
-static size_t left_in_outbox(struct world *w)
+static size_t outbox_after(struct world *w, uint64_t seq)
 {
 	struct count c = {0};
-	ns_store_read_outbox(w->rig->store, w->rig->origin, 0, 1000000, on_count, &c);
+	ns_store_read_outbox(w->rig->store, w->rig->origin, seq, 1000000, on_count, &c);
 	assert_true(rt_loop_run_until(w->rig->loop, &c.done, RIG_WAIT_MS));
 	return c.n;
+}
+
+static size_t left_in_outbox(struct world *w)
+{
+	return outbox_after(w, 0);
 }
 
 static void test_live_and_acknowledged(void **state)
@@ -235,13 +241,15 @@ static void test_live_and_acknowledged(void **state)
 	wait_for(&w, &rd.n, 705);
 	assert_int_equal(left_in_outbox(&w), 705);
 	send_ack(&rd, rd.last + 3, ""); /* more than it was given: not believed */
+	/* The last two share a row with some before them: that stays. */
 	send_ack(&rd, rd.last - 2, "");
 	size_t left = 705;
-	for (int i = 0; i < 500 && left != 2; i++) {
+	for (int i = 0; i < 500 && left == 705; i++) {
 		turn(&w, 10);
 		left = left_in_outbox(&w);
 	}
-	assert_int_equal(left, 2);
+	assert_in_range(left, 2, 700);
+	assert_int_equal(outbox_after(&w, rd.last - 2), 2);
 	/* Again from where it stopped. */
 	uint64_t last = rd.last;
 	reader_close(&rd);
@@ -250,6 +258,12 @@ static void test_live_and_acknowledged(void **state)
 	write_bulk(&w, 3, 10, &done);
 	wait_for(&w, &rd.n, 4);
 	assert_true(rd.last == last + 3);
+	send_ack(&rd, rd.last, "");
+	for (int i = 0; i < 500 && left; i++) {
+		turn(&w, 10);
+		left = left_in_outbox(&w);
+	}
+	assert_int_equal(left, 0);
 	reader_close(&rd);
 	world_close(&w);
 }

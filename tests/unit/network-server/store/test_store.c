@@ -61,6 +61,42 @@ static void test_compare_and_set(void **state)
 	}
 }
 
+struct read {
+	bool done;
+	int err;
+	size_t n;
+	bool more;
+	uint64_t seq[512];
+	char id[512][40];
+};
+
+static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more)
+{
+	struct read *rd = arg;
+	rd->done = true;
+	rd->err = err;
+	rd->n = n;
+	rd->more = more;
+	for (size_t i = 0; i < n && i < 512; i++) {
+		Longwave__Ns__V1__Event *e = longwave__ns__v1__event__unpack(NULL, v[i].packed.n, v[i].packed.p);
+		assert_non_null(e);
+		assert_int_equal(e->seq, v[i].seq);
+		assert_string_equal(e->origin, "ns-test");
+		rd->seq[i] = v[i].seq;
+		snprintf(rd->id[i], sizeof(rd->id[i]), "%s", e->deduplication_id);
+		longwave__ns__v1__event__free_unpacked(e, NULL);
+	}
+}
+
+static struct read read_outbox(struct rig *r, uint64_t after, uint32_t limit)
+{
+	struct read rd = {0};
+	ns_store_read_outbox(r->store, r->origin, after, limit, on_read, &rd);
+	assert_true(rt_loop_run_until(r->loop, &rd.done, RIG_WAIT_MS));
+	assert_int_equal(rd.err, 0);
+	return rd;
+}
+
 static void test_conflict_leaves_the_others(void **state)
 {
 	struct rig *r = *state;
@@ -90,6 +126,10 @@ static void test_conflict_leaves_the_others(void **state)
 	assert_int_equal(c[1].err, LW_ECONFLICT);
 	assert_int_equal(c[2].err, 0);
 	assert_int_equal(r->n_events, 2);
+	struct read rd = read_outbox(r, 0, 100);
+	assert_int_equal(rd.n, 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(rd.seq[i], r->seq[i]);
 	/* Nothing of the refused one: neither event, nor queue, nor session. */
 	assert_int_equal(rig_heads(r, &arena, 2, 4).total, 1);
 	no_cache(r, 2);
@@ -495,40 +535,6 @@ static void test_queue_operations(void **state)
 
 /* ---- outbox ---- */
 
-struct read {
-	bool done;
-	int err;
-	size_t n;
-	uint64_t seq[512];
-	char id[512][40];
-};
-
-static void on_read(void *arg, int err, const struct ns_stored_event *v, size_t n)
-{
-	struct read *rd = arg;
-	rd->done = true;
-	rd->err = err;
-	rd->n = n;
-	for (size_t i = 0; i < n && i < 512; i++) {
-		Longwave__Ns__V1__Event *e = longwave__ns__v1__event__unpack(NULL, v[i].packed.n, v[i].packed.p);
-		assert_non_null(e);
-		assert_int_equal(e->seq, v[i].seq);
-		assert_string_equal(e->origin, "ns-test");
-		rd->seq[i] = v[i].seq;
-		snprintf(rd->id[i], sizeof(rd->id[i]), "%s", e->deduplication_id);
-		longwave__ns__v1__event__free_unpacked(e, NULL);
-	}
-}
-
-static struct read read_outbox(struct rig *r, uint64_t after, uint32_t limit)
-{
-	struct read rd = {0};
-	ns_store_read_outbox(r->store, r->origin, after, limit, on_read, &rd);
-	assert_true(rt_loop_run_until(r->loop, &rd.done, RIG_WAIT_MS));
-	assert_int_equal(rd.err, 0);
-	return rd;
-}
-
 static void write_events(struct rig *r, unsigned from, unsigned n)
 {
 	for (unsigned i = from; i < from + n; i++) {
@@ -599,6 +605,212 @@ static void test_outbox(void **state)
 	}
 	assert_int_equal(n, 4);
 	assert_string_equal(read_outbox(r, 0, 100).id[0], "e7");
+}
+
+static void on_rows_counted(void *arg, const struct sql_outcome *outcome, const struct sql_result *r)
+{
+	int64_t *n = arg;
+	assert_int_equal(outcome->err, 0);
+	*n = sql_i64(r, 0, 0);
+}
+
+static int64_t outbox_rows(struct rig *r)
+{
+	static const struct sql_stmt stmt = {
+		.name = "t_outbox_rows", .text = "SELECT count(*) FROM outbox", .cols = "l"};
+	int64_t n = -1;
+	bool never = false;
+	sql_query_send(sql_query_new(r->db, &stmt), on_rows_counted, &n);
+	for (int i = 0; i < 10000 && n < 0; i++)
+		rt_loop_run_until(r->loop, &never, 1);
+	assert_true(n >= 0);
+	return n;
+}
+
+enum { SHARED = 300, SHARED_BYTES = 700 };
+
+/* Events of one commit, named e0, e1 …, with something to carry. */
+static void write_together(struct rig *r, size_t bytes)
+{
+	struct ns_event *ev = lw_xcalloc(SHARED, sizeof(*ev));
+	struct ns_change *c = lw_xcalloc(SHARED, sizeof(*c));
+	uint8_t *mem = lw_xcalloc(SHARED, SHARED_BYTES + 64);
+	for (unsigned i = 0; i < SHARED; i++) {
+		char id[16], text[SHARED_BYTES + 1];
+		uint8_t *at = mem + (size_t)i * (SHARED_BYTES + 64);
+		Longwave__Ns__V1__Event e = LONGWAVE__NS__V1__EVENT__INIT;
+		snprintf(id, sizeof(id), "e%u", i);
+		memset(text, 'x', bytes);
+		text[bytes] = 0;
+		e.deduplication_id = id;
+		e.dev_eui = text;
+		ev[i] = (struct ns_event){.dev_eui = rig_eui(1 + i % 7),
+					  .packed = lw_span(at, longwave__ns__v1__event__pack(&e, at))};
+		c[i] = (struct ns_change){.op = NS_SESSION_KEEP, .events = &ev[i], .n_events = 1};
+	}
+	rig_commit(r, c, SHARED);
+	for (unsigned i = 0; i < SHARED; i++)
+		assert_int_equal(c[i].err, 0);
+	free(ev);
+	free(c);
+	free(mem);
+}
+
+static void assert_events(const struct rig *r, const struct read *rd, size_t from)
+{
+	for (size_t i = 0; i < rd->n; i++) {
+		char id[16];
+		snprintf(id, sizeof(id), "e%zu", from + i);
+		assert_string_equal(rd->id[i], id);
+		assert_int_equal(rd->seq[i], r->seq[from + i]);
+	}
+}
+
+/* Events of a commit share rows: read from any place, and none goes before it is acknowledged. */
+static void test_events_share_rows(void **state)
+{
+	struct rig *r = *state;
+	write_together(r, SHARED_BYTES);
+	assert_int_equal(r->n_events, SHARED);
+	int64_t rows = outbox_rows(r);
+	if (r->pg)
+		assert_int_equal(rows, SHARED);
+	else
+		assert_in_range(rows, 2, 10);
+	struct read rd = read_outbox(r, 0, 1000);
+	assert_int_equal(rd.n, SHARED);
+	assert_false(rd.more);
+	assert_events(r, &rd, 0);
+	for (size_t at = 0; at < SHARED; at += 37) {
+		rd = read_outbox(r, r->seq[at], 1000);
+		assert_int_equal(rd.n, SHARED - 1 - at);
+		assert_events(r, &rd, at + 1);
+	}
+	/* In pieces, none of them much larger than was asked for. */
+	size_t at = 0, pieces = 0;
+	for (rd.more = true; rd.more; pieces++) {
+		rd = read_outbox(r, at ? r->seq[at - 1] : 0, 5);
+		assert_events(r, &rd, at);
+		assert_in_range(rd.n, rd.more, 5 + 2 * NS_OUTBOX_ROW / SHARED_BYTES);
+		at += rd.n;
+	}
+	assert_int_equal(at, SHARED);
+	assert_in_range(pieces, 4, SHARED);
+	/* In the middle of a row: what is behind stays. */
+	uint64_t seq[] = {r->seq[0], r->seq[120], r->seq[SHARED - 2]};
+	for (size_t i = 0; i < 3; i++) {
+		ns_store_ack_outbox(r->store, seq[i]);
+		ns_outbox_flush_acks(r->store);
+		write_events(r, SHARED + (unsigned)i, 1); /* SQLite: behind it */
+		rd = read_outbox(r, seq[i], 1000);
+		assert_int_equal(rd.n, r->seq[SHARED - 1] - seq[i] + 1 + i);
+	}
+	assert_true(outbox_rows(r) < rows + 3);
+	rig_reopen(r);
+	rd = read_outbox(r, seq[2], 1000);
+	assert_int_equal(rd.n, 4);
+	assert_string_equal(rd.id[0], "e299");
+	assert_string_equal(rd.id[3], "e302");
+	write_events(r, 0, 1);
+	ns_store_ack_outbox(r->store, r->seq[0]);
+	ns_outbox_flush_acks(r->store);
+	for (int i = 0; i < 500 && outbox_rows(r); i++)
+		;
+	assert_int_equal(outbox_rows(r), 0);
+}
+
+/* After a conflict nothing is hoped for a while, then again. */
+static void test_events_share_no_rows_amid_conflicts(void **state)
+{
+	struct rig *r = *state;
+	struct ns_session s = rig_session(1, 1);
+	rig_put_device(r, 1);
+	struct ns_change late = {.dev_eui = rig_eui(1), .op = NS_SESSION_PUT, .version = 77, .session = &s};
+	rig_commit(r, &late, 1);
+	assert_int_equal(late.err, LW_ECONFLICT);
+	write_together(r, 1);
+	assert_int_equal(outbox_rows(r), SHARED);
+	struct read rd = read_outbox(r, 0, 1000);
+	assert_int_equal(rd.n, SHARED);
+	assert_events(r, &rd, 0);
+	for (int i = 0; i < 40; i++)
+		write_events(r, 0, 1);
+	r->n_events = 0;
+	write_together(r, 1);
+	if (!r->pg)
+		assert_in_range(outbox_rows(r), SHARED + 41, SHARED + 50);
+	rd = read_outbox(r, r->seq[0] - 1, 1000);
+	assert_int_equal(rd.n, SHARED);
+	assert_events(r, &rd, 0);
+}
+
+struct found {
+	bool done;
+	size_t n;
+	struct ns_stored_event v[8];
+	uint8_t first[8];
+};
+
+static void on_found(void *arg, int err, const struct ns_stored_event *v, size_t n, bool more)
+{
+	struct found *f = arg;
+	assert_int_equal(err, 0);
+	assert_false(more);
+	f->done = true;
+	f->n = n;
+	for (size_t i = 0; i < n && i < 8; i++) {
+		f->v[i] = v[i];
+		f->first[i] = v[i].packed.p[0];
+	}
+}
+
+static void on_put(void *arg, const struct sql_outcome *outcome)
+{
+	assert_int_equal(outcome->err, 0);
+	*(bool *)arg = true;
+}
+
+/* Rows of an older version hold one event. One that is damaged comes whole, for the reader to refuse. */
+static void test_rows_of_all_kinds(void **state)
+{
+	struct rig *r = *state;
+	static const struct sql_stmt put = {.name = "t_put_row",
+					    .text = "INSERT INTO outbox (origin, seq, body) VALUES ('else', $1, $2)",
+					    .params = "ly"};
+	static const uint8_t one[] = {0x0a, 1, 'x'}, two[] = {0, 2, 0, 0, 0, 'a', 'b', 1, 0, 0, 0, 'c'},
+			     short_[] = {0, 9, 0, 0, 0, 'd'}, bare[] = {0}, huge[] = {0, 255, 255, 255, 255, 'e'},
+			     none[] = {0, 0, 0, 0, 0};
+	const struct {
+		int64_t seq;
+		struct lw_span body;
+	} rows[] = {{10, lw_span(one, sizeof(one))},       {12, lw_span(two, sizeof(two))},
+		    {13, lw_span(short_, sizeof(short_))}, {14, lw_span(bare, sizeof(bare))},
+		    {15, lw_span(huge, sizeof(huge))},     {16, lw_span(none, sizeof(none))}};
+	struct sql_tx *tx = sql_tx_new(r->db);
+	bool written = false;
+	for (size_t i = 0; i < 6; i++) {
+		struct sql_params *p = sql_tx_add(tx, &put, NULL, NULL);
+		sql_put_i64(p, rows[i].seq);
+		sql_put_bytes(p, rows[i].body);
+	}
+	sql_tx_commit(tx, on_put, &written);
+	assert_true(rt_loop_run_until(r->loop, &written, RIG_WAIT_MS));
+	struct found f = {0};
+	ns_store_read_outbox(r->store, "else", 0, 100, on_found, &f);
+	assert_true(rt_loop_run_until(r->loop, &f.done, RIG_WAIT_MS));
+	assert_int_equal(f.n, 7);
+	static const uint8_t first[] = {0x0a, 'a', 'c', 0, 0, 0, 0};
+	for (size_t i = 0; i < 7; i++) {
+		assert_int_equal(f.v[i].seq, 10 + i);
+		assert_int_equal(f.first[i], first[i]);
+	}
+	assert_int_equal(f.v[1].packed.n, 2);
+	/* From within a row. */
+	memset(&f, 0, sizeof(f));
+	ns_store_read_outbox(r->store, "else", 11, 100, on_found, &f);
+	assert_true(rt_loop_run_until(r->loop, &f.done, RIG_WAIT_MS));
+	assert_int_equal(f.n, 5);
+	assert_int_equal(f.first[0], 'c');
 }
 
 /* The numbers go on rising even over an empty database: application servers keep the last one they have heard. */
@@ -810,6 +1022,9 @@ int main(void)
 		BOTH(test_queue_operations),
 		BOTH(test_transactions_keep_apart_under_load),
 		BOTH(test_outbox),
+		BOTH(test_events_share_rows),
+		BOTH(test_events_share_no_rows_amid_conflicts),
+		BOTH(test_rows_of_all_kinds),
 		BOTH(test_numbers_of_an_empty_database),
 		BOTH(test_fence),
 		BOTH(test_apply_errors),
