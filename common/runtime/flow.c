@@ -50,10 +50,10 @@ static struct rt_flow_ctx *ctx_of(struct lw_list *n)
 
 /* --- movement --------------------------------------------------------------------------------------------------- */
 
-static void trace(struct rt_flow *f, struct rt_flow_ctx *c, const char *step)
+static void trace(struct rt_flow *f, struct rt_flow_ctx *c, const char *step, int64_t now_ns)
 {
 	if (c->traced && f->o.on_trace)
-		f->o.on_trace(f->o.owner, c, step, rt_loop_mono_ns(f->loop));
+		f->o.on_trace(f->o.owner, c, step, now_ns);
 }
 
 static void to_door(struct rt_flow *f, struct rt_flow_ctx *c, size_t s)
@@ -90,7 +90,8 @@ static void end(struct rt_flow *f, struct rt_flow_ctx *c, enum rt_flow_rc rc)
 {
 	bool has_key = c->has_key;
 	uint64_t key = c->key;
-	trace(f, c, NULL);
+	if (c->traced)
+		trace(f, c, NULL, rt_loop_mono_ns(f->loop));
 	f->in_flight--;
 	c->flow = NULL;
 	f->o.on_end(f->o.owner, c, rc); /* c may be gone */
@@ -219,12 +220,13 @@ static void run_batch(struct rt_flow *f, size_t s, size_t n)
 	}
 }
 
-static void run_step(struct rt_flow *f, size_t s, int64_t now_ns)
+/* From t0 on. Returns the time now: the clock is read once for a step, not for each context. */
+static int64_t run_step(struct rt_flow *f, size_t s, int64_t t0)
 {
 	struct lw_list todo;
 	lw_list_init(&todo);
 	lw_list_splice_back(&todo, &f->steps[s].door);
-	int64_t t0 = lw_mono_ns();
+	int64_t now_ns = rt_loop_is_virtual(f->loop) ? rt_loop_mono_ns(f->loop) : t0;
 	while (!lw_list_empty(&todo)) {
 		size_t n = 0;
 		for (struct lw_list *e; n < f->o.max_batch && (e = lw_list_pop_front(&todo));) {
@@ -236,13 +238,15 @@ static void run_step(struct rt_flow *f, size_t s, int64_t now_ns)
 				drop_late(f, c);
 				continue;
 			}
-			trace(f, c, f->o.steps[s].name);
+			trace(f, c, f->o.steps[s].name, now_ns);
 			f->vec[n++] = c;
 		}
 		if (n)
 			run_batch(f, s, n);
 	}
-	f->steps[s].st.ns += (uint64_t)(lw_mono_ns() - t0);
+	int64_t t1 = lw_mono_ns();
+	f->steps[s].st.ns += (uint64_t)(t1 - t0);
+	return t1;
 }
 
 static void give_room(struct rt_flow *f)
@@ -259,11 +263,11 @@ void rt_flow_sweep(struct rt_flow *f)
 {
 	BUG_ON(f->sweeping);
 	if (f->at_doors) {
-		int64_t now = rt_loop_mono_ns(f->loop);
+		int64_t now = lw_mono_ns();
 		f->sweeping = true;
 		for (size_t s = 0; s < f->o.n_steps && f->at_doors; s++) {
 			if (!lw_list_empty(&f->steps[s].door))
-				run_step(f, s, now);
+				now = run_step(f, s, now);
 		}
 		f->sweeping = false;
 		/* A released key has let someone in at an earlier door. */

@@ -17,38 +17,43 @@
 
 /* --- watchdog --------------------------------------------------------------------------------------------------- */
 
-void rt_loop_note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0)
+int64_t rt_loop_note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0)
 {
-	int64_t ns = lw_mono_ns() - t0;
+	int64_t now = lw_mono_ns();
+	int64_t ns = now - t0;
 	l->stats.busy_ns += (uint64_t)ns;
 	if ((uint64_t)ns > l->stats.slowest_ns) {
 		l->stats.slowest_ns = (uint64_t)ns;
 		l->stats.slowest = name;
 	}
 	if (ns < l->slow_ns)
-		return;
+		return now;
 	l->stats.slow++;
 	/* A hiccup is for the developer; a loop that stood for a second is an operator's problem. */
 	RT_LOG(l->log, ns >= LW_NS_PER_S ? RT_WARN : RT_DEBUG, "slow callback", rt_str("kind", kind),
 	       rt_str("name", name), rt_f64("ms", (double)ns / 1e6));
+	return now;
 }
 
 /* --- tick ------------------------------------------------------------------------------------------------------- */
 
-static void run_deferred(struct rt_loop *l)
+/* Since t0; returns the time now. */
+static int64_t run_deferred(struct rt_loop *l, int64_t t0)
 {
 	/* What a deferred call defers runs in the next round. */
 	size_t n = l->deferred_n;
+	if (n == 0)
+		return t0;
 	for (size_t i = 0; i < n; i++) {
 		struct deferred d = l->deferred[i];
-		int64_t t0 = lw_mono_ns();
 		d.fn(d.arg);
-		rt_loop_note_call(l, "deferred", "deferred", t0);
+		t0 = rt_loop_note_call(l, "deferred", "deferred", t0);
 		l->activity++;
 	}
 	l->deferred_n -= n;
 	if (l->deferred_n)
 		memmove(l->deferred, l->deferred + n, l->deferred_n * sizeof(*l->deferred));
+	return t0;
 }
 
 static void drop_dead_ticks(struct rt_loop *l)
@@ -68,16 +73,16 @@ static void run_ticks(struct rt_loop *l)
 {
 	l->in_tick = true;
 	int round = 0;
+	int64_t t0 = lw_mono_ns();
 	do {
 		l->again = false;
-		run_deferred(l);
+		t0 = run_deferred(l, t0);
 		for (size_t i = 0; i < l->ticks_n; i++) {
 			struct rt_tick *t = l->ticks[i];
 			if (t->dead)
 				continue;
-			int64_t t0 = lw_mono_ns();
 			t->fn(t->arg);
-			rt_loop_note_call(l, "tick", t->name, t0);
+			t0 = rt_loop_note_call(l, "tick", t->name, t0);
 		}
 		if (l->again)
 			l->activity++;
@@ -279,8 +284,8 @@ void rt_loop_advance(struct rt_loop *l, uint64_t ms)
 	BUG_ON(!l->is_virtual);
 	int64_t target = rt_loop_mono_ns(l) + (int64_t)ms * LW_NS_PER_MS;
 	settle(l);
-	while (l->heap_n && l->heap[0]->due_ns <= target) {
-		int64_t by = l->heap[0]->due_ns - rt_loop_mono_ns(l);
+	while (l->heap_n && l->heap[0].ns <= target) {
+		int64_t by = l->heap[0].ns - rt_loop_mono_ns(l);
 		if (by > 0)
 			lw_clock_advance(&l->clock, by);
 		settle(l);
@@ -327,7 +332,7 @@ void rt_loop_set_slow_ms(struct rt_loop *l, uint32_t ms)
 void rt_loop_stats(const struct rt_loop *l, struct rt_loop_stats *out)
 {
 	*out = l->stats;
-	out->timers = l->heap_n;
+	out->timers = l->timers;
 }
 
 /* --- file descriptors ------------------------------------------------------------------------------------------- */

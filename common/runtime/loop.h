@@ -91,10 +91,12 @@ struct rt_timer {
 	rt_timer_fn *fn;
 	void *arg;
 	const char *name;
-	int64_t due_ns;    /* monotonic */
-	uint64_t seq;      /* keeps equal times in order of arming */
-	uint32_t every_ms; /* 0: once */
-	uint32_t pos;      /* place in the heap + 1; 0: not armed */
+	int64_t due_ns;               /* monotonic */
+	uint64_t seq;                 /* keeps equal times in order of arming */
+	uint32_t every_ms;            /* 0: once */
+	uint32_t pos;                 /* place in the heap + 1, or behind another; 0: not armed */
+	struct rt_timer *next, *prev; /* of those armed with the same delay */
+	uint32_t queue;               /* of the loop's + 1; 0: none */
 };
 
 /* `name` (for the watchdog) is kept by reference. */

@@ -19,6 +19,14 @@ struct deferred {
 	void *arg;
 };
 
+/* An entry of the heap: when, and who. */
+struct due {
+	int64_t ns; /* the timer's due_ns */
+	struct rt_timer *timer;
+};
+
+#define TIMER_QUEUES_LOG2 5
+
 struct rt_loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare;
@@ -33,8 +41,11 @@ struct rt_loop {
 	bool again;
 	bool closing;
 
-	struct rt_timer **heap;
+	struct due *heap;
 	size_t heap_n, heap_cap;
+	struct rt_timer
+		*last[1 << TIMER_QUEUES_LOG2]; /* of the queue, by a hash of the delay; NULL: not armed any more */
+	size_t timers;                         /* armed */
 	uint64_t seq;
 	int64_t timer_due_ns; /* what the uv timer is set to; 0: not set */
 
@@ -54,8 +65,9 @@ struct rt_loop {
 	uint64_t activity; /* callbacks that may have produced work; the virtual loop settles on it */
 };
 
-/* The watchdog's account of one callback that began at t0 (system's monotonic clock). */
-void rt_loop_note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0);
+/* The watchdog's account of one callback that began at t0 (system's monotonic clock). Returns the time now: when the
+ * next one begins. */
+int64_t rt_loop_note_call(struct rt_loop *l, const char *kind, const char *name, int64_t t0);
 /* Runs the timers that are due. */
 void rt_loop_fire_due(struct rt_loop *l);
 /* Sets the uv timer to the first of the heap. */

@@ -135,6 +135,95 @@ static void many_timers_armed_stopped_moved(void **state)
 	rt_loop_free(l);
 }
 
+/* Delays of which many are alike, two of them (1 and 200) with the same hash. */
+static void arm_somehow(struct rt_timer *t, struct lw_rng *rng)
+{
+	static const uint32_t alike[] = {1, 200, 1000, 50};
+	uint64_t how = lw_rng_below(rng, 6);
+	if (how < 4)
+		rt_timer_start(t, alike[how]);
+	else if (how == 4)
+		rt_timer_start(t, lw_rng_below(rng, 1200));
+	else
+		rt_timer_start_at(t, rt_loop_mono_ns(t->loop) + (int64_t)lw_rng_below(rng, 300) * LW_NS_PER_MS);
+}
+
+struct ordered {
+	struct rt_timer t;
+	struct order *o;
+	int64_t due_ns; /* as armed, and the how manieth */
+	uint64_t seq;
+	bool armed;
+};
+
+struct order {
+	int64_t due_ns;
+	uint64_t seq, armed;
+	size_t n_armed, fired, wrong;
+	struct lw_rng rng;
+};
+
+static void arm_ordered(struct ordered *x)
+{
+	x->o->n_armed += !x->armed;
+	x->armed = true;
+	arm_somehow(&x->t, &x->o->rng);
+	x->due_ns = x->t.due_ns;
+	x->seq = ++x->o->armed;
+}
+
+static void on_ordered(struct rt_timer *t, void *arg)
+{
+	struct ordered *x = arg;
+	struct order *o = x->o;
+	if (!x->armed || rt_timer_armed(t) || x->due_ns != rt_loop_mono_ns(t->loop) || x->due_ns < o->due_ns ||
+	    (x->due_ns == o->due_ns && x->seq < o->seq))
+		o->wrong++;
+	o->due_ns = x->due_ns;
+	o->seq = x->seq;
+	o->fired++;
+	o->n_armed--;
+	x->armed = false;
+	if (lw_rng_below(&o->rng, 4) == 0)
+		arm_ordered(x);
+}
+
+static void timers_of_one_delay_keep_the_order_of_all(void **state)
+{
+	(void)state;
+	enum { N = 500 };
+	struct rt_loop *l = rt_loop_new_virtual(0);
+	struct order o = {0};
+	lw_rng_init_seeded(&o.rng, 11);
+	struct ordered *v = lw_xcalloc(N, sizeof(*v));
+	for (size_t i = 0; i < N; i++) {
+		v[i].o = &o;
+		rt_timer_init(&v[i].t, l, "ordered", on_ordered, &v[i]);
+	}
+	for (int round = 0; round < 3000; round++) {
+		for (int i = 0; i < 40; i++) {
+			struct ordered *x = &v[lw_rng_below(&o.rng, N)];
+			if (lw_rng_below(&o.rng, 5) > 0) {
+				arm_ordered(x); /* also one that is armed */
+				continue;
+			}
+			rt_timer_stop(&x->t);
+			o.n_armed -= x->armed;
+			x->armed = false;
+		}
+		rt_loop_advance(l, lw_rng_below(&o.rng, 30));
+		struct rt_loop_stats st;
+		rt_loop_stats(l, &st);
+		assert_int_equal(st.timers, o.n_armed);
+	}
+	rt_loop_advance(l, 100000);
+	assert_int_equal(o.wrong, 0);
+	assert_int_equal(o.n_armed, 0);
+	assert_true(o.fired > 10000);
+	free(v);
+	rt_loop_free(l);
+}
+
 static void on_stop(struct rt_timer *t, void *arg)
 {
 	(void)arg;
@@ -344,6 +433,7 @@ int main(void)
 		cmocka_unit_test(timers_fire_in_order_of_time),
 		cmocka_unit_test(repeating_timer_skips_what_it_missed),
 		cmocka_unit_test(many_timers_armed_stopped_moved),
+		cmocka_unit_test(timers_of_one_delay_keep_the_order_of_all),
 		cmocka_unit_test(real_loop_keeps_time),
 		cmocka_unit_test(ticks_run_in_their_order_after_deferred),
 		cmocka_unit_test(watch_sees_input_and_end),
