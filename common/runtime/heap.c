@@ -10,6 +10,8 @@
 #include "common/base/xmalloc.h"
 
 #define LOOK_MS 5000
+/* Busy is a loop that works for one in so many seconds. The network-server does at 1,000 to 2,000 uplinks a second. */
+#define BUSY_SHARE 8
 /* Giving back walks the whole heap, and what was given back costs a page fault when it is needed again: some
  * milliseconds for 100 MB, so not for less than this. */
 #define WORTH ((size_t)8 << 20)
@@ -18,6 +20,8 @@ struct rt_heap {
 	struct rt_loop *loop;
 	struct rt_timer timer;
 	struct rt_heap_watch watch;
+	uint64_t busy_ns; /* the loop's at the last look */
+	int64_t at_ns;
 	bool under_way;
 	bool gone; /* the owner is, while work is under way */
 };
@@ -45,17 +49,22 @@ void rt_heap_settings(void)
 #endif
 }
 
-bool rt_heap_due(struct rt_heap_watch *w, size_t resident)
+bool rt_heap_due(struct rt_heap_watch *w, size_t resident, bool busy)
 {
 	if (!w->low || resident < w->low)
 		w->low = resident;
 	size_t more = w->low / 4 > WORTH ? w->low / 4 : WORTH;
-	return resident >= w->low + more;
+	if (resident < w->low + more) {
+		w->waits = 0;
+		return false;
+	}
+	return !busy || ++w->waits >= RT_HEAP_BUSY_LOOKS;
 }
 
 void rt_heap_done(struct rt_heap_watch *w, size_t resident)
 {
 	w->low = resident;
+	w->waits = 0;
 }
 
 size_t rt_heap_resident(void)
@@ -92,11 +101,24 @@ static void given_back(void *arg, int status)
 		rt_heap_done(&h->watch, rt_heap_resident());
 }
 
+/* Since the last look. */
+static bool was_busy(struct rt_heap *h)
+{
+	struct rt_loop_stats st;
+	rt_loop_stats(h->loop, &st);
+	int64_t now = rt_loop_mono_ns(h->loop);
+	bool busy = (int64_t)(st.busy_ns - h->busy_ns) * BUSY_SHARE >= now - h->at_ns;
+	h->busy_ns = st.busy_ns;
+	h->at_ns = now;
+	return busy;
+}
+
 static void look(struct rt_timer *t, void *arg)
 {
 	struct rt_heap *h = arg;
 	(void)t;
-	if (h->under_way || !rt_heap_due(&h->watch, rt_heap_resident()))
+	bool busy = was_busy(h);
+	if (h->under_way || !rt_heap_due(&h->watch, rt_heap_resident(), busy))
 		return;
 	h->under_way = true;
 	rt_loop_work(h->loop, give_back, given_back, h);

@@ -14,10 +14,14 @@ void rt_heap_settings(void);
 
 /* Whether to give back now, from what the process had before. Pure. */
 struct rt_heap_watch {
-	size_t low; /* bytes that were left the last time; 0: not yet known */
+	size_t low;     /* bytes that were left the last time; 0: not yet known */
+	uint32_t waits; /* looks that would have given back, but for being busy */
 };
-/* `resident` now, in bytes. */
-bool rt_heap_due(struct rt_heap_watch *w, size_t resident);
+/* `resident` now, in bytes. `busy`: since the last look the loop has worked for a good part of the time, so what is
+ * free is only so between two batches, and would cost its page faults again: then only at every RT_HEAP_BUSY_LOOKS-th
+ * look. */
+bool rt_heap_due(struct rt_heap_watch *w, size_t resident, bool busy);
+#define RT_HEAP_BUSY_LOOKS 60
 /* After giving back. */
 void rt_heap_done(struct rt_heap_watch *w, size_t resident);
 

@@ -14,19 +14,35 @@ static void test_due(void **state)
 {
 	struct rt_heap_watch w = {0};
 	(void)state;
-	assert_false(rt_heap_due(&w, 10 * MB)); /* the first look only learns */
-	assert_false(rt_heap_due(&w, 17 * MB));
-	assert_true(rt_heap_due(&w, 18 * MB));
+	assert_false(rt_heap_due(&w, 10 * MB, false)); /* the first look only learns */
+	assert_false(rt_heap_due(&w, 17 * MB, false));
+	assert_true(rt_heap_due(&w, 18 * MB, false));
 	rt_heap_done(&w, 16 * MB); /* it was needed */
-	assert_false(rt_heap_due(&w, 18 * MB));
-	assert_true(rt_heap_due(&w, 24 * MB));
+	assert_false(rt_heap_due(&w, 18 * MB, false));
+	assert_true(rt_heap_due(&w, 24 * MB, false));
 	/* What is large is looked at less often. */
 	rt_heap_done(&w, 100 * MB);
-	assert_false(rt_heap_due(&w, 120 * MB));
-	assert_true(rt_heap_due(&w, 125 * MB));
+	assert_false(rt_heap_due(&w, 120 * MB, false));
+	assert_true(rt_heap_due(&w, 125 * MB, false));
 	/* It shrank by itself: growth counts from there. */
-	assert_false(rt_heap_due(&w, 20 * MB));
-	assert_true(rt_heap_due(&w, 40 * MB));
+	assert_false(rt_heap_due(&w, 20 * MB, false));
+	assert_true(rt_heap_due(&w, 40 * MB, false));
+}
+
+/* What a busy process has freed it needs in a moment; but it is not busy for an excuse for ever. */
+static void test_busy(void **state)
+{
+	struct rt_heap_watch w = {0};
+	(void)state;
+	assert_false(rt_heap_due(&w, 10 * MB, true));
+	for (int i = 1; i < RT_HEAP_BUSY_LOOKS; i++)
+		assert_false(rt_heap_due(&w, 40 * MB, true));
+	assert_true(rt_heap_due(&w, 40 * MB, true));
+	rt_heap_done(&w, 30 * MB);
+	for (int i = 0; i < 2 * RT_HEAP_BUSY_LOOKS; i++)
+		assert_false(rt_heap_due(&w, 31 * MB, true));
+	assert_false(rt_heap_due(&w, 40 * MB, true));
+	assert_true(rt_heap_due(&w, 40 * MB, false));
 }
 
 /* Much memory in small pieces, and one that stays behind at the end of the heap: glibc by itself keeps it all. */
@@ -79,7 +95,7 @@ static void test_freed_meanwhile(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_given_back),
-					   cmocka_unit_test(test_freed_meanwhile)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_busy),
+					   cmocka_unit_test(test_given_back), cmocka_unit_test(test_freed_meanwhile)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
