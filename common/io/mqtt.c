@@ -251,9 +251,16 @@ static void read_all(struct mqtt *m)
 
 /* --- output ----------------------------------------------------------------------------------------------------- */
 
+/* Not while the next acknowledgement lets something go, of ours or (where much is gathered) of a narrow broker's. */
+static bool may_gather(const struct mqtt *m)
+{
+	return m->o.gather_from && m->state == UP && !m->lost && lw_list_empty(&m->waiting) &&
+	       !(m->o.gather_bulk && m->narrow && !m->wide);
+}
+
 static void update_watch(struct mqtt *m)
 {
-	if (m->gather.on && !lw_list_empty(&m->waiting))
+	if (m->gather.on && !may_gather(m))
 		rt_gather_stop(&m->gather);
 	mqtt_net_watch(m, (reads(m) && !m->gather.on ? RT_READ : 0u) | (m->blocked ? RT_WRITE : 0u));
 }
@@ -346,14 +353,17 @@ static void on_ack_timer(struct rt_timer *t, void *arg)
 	flush(m);
 }
 
+/* Packets a read. Bulk ends where a look takes so long that no gathering is needed. */
+#define BULK_FEW 64
+#define BULK_MANY 4096
+
 static void look(void *arg)
 {
 	struct mqtt *m = arg;
 	if (reads(m)) {
 		m->n_packets = 0;
 		read_all(m);
-		/* Not while the next acknowledgement lets something go. */
-		if (m->o.gather_from && m->state == UP && !m->lost && lw_list_empty(&m->waiting))
+		if (may_gather(m))
 			rt_gather_note(&m->gather, m->n_packets);
 	}
 	if (m->lost)
@@ -655,6 +665,10 @@ struct mqtt *mqtt_new(struct rt_loop *loop, struct rt_log *log, const struct mqt
 	rt_timer_init(&m->misc, loop, "mqtt.misc", on_misc, m);
 	rt_timer_init(&m->ack, loop, "mqtt.ack", on_ack_timer, m);
 	rt_gather_init(&m->gather, loop, "mqtt", opts->gather_from ? opts->gather_from : 1, false, look, m);
+	if (opts->gather_bulk) {
+		rt_gather_size(&m->gather, BULK_FEW, BULK_MANY);
+		rt_gather_least(&m->gather, opts->gather_bulk);
+	}
 	m->tick = rt_loop_on_tick(loop, RT_TICK_OUTPUT, "mqtt.flush", on_tick, m);
 	rt_timer_start(&m->timer, 0);
 	return m;

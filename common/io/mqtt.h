@@ -76,6 +76,8 @@ struct mqtt_opts {
 		acknowledge_ms; /* a broker that answers pings and acknowledges nothing for so long is left; 0: 60000 */
 	struct rt_metric *stalls; /* counts these; NULL: none */
 	uint32_t gather_from;     /* at more reads a second look only every 2 ms (rt_gather); 0: never */
+	uint32_t gather_bulk;     /* not before so many packets a second, but then however many each look finds, since
+				   * the broker waits for none of our answers before it sends on; 0: few a look only */
 	mqtt_message_fn *on_message;
 	mqtt_before_ack_fn *before_ack;
 	mqtt_connect_fn *on_connect;

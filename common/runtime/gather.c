@@ -12,16 +12,18 @@
 /* What is awaited waits the whole 2 ms from so many pieces a millisecond. */
 #define AWAITED_FEW 4u
 
-static int64_t begin_ns(const struct rt_gather *g)
+/* After BEGIN_WAKES wakes that took so long. */
+static bool begins(const struct rt_gather *g, int64_t ns)
 {
-	return BEGIN_WAKES * LW_NS_PER_S / g->from;
+	return ns < BEGIN_WAKES * LW_NS_PER_S / g->from && g->pieces < BEGIN_WAKES * g->few &&
+	       (int64_t)g->pieces * LW_NS_PER_S >= ns * g->least;
 }
 
 /* After END_LOOKS looks. */
 static void judge(struct rt_gather *g)
 {
 	uint32_t ms = END_LOOKS * g->every_ms;
-	g->on = g->pieces >= ms * g->from / 1000 && g->pieces < END_LOOKS * g->many;
+	g->on = g->pieces >= ms * g->least / 1000 && g->pieces < END_LOOKS * g->many;
 	g->every_ms = g->awaited && g->pieces < ms * AWAITED_FEW ? 1 : RT_GATHER_MS;
 }
 
@@ -36,7 +38,8 @@ void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name,
 		    rt_gather_fn *fn, void *arg)
 {
 	BUG_ON(from == 0 || from > 10000);
-	*g = (struct rt_gather){.fn = fn, .arg = arg, .from = from, .few = FEW, .many = MANY, .awaited = awaited};
+	*g = (struct rt_gather){
+		.fn = fn, .arg = arg, .from = from, .least = from, .few = FEW, .many = MANY, .awaited = awaited};
 	g->every_ms = awaited ? 1 : RT_GATHER_MS;
 	rt_timer_init(&g->timer, loop, name, on_timer, g);
 }
@@ -46,6 +49,12 @@ void rt_gather_size(struct rt_gather *g, uint32_t few, uint32_t many)
 	BUG_ON(few == 0 || few > many || many > RT_GATHER_MOST);
 	g->few = few;
 	g->many = many;
+}
+
+void rt_gather_least(struct rt_gather *g, uint32_t pieces_per_s)
+{
+	BUG_ON(pieces_per_s == 0 || pieces_per_s > 100000);
+	g->least = pieces_per_s;
 }
 
 static void count_from(struct rt_gather *g, int64_t now)
@@ -65,7 +74,7 @@ bool rt_gather_note(struct rt_gather *g, size_t pieces)
 	g->looks++;
 	g->pieces += (uint32_t)(pieces < RT_GATHER_MOST ? pieces : RT_GATHER_MOST);
 	if (!g->on && g->looks >= BEGIN_WAKES) {
-		g->on = now - g->since_ns < begin_ns(g) && g->pieces < BEGIN_WAKES * g->few;
+		g->on = begins(g, now - g->since_ns);
 		count_from(g, now);
 	} else if (g->on && g->looks >= END_LOOKS) {
 		judge(g);

@@ -25,6 +25,7 @@ struct rt_gather {
 	void *arg;
 	int64_t since_ns;
 	uint32_t from;      /* wakes a second */
+	uint32_t least;     /* pieces a second */
 	uint32_t few, many; /* pieces a wake, a look */
 	uint32_t every_ms;
 	bool awaited;
@@ -39,6 +40,9 @@ void rt_gather_init(struct rt_gather *g, struct rt_loop *loop, const char *name,
 /* It begins when wakes find less than `few` pieces each (8), and ends when looks find `many` (64). More is for an input
  * whose senders do not wait for our answers before they go on. */
 void rt_gather_size(struct rt_gather *g, uint32_t few, uint32_t many);
+/* It begins only at so many pieces a second, and ends below that (`from`). For an input that wakes less than once for a
+ * piece when it is busy, and whose delay counts when it is not. */
+void rt_gather_least(struct rt_gather *g, uint32_t pieces_per_s);
 /* After each look, with the pieces (datagrams, packets) that it found. Returns g->on as it is from now on. Never on in
  * virtual mode, where time does not pass by itself. */
 bool rt_gather_note(struct rt_gather *g, size_t pieces);

@@ -26,6 +26,7 @@ struct due {
 };
 
 #define TIMER_QUEUES_LOG2 5
+#define TIMER_QUEUES (1 << TIMER_QUEUES_LOG2)
 
 struct rt_loop {
 	uv_loop_t uv;
@@ -43,9 +44,8 @@ struct rt_loop {
 
 	struct due *heap;
 	size_t heap_n, heap_cap;
-	struct rt_timer
-		*last[1 << TIMER_QUEUES_LOG2]; /* of the queue, by a hash of the delay; NULL: not armed any more */
-	size_t timers;                         /* armed */
+	struct rt_timer *last[TIMER_QUEUES]; /* of each queue, by a hash of the delay; NULL: not armed any more */
+	size_t timers;                       /* armed */
 	uint64_t seq;
 	int64_t timer_due_ns; /* what the uv timer is set to; 0: not set */
 

@@ -18,6 +18,10 @@
 #define MAX_PAYLOAD (256u * 1024u)
 /* An acknowledgement costs a write of the journal that is waited for, and nobody waits for it. */
 #define ACK_WAIT_MS 20
+/* Bridges' messages are gathered (2 ms) only where each wake brings work for a good part of that anyway: at 4,000 of
+ * them a second, not at the 2,000 of 1,000 uplinks. */
+#define GATHER_FROM 1000
+#define GATHER_BULK 4000
 #define DONE_MS 50                /* how late a done mark may be in the journal */
 #define JSON_GATEWAYS_MAX 100000u /* remembered; the others get protobuf */
 #define HEAD 10                   /* of a journal record: kind, length of the region's id, time of reception */
@@ -533,6 +537,8 @@ static int connect_broker(struct ns_gw_mqtt *g, struct lw_diag *diag)
 	opts.ack_wait_ms = ACK_WAIT_MS;
 	opts.on_message = on_message;
 	opts.before_ack = before_ack;
+	opts.gather_from = GATHER_FROM;
+	opts.gather_bulk = GATHER_BULK;
 	opts.on_connect = on_connect;
 	opts.on_disconnect = on_disconnect;
 	opts.arg = g;

@@ -411,6 +411,53 @@ static void a_narrow_broker_gets_small_groups(void **state)
 	mqtt_free(pub);
 }
 
+static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		r->flag = false;
+		r->want = r->received + 1;
+		assert_int_equal(mqtt_publish(pub, topic, "x", 1, 1, false, NULL, NULL), 0);
+		assert_true(rt_loop_run_until(r->loop, &r->flag, LONG_MS));
+	}
+}
+
+/* Bulk is gathered only from its rate on, and not from a broker that waits for our answers. */
+static void what_is_read_may_be_gathered(void **state)
+{
+	enum { ANY, SELDOM, BULK, NARROW, N };
+	static const char *const topic[N] = {"g/any", "g/seldom", "g/bulk", "g/narrow"};
+	struct rig *r = *state;
+	struct mqtt_opts po = options(r, "gather-pub");
+	po.before_ack = NULL;
+	struct mqtt *pub = client(r, &po), *m[N];
+	await_up(r, pub);
+	for (int i = 0; i < N; i++) {
+		struct mqtt_opts o = options(r, topic[i]);
+		o.gather_from = 1;
+		o.gather_bulk = i == SELDOM ? 100000 /* not one by one */ : i == ANY ? 0 : 1;
+		o.receive_maximum = i == NARROW ? 20 : 0;
+		o.ack_wait_ms = i == NARROW ? 100 : 60000;
+		m[i] = client(r, &o);
+		mqtt_subscribe(m[i], topic[i], 1);
+		await_up(r, m[i]);
+	}
+	r->flag = false;
+	r->want = r->received + 40;
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(mqtt_publish(pub, topic[NARROW], "x", 1, 1, false, NULL, NULL), 0);
+	assert_true(rt_loop_run_until(r->loop, &r->flag, LONG_MS));
+	assert_true(m[NARROW]->narrow);
+	for (int i = 0; i < N; i++)
+		send_one_by_one(r, pub, topic[i], 100);
+	assert_true(m[ANY]->gather.on);
+	assert_false(m[SELDOM]->gather.on);
+	assert_true(m[BULK]->gather.on);
+	assert_false(m[NARROW]->gather.on);
+	for (int i = 0; i < N; i++)
+		mqtt_free(m[i]);
+	mqtt_free(pub);
+}
+
 static void publishing_inside_a_callback(void **state)
 {
 	struct rig *r = *state;
@@ -1068,6 +1115,7 @@ int main(void)
 		T(acknowledgements_wait_for_acks_go),
 		T(acknowledgements_wait_for_company),
 		T(a_narrow_broker_gets_small_groups),
+		T(what_is_read_may_be_gathered),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),
 		T(lost_connection_fails_what_was_pending),

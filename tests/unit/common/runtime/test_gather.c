@@ -115,6 +115,28 @@ static void the_rate_is_the_owners(void **state)
 	rt_loop_free(r.loop);
 }
 
+/* Wakes alone do not begin it, and what would keep it does not. */
+static void the_least_is_the_owners(void **state)
+{
+	(void)state;
+	struct rig r = {.loop = rt_loop_new()};
+	rt_gather_init(&r.gather, r.loop, "test", FROM / 4, false, look, &r);
+	rt_gather_least(&r.gather, 2000);
+	for (int i = 0; i < 1000; i++)
+		assert_false(rt_gather_note(&r.gather, 0));
+	for (int i = 0; i < 10000 && !r.gather.on; i++)
+		rt_gather_note(&r.gather, 1);
+	assert_true(r.gather.on);
+	bool never = false;
+	r.pieces = 7;
+	while (r.looks < 40)
+		rt_loop_run_until(r.loop, &never, 2);
+	assert_false(r.off);
+	r.pieces = 3; /* 48 in 16 looks: more than 8, less than 64 */
+	assert_true(rt_loop_run_until(r.loop, &r.off, LONG_MS));
+	rt_loop_free(r.loop);
+}
+
 /* Every millisecond while it brings little, every second one when it brings more. */
 static void what_is_awaited_waits_less(void **state)
 {
@@ -173,6 +195,7 @@ int main(void)
 		cmocka_unit_test(many_pieces_a_look_are_left_alone),
 		cmocka_unit_test(the_sizes_are_the_owners),
 		cmocka_unit_test(the_rate_is_the_owners),
+		cmocka_unit_test(the_least_is_the_owners),
 		cmocka_unit_test(what_is_awaited_waits_less),
 		cmocka_unit_test(a_stop_ends_it_at_once),
 		cmocka_unit_test(never_in_virtual_time),
