@@ -90,7 +90,8 @@ def write_configs(state, p, bind, listeners, ui_dir):
                           f"persistence_location {state}/mosquitto/\nautosave_interval 60\nmax_queued_messages 0\n"
                           "max_inflight_messages 0\nset_tcp_nodelay true\nlog_dest stderr\nlog_type error\nlog_type warning\n",
         "redis.conf": f"bind 127.0.0.1\nport {p['redis']}\ndir {state}/redis\nsave \"\"\nappendonly no\n"
-                      "maxmemory 128mb\nmaxmemory-policy allkeys-lru\nloglevel warning\n",
+                      "maxmemory 128mb\nmaxmemory-policy allkeys-lru\nloglevel warning\n"
+                      "disable-thp no\n",  # it never forks: nothing is saved
         "gateway-bridge.yaml": metrics("gateway-bridge") + mqtt + f"state_dir: {state}/gateway-bridge\nlisteners:\n" + lines,
         "network-server.yaml": metrics("network-server") + mqtt + redis + f"state_dir: {state}/network-server\n"
                                f"database:\n  dsn: sqlite://{state}/ns.db\ngrpc:\n  bind: 127.0.0.1:{p['ns']}\n"
@@ -139,7 +140,8 @@ def processes(state, conf, out, p, password):
 
     return [
         Process("mosquitto", [mosquitto(), "-c", str(conf / "mosquitto.conf")], connects(p["mqtt"]), logs / "mosquitto.log"),
-        Process("redis", ["redis-server", str(conf / "redis.conf")], connects(p["redis"]), logs / "redis.log"),
+        Process("redis", ["redis-server", str(conf / "redis.conf")], connects(p["redis"]), logs / "redis.log",
+                env={**os.environ, "MALLOC_CONF": "thp:always"}),
         daemon("geo-server"),
         daemon("network-server"),
         daemon("app-server"),
