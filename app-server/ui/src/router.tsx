@@ -144,6 +144,7 @@ const spanSearch = (s: Record<string, unknown>): { span?: Span } => (SPANS.inclu
 const deviceStatistics = createRoute({ getParentRoute: () => device, path: '/statistics', validateSearch: (s: Record<string, unknown>) => spanSearch(s), component: lazyRouteComponent(() => import('./pages/Statistics'), 'DeviceStatistics') });
 const gatewayStatistics = createRoute({ getParentRoute: () => gateway, path: '/statistics', validateSearch: (s: Record<string, unknown>) => spanSearch(s), component: lazyRouteComponent(() => import('./pages/Statistics'), 'GatewayStatistics') });
 const deviceQueue = createRoute({ getParentRoute: () => device, path: '/queue', component: lazyRouteComponent(() => import('./pages/DeviceQueue'), 'DeviceQueue') });
+const deviceMac = createRoute({ getParentRoute: () => device, path: '/mac-commands', component: lazyRouteComponent(() => import('./pages/DeviceMac'), 'DeviceMac') });
 const deviceKeys = createRoute({ getParentRoute: () => device, path: '/keys', component: lazyRouteComponent(() => import('./pages/DeviceKeys'), 'DeviceKeys') });
 const deviceActivation = createRoute({ getParentRoute: () => device, path: '/activation', component: lazyRouteComponent(() => import('./pages/DeviceActivation'), 'DeviceActivation') });
 const deviceConfig = createRoute({ getParentRoute: () => device, path: '/configuration', component: lazyRouteComponent(() => import('./pages/DeviceForm'), 'DeviceConfig') });
@@ -190,7 +191,7 @@ const tree = root.addChildren([
     deviceNew,
     multicastNew,
     multicastGroup.addChildren([multicastQueue, multicastMembers, multicastConfig]),
-    device.addChildren([deviceOverview, deviceLive, deviceStatistics, deviceQueue, deviceKeys, deviceActivation, deviceConfig]),
+    device.addChildren([deviceOverview, deviceLive, deviceStatistics, deviceQueue, deviceMac, deviceKeys, deviceActivation, deviceConfig]),
     tenants,
     tenantNew,
     tenantDetail.addChildren([tenantConfig, tenantUsers]),

@@ -60,6 +60,8 @@ export const q = {
     queryOptions({ queryKey: ['profile-device', 'choice', tenantId], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles', { params: { query: { limit: ALL, tenantId } }, signal })), enabled: tenantId !== '' }),
   deviceProfile: (id: string) => queryOptions({ queryKey: ['profile-device', 'one', id], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles/{id}', { params: { path: { id } }, signal })), enabled: id !== '' }),
   deviceProfileRadio: (id: string) => queryOptions({ queryKey: ['profile-device', 'radio', id], queryFn: ({ signal }) => ok(api.GET('/api/longwave/device-profiles/{id}/radio', { params: { path: { id } }, signal })) }),
+  uplinkDataRates: (region: Schemas['common.Region'], macVersion: Schemas['common.MacVersion'], regParamsRevision: Schemas['common.RegParamsRevision']) =>
+    queryOptions({ queryKey: ['uplink-data-rates', region, macVersion, regParamsRevision], queryFn: ({ signal }) => ok(api.GET('/api/longwave/uplink-data-rates', { params: { query: { region, macVersion, regParamsRevision } }, signal })), staleTime: Infinity }),
   adrAlgorithms: () => queryOptions({ queryKey: ['adr'], queryFn: ({ signal }) => ok(api.GET('/api/device-profiles/adr-algorithms', { signal })), staleTime: Infinity }),
 
   applications: (tenantId: string, s: ListSearch) =>
@@ -118,6 +120,8 @@ export const q = {
     queryOptions({ queryKey: ['statistics', 'link', devEui, span], queryFn: ({ signal }) => ok(api.GET('/api/longwave/devices/{devEui}/link', { params: { path: { devEui }, query: range(span, Date.now()) }, signal })), refetchInterval: 30_000, placeholderData: keepPreviousData }),
   activation: (devEui: string) => queryOptions({ queryKey: ['device', 'activation', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/activation', { params: { path: { devEui } }, signal })) }),
   queue: (devEui: string) => queryOptions({ queryKey: ['device', 'queue', devEui], queryFn: ({ signal }) => ok(api.GET('/api/devices/{devEui}/queue', { params: { path: { devEui } }, signal })) }),
+
+  macCommands: (devEui: string) => queryOptions({ queryKey: ['device', 'mac', devEui], queryFn: ({ signal }) => ok(api.GET('/api/longwave/devices/{devEui}/mac-commands', { params: { path: { devEui } }, signal })) }),
 
   multicastGroups: (applicationId: string, s: ListSearch) =>
     queryOptions({ queryKey: ['multicast', 'list', applicationId, s], queryFn: ({ signal }) => ok(api.GET('/api/multicast-groups', { params: { query: { ...page(s), applicationId } }, signal })), placeholderData: keepPreviousData }),

@@ -1,11 +1,12 @@
 /* Frames as the live streams send them (longwave.ns.v1.Frame in proto3 JSON; the streams are not part of the OpenAPI
  * document, so their types stand here), and how records of one downlink become one row. Pure. */
 import { toTime } from './format';
+import { macName } from './mac';
 
 export interface Modulation {
   lora?: { bandwidth: number; spreadingFactor: number; codeRate?: string } | null;
   fsk?: { datarate: number; frequencyDeviation?: number } | null;
-  lrFhss?: { operatingChannelWidth: number } | null;
+  lrFhss?: { operatingChannelWidth: number; codeRate?: string } | null;
 }
 export interface RxInfo {
   gatewayId: string;
@@ -155,11 +156,14 @@ export function bestReception(list: readonly RxInfo[]): RxInfo | undefined {
   return list.reduce<RxInfo | undefined>((best, r) => (!best || r.snr > best.snr || (r.snr === best.snr && r.rssi > best.rssi) ? r : best), undefined);
 }
 
-/** "SF7 125 kHz", "FSK 50 kbit/s", "LR-FHSS 137 kHz". */
+/** Code rates of LR-FHSS, whose data rates differ by nothing else; their names are those of LoRa. */
+const LR_FHSS_RATES: Record<string, string> = { CR_2_6: ' CR 1/3', CR_4_6: ' CR 2/3' };
+
+/** "SF7 125 kHz", "FSK 50 kbit/s", "LR-FHSS 137 kHz CR 1/3". */
 export function modulationName(m: Modulation | null | undefined): string {
   if (m?.lora) return `SF${m.lora.spreadingFactor} ${m.lora.bandwidth / 1000} kHz`;
   if (m?.fsk) return `FSK ${m.fsk.datarate / 1000} kbit/s`;
-  if (m?.lrFhss) return `LR-FHSS ${Math.round(m.lrFhss.operatingChannelWidth / 1000)} kHz`;
+  if (m?.lrFhss) return `LR-FHSS ${Math.round(m.lrFhss.operatingChannelWidth / 1000)} kHz${LR_FHSS_RATES[m.lrFhss.codeRate ?? ''] ?? ''}`;
   return '';
 }
 
@@ -174,7 +178,7 @@ export function matchesFilter(f: Frame, filter: FrameFilter): boolean {
   if (filter.outcome && f.outcome !== filter.outcome) return false;
   const text = filter.text.trim().toLowerCase();
   if (!text) return true;
-  const words = [f.fType, f.devEui, f.devAddr, f.gatewayId, f.reason, f.detail, String(f.fCnt), ...f.rxInfo.map((r) => r.gatewayId), ...f.considered.map((c) => c.gatewayId), ...f.macCommands.map((m) => m.name)];
+  const words = [f.fType, f.devEui, f.devAddr, f.gatewayId, f.reason, f.detail, String(f.fCnt), ...f.rxInfo.map((r) => r.gatewayId), ...f.considered.map((c) => c.gatewayId), ...f.macCommands.map(macName)];
   return words.some((w) => w.toLowerCase().includes(text) || w.replace(/_/g, '').toLowerCase().includes(text));
 }
 

@@ -1,5 +1,6 @@
 /* The steps of a frame that tell its story; the others are the flow's plumbing, shown when asked for. Pure. */
 import type { Frame, FrameStep } from './frames';
+import { macName } from './mac';
 
 export interface StoryStep extends FrameStep {
   /** Key of a text that says more, with its values. */
@@ -28,7 +29,7 @@ export function story(f: Frame): StoryStep[] {
 }
 
 function detail(f: Frame, step: string): StoryStep['more'] {
-  const commands = f.macCommands.map((m) => m.name).join(', ');
+  const commands = f.macCommands.map(macName).join(', ');
   switch (step) {
     case 'collect':
       return f.rxInfo.length > 0 ? { key: 'copies', values: { count: f.rxInfo.length } } : undefined;

@@ -6,7 +6,7 @@ import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
-import { tenantRights } from '../lib/rights';
+import { mayWriteApplication, tenantRights } from '../lib/rights';
 import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
@@ -20,7 +20,7 @@ interface Values extends Record<string, unknown> {
 const newRoute = getRouteApi('/shell/t/$tenantId/applications/new');
 const editRoute = getRouteApi('/shell/applications/$applicationId');
 
-function Fields({ tenantId, application, done }: { tenantId: string; application?: Application; done: (id: string) => void | Promise<void> }) {
+function Fields({ tenantId, application, readOnly, done }: { tenantId: string; application?: Application; readOnly?: boolean; done: (id: string) => void | Promise<void> }) {
   const { t } = useTranslation();
   const form = useForm<Values>({ initialValues: { name: application?.name ?? '', description: application?.description ?? '', tags: toPairs(application?.tags) } });
   const { submit, saving, alert } = useSave({
@@ -40,13 +40,13 @@ function Fields({ tenantId, application, done }: { tenantId: string; application
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('applications.one')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
         <PairsField label={t('common.tags')} description={t('applications.tagsHelp')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
       </fieldset>
-      <FormActions saving={saving} label={application ? t('common.save') : t('applications.add')} cancel={!application && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/applications" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />
+      {!readOnly && <FormActions saving={saving} label={application ? t('common.save') : t('applications.add')} cancel={!application && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/applications" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />}
     </form>
   );
 }
@@ -69,12 +69,13 @@ export function ApplicationConfig() {
   const { data } = useQuery(q.application(applicationId));
   const devices = useQuery(q.devices(applicationId, {}));
   const a = data?.application;
-  const rights = tenantRights(useQuery(q.profile()).data, a?.tenantId);
-  if (!a) return <Skeleton h={300} />;
+  const me = useQuery(q.profile()).data;
+  const rights = tenantRights(me, a?.tenantId);
+  if (!a || !me) return <Skeleton h={300} />;
   const count = devices.data?.totalCount;
   return (
     <div className="stack">
-      <Fields key={data.updatedAt} tenantId={a.tenantId} application={a} done={() => undefined} />
+      <Fields key={data.updatedAt} tenantId={a.tenantId} application={a} readOnly={!mayWriteApplication(me, a.tenantId, applicationId)} done={() => undefined} />
       {rights.devices && (
         <div>
           <Deletion

@@ -1,11 +1,11 @@
-/* One device: is it well, what does it last say? Tabs: live, queue, keys, activation, configuration. */
+/* One device: is it well, what does it last say? Tabs: live, statistics, queue, MAC commands, keys, activation, configuration. */
 import { Alert, Button, Skeleton } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, Outlet } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { api, ok } from '../api/client';
+import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { useLocale } from '../i18n';
 import { useNow } from '../lib/clock';
@@ -15,7 +15,7 @@ import { bestReception, modulationName } from '../lib/frames';
 import { mayWriteApplication } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
 import { useStream } from '../live/useStream';
-import { Ago, Eui, Facts } from '../ui/bits';
+import { Ago, Eui, Facts, State } from '../ui/bits';
 import { failed, saved } from '../ui/form';
 import { Failure, Page, Tabs } from '../ui/Page';
 import { activity, ActivityState } from './DeviceTable';
@@ -39,6 +39,9 @@ export function Device() {
   const { device, application, profile, tenantId, may } = useDevice(devEui);
   useRememberTenant(tenantId);
   const now = useNow();
+  const link = useQuery(q.deviceLink(devEui, 'day'));
+  // It ends by itself, and the page knows before it asks again.
+  const held = link.data?.quarantine && (toTime(link.data.quarantine.until) ?? 0) > now ? link.data.quarantine : undefined;
   const d = device.data?.device;
   if (device.error) return <Failure error={device.error} retry={() => void device.refetch()} />;
   const params = { devEui };
@@ -51,7 +54,7 @@ export function Device() {
       title={d?.name}
       meta={
         <>
-          {device.data && <ActivityState value={activity(device.data.lastSeenAt, profile?.uplinkInterval, now)} />}
+          {held ? <State tone="bad">{t('link.held')}</State> : device.data && <ActivityState value={activity(device.data.lastSeenAt, profile?.uplinkInterval, now)} />}
           <Eui value={devEui} label="DevEUI" />
           {device.data && <span>{t('common.lastSeen')}: <Ago at={device.data.lastSeenAt} /></span>}
         </>
@@ -62,13 +65,14 @@ export function Device() {
           {t('devices.isDisabled')}
         </Alert>
       )}
-      <Quarantine devEui={devEui} may={may} />
+      {held && <Quarantine devEui={devEui} held={held} may={may} />}
       <Tabs
         items={[
           { label: t('tabs.overview'), link: { to: '/devices/$devEui', params }, exact: true },
           { label: t('tabs.live'), link: { to: '/devices/$devEui/live', params } },
           { label: t('tabs.statistics'), link: { to: '/devices/$devEui/statistics', params } },
           { label: t('tabs.queue'), link: { to: '/devices/$devEui/queue', params } },
+          { label: t('tabs.mac'), link: { to: '/devices/$devEui/mac-commands', params } },
           ...(may && profile?.supportsOtaa !== false ? [{ label: t('tabs.keys'), link: { to: '/devices/$devEui/keys', params } as const }] : []),
           { label: t('tabs.activation'), link: { to: '/devices/$devEui/activation', params } },
           ...(may ? [{ label: t('tabs.configuration'), link: { to: '/devices/$devEui/configuration', params } as const }] : []),
@@ -80,24 +84,20 @@ export function Device() {
 }
 
 /** Its frames are dropped because it floods; until when, and a way out. */
-function Quarantine({ devEui, may }: { devEui: string; may: boolean }) {
+function Quarantine({ devEui, held, may }: { devEui: string; held: Schemas['longwave.ns.v1.Quarantine']; may: boolean }) {
   const { t } = useTranslation();
   const locale = useLocale();
-  const link = useQuery(q.deviceLink(devEui, 'day'));
   const release = useMutation({
     mutationFn: () => ok(api.DELETE('/api/longwave/devices/{devEui}/quarantine', { params: { path: { devEui } } })),
     onSuccess: () => saved(t('link.released')),
     onError: failed,
     onSettled: () => changed('statistics'),
   });
-  const held = link.data?.quarantine;
-  const until = toTime(held?.until);
-  if (!held || until === undefined) return null;
   const values = { measured: held.measured, limit: held.limit };
   return (
     <Alert variant="outline" color="red" mb={16} icon={<IconAlertTriangle size={18} />} bg="var(--lw-surface)" title={t('link.quarantine')} styles={{ title: { color: 'var(--lw-bad)' } }}>
       <p style={{ margin: '0 0 10px' }}>
-        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(until, locale)}. {t('link.dropped', { count: Number(held.dropped) })}
+        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(toTime(held.until) ?? 0, locale)}. {t('link.dropped', { count: Number(held.dropped) })} {t(may ? 'link.mendFirst' : 'link.mayNotRelease')}
       </p>
       {may && <Button size="xs" variant="default" loading={release.isPending} onClick={() => release.mutate()}>{t('link.release')}</Button>}
     </Alert>

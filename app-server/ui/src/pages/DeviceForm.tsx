@@ -32,10 +32,11 @@ interface Props {
   applicationId: string;
   tenantId: string;
   device?: Device;
+  readOnly?: boolean;
   done: (devEui: string, profileId: string) => void | Promise<void>;
 }
 
-function Fields({ applicationId, tenantId, device, done }: Props) {
+function Fields({ applicationId, tenantId, device, readOnly, done }: Props) {
   const { t } = useTranslation();
   const profiles = useQuery(q.deviceProfileChoice(tenantId));
   const choice = profiles.data?.result ?? [];
@@ -74,7 +75,7 @@ function Fields({ applicationId, tenantId, device, done }: Props) {
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('devices.one')}</legend>
         <div className="form-row">
           <TextInput label="DevEUI" description={t('devices.devEuiHelp')} disabled={device !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('devEui')} />
@@ -99,14 +100,14 @@ function Fields({ applicationId, tenantId, device, done }: Props) {
         )}
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
       </fieldset>
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('common.more')}</legend>
         <Switch label={t('devices.disabled')} description={t('devices.disabledHelp')} {...form.getInputProps('isDisabled', { type: 'checkbox' })} />
         <Switch label={t('devices.skipFcnt')} description={t('devices.skipFcntHelp')} {...form.getInputProps('skipFcntCheck', { type: 'checkbox' })} />
         <PairsField label={t('common.tags')} description={t('devices.tagsHelp')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
         <PairsField label={t('devices.variables')} description={t('devices.variablesHelp')} value={form.values.variables} onChange={(v) => form.setFieldValue('variables', v)} />
       </fieldset>
-      <FormActions saving={saving} label={device ? t('common.save') : t('devices.add')} cancel={!device && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />
+      {!readOnly && <FormActions saving={saving} label={device ? t('common.save') : t('devices.add')} cancel={!device && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />}
     </form>
   );
 }
@@ -149,9 +150,11 @@ export function DeviceConfig() {
   const { t } = useTranslation();
   const { devEui } = editRoute.useParams();
   const navigate = useNavigate();
-  const { device, tenantId } = useDevice(devEui);
+  const { device, tenantId, may } = useDevice(devEui);
+  const me = useQuery(q.profile()).data;
   const d = device.data?.device;
-  if (!d || !tenantId) return <Skeleton h={320} maw={720} />;
+  if (!d || !tenantId || !me) return <Skeleton h={320} maw={720} />;
+  if (!may) return <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} readOnly done={() => undefined} />;
   return (
     <div className="stack">
       <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} done={() => undefined} />

@@ -1,6 +1,6 @@
 /* Add a device profile, change one, delete one. Members that have no field here (codec, relay, measurements) stay as
  * they are. */
-import { Button, NumberInput, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
+import { Button, MultiSelect, NumberInput, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
@@ -8,9 +8,10 @@ import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { versionName } from '../lib/format';
+import { modulationName } from '../lib/frames';
 import { mayWriteProfile, tenantRights } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type InputProps, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { ProfileRadio } from './ProfileRadio';
 
@@ -30,6 +31,7 @@ interface Values extends Record<string, unknown> {
   macVersion: Mac;
   regParamsRevision: Reg;
   adrAlgorithmId: string;
+  supportedUplinkDataRates: string[];
   uplinkInterval: number;
   deviceStatusReqInterval: number;
   flushQueueOnActivate: boolean;
@@ -49,6 +51,27 @@ interface Values extends Record<string, unknown> {
   tags: Pairs;
 }
 
+/** Those of the region and the versions by name; one that is set but not among them stays, to be seen and taken out. */
+function SupportedRates({ profile: v, readOnly, input }: { profile: Values; readOnly?: boolean; input: InputProps }) {
+  const { t } = useTranslation();
+  const rates = useQuery(q.uplinkDataRates(v.region, v.macVersion, v.regParamsRevision));
+  const listed = (rates.data?.dataRates ?? []).map((r) => ({ value: String(r.dr), label: `DR${r.dr} · ${modulationName(r.modulation)}` }));
+  const others = v.supportedUplinkDataRates.filter((dr) => !listed.some((l) => l.value === dr)).map((dr) => ({ value: dr, label: rates.data ? t('profiles.rateOther', { dr }) : `DR${dr}` }));
+  return (
+    <MultiSelect
+      label={t('profiles.rates')}
+      description={t('profiles.ratesHelp')}
+      placeholder={v.supportedUplinkDataRates.length === 0 ? t('profiles.ratesAll') : undefined}
+      clearable
+      clearButtonProps={{ 'aria-label': t('common.clear') }}
+      disabled={readOnly}
+      maxDropdownHeight={320}
+      data={[...listed, ...others]}
+      {...input}
+    />
+  );
+}
+
 const newRoute = getRouteApi('/shell/t/$tenantId/device-profiles/new');
 const editRoute = getRouteApi('/shell/device-profiles/$profileId');
 
@@ -65,6 +88,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
       macVersion: profile?.macVersion ?? 'LORAWAN_1_0_3',
       regParamsRevision: profile?.regParamsRevision ?? 'A',
       adrAlgorithmId: profile?.adrAlgorithmId || 'default',
+      supportedUplinkDataRates: (profile?.supportedUplinkDataRates ?? []).map(String),
       uplinkInterval: profile?.uplinkInterval ?? 3600,
       deviceStatusReqInterval: profile?.deviceStatusReqInterval ?? 1,
       flushQueueOnActivate: profile?.flushQueueOnActivate ?? true,
@@ -90,7 +114,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
   const { submit, saving, alert } = useSave({
     form,
     save: async (values: Values) => {
-      const deviceProfile = { ...profile, ...values, tenantId, classBPingSlotPeriodicity: Number(values.classBPingSlotPeriodicity), tags: fromPairs(values.tags) };
+      const deviceProfile = { ...profile, ...values, tenantId, supportedUplinkDataRates: values.supportedUplinkDataRates.map(Number).sort((a, b) => a - b), classBPingSlotPeriodicity: Number(values.classBPingSlotPeriodicity), tags: fromPairs(values.tags) };
       if (profile) {
         await ok(api.PUT('/api/device-profiles/{id}', { params: { path: { id: profile.id } }, body: { deviceProfile } }));
         return profile.id;
@@ -112,7 +136,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
         <div className="form-row">
-          <Select label={t('profiles.region')} allowDeselect={false} data={regionNames.map((r) => ({ value: r, label: r.replace('_', '-') }))} {...form.getInputProps('region')} onChange={(r) => r && form.setValues({ region: r as Region, regionConfigId: '' })} />
+          <Select label={t('profiles.region')} allowDeselect={false} data={regionNames.map((r) => ({ value: r, label: r.replace('_', '-') }))} {...form.getInputProps('region')} onChange={(r) => r && form.setValues({ region: r as Region, regionConfigId: '', supportedUplinkDataRates: [] })} />
           <Select
             label={t('profiles.regionConfig')}
             description={t('profiles.regionConfigHelp')}
@@ -147,6 +171,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
           <NumberInput label={t('profiles.statusReq')} description={t('profiles.statusHelp')} min={0} {...form.getInputProps('deviceStatusReqInterval')} />
           <Select label={t('profiles.adr')} allowDeselect={false} data={(adr.data?.result ?? [{ id: v.adrAlgorithmId, name: v.adrAlgorithmId }]).map((a) => ({ value: a.id, label: a.name }))} {...form.getInputProps('adrAlgorithmId')} />
         </div>
+        <SupportedRates profile={v} readOnly={readOnly} input={form.getInputProps('supportedUplinkDataRates')} />
         <Switch label={t('profiles.classC')} description={t('profiles.classCHelp')} {...form.getInputProps('supportsClassC', { type: 'checkbox' })} />
         {v.supportsClassC && <NumberInput label={t('profiles.classCTimeout')} min={0} suffix=" s" {...form.getInputProps('classCTimeout')} />}
         <Switch label={t('profiles.classB')} {...form.getInputProps('supportsClassB', { type: 'checkbox' })} />

@@ -7,6 +7,7 @@ import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
+import { tenantRights } from '../lib/rights';
 import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
@@ -27,7 +28,7 @@ interface Values extends Record<string, unknown> {
 const newRoute = getRouteApi('/shell/t/$tenantId/gateways/new');
 const editRoute = getRouteApi('/shell/gateways/$gatewayId');
 
-function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gateway?: Gateway; eui?: string; done: (id: string) => void | Promise<void> }) {
+function GatewayFields({ tenantId, gateway, eui, readOnly, done }: { tenantId: string; gateway?: Gateway; eui?: string; readOnly?: boolean; done: (id: string) => void | Promise<void> }) {
   const { t } = useTranslation();
   const place = gateway?.location;
   const form = useForm<Values>({
@@ -75,7 +76,7 @@ function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gat
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('gateways.identity')}</legend>
         <div className="form-row">
           <TextInput label={t('gateways.id')} description={t('gateways.idHelp')} disabled={gateway !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('gatewayId')} />
@@ -83,7 +84,7 @@ function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gat
         </div>
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
       </fieldset>
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('gateways.position')}</legend>
         <div className="form-row">
           <NumberInput label={t('gateways.latitude')} decimalScale={7} step={0.0001} hideControls suffix="°" {...form.getInputProps('latitude')} />
@@ -91,7 +92,7 @@ function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gat
           <NumberInput label={t('gateways.altitude')} decimalScale={1} hideControls suffix=" m" {...form.getInputProps('altitude')} />
         </div>
       </fieldset>
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('common.more')}</legend>
         <div className="form-row">
           <NumberInput label={t('gateways.statsInterval')} description={t('gateways.statsHelp')} min={1} suffix=" s" {...form.getInputProps('statsInterval')} />
@@ -99,7 +100,7 @@ function GatewayFields({ tenantId, gateway, eui, done }: { tenantId: string; gat
         </div>
         <PairsField label={t('common.tags')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
       </fieldset>
-      <FormActions saving={saving} label={gateway ? t('common.save') : t('gateways.add')} cancel={!gateway && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/gateways" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />
+      {!readOnly && <FormActions saving={saving} label={gateway ? t('common.save') : t('gateways.add')} cancel={!gateway && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/gateways" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />}
     </form>
   );
 }
@@ -122,7 +123,9 @@ export function GatewayConfig() {
   const navigate = useNavigate();
   const { data } = useQuery(q.gateway(gatewayId));
   const g = data?.gateway;
-  if (!g) return <Skeleton h={300} />;
+  const me = useQuery(q.profile()).data;
+  if (!g || !me) return <Skeleton h={300} />;
+  if (!tenantRights(me, g.tenantId).gateways) return <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} readOnly done={() => undefined} />;
   return (
     <div className="stack">
       <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} done={() => undefined} />

@@ -19,7 +19,7 @@ export function eventSummary(e: LiveEvent, t: TFunction): string {
     case 'txack':
       return t('events.sentBy', { gateway: b.gatewayId ?? '' });
     case 'log':
-      return [b.level, b.code, b.description].filter(Boolean).join(' · ');
+      return [b.level, b.code, b.description, groupByTwo(b.context?.mac_commands ?? '')].filter(Boolean).join(' · ');
     case 'status':
       return t('events.statusLine', { margin: b.margin ?? 0, battery: b.externalPowerSource ? t('devices.external') : `${Math.round(b.batteryLevel ?? 0)} %` });
     case 'location':

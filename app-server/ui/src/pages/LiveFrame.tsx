@@ -3,8 +3,9 @@ import { Link } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { LiveEvent } from '../lib/events';
-import { base64ToBytes, bytesToHex, duration, megahertz } from '../lib/format';
+import { base64ToBytes, bytesToHex, duration, groupByTwo, megahertz } from '../lib/format';
 import { bestReception, modulationName, outcomeTone, type Considered, type DownlinkTxInfo, type Frame } from '../lib/frames';
+import { macName } from '../lib/mac';
 import { parsePhy } from '../lib/phy';
 import { story, type StoryStep } from '../lib/story';
 import { Eui } from '../ui/bits';
@@ -107,8 +108,8 @@ function MacCommands({ frame: f }: { frame: Frame }) {
         <tbody>
           {f.macCommands.map((m, i) => (
             <tr key={i}>
-              <th scope="row" style={{ fontWeight: 600, color: 'var(--lw-text)' }}>{m.name || `CID ${m.cid.toString(16).padStart(2, '0')}`}</th>
-              <td style={{ whiteSpace: 'normal', width: '100%' }} className="mono">{m.text}</td>
+              <th scope="row" style={{ fontWeight: 600, color: 'var(--lw-text)' }}>{macName(m)}</th>
+              <td style={{ whiteSpace: 'normal', width: '100%' }} className="mono">{m.name ? m.text : groupByTwo(m.text)}</td>
             </tr>
           ))}
         </tbody>

@@ -9,7 +9,7 @@ import { changed, q } from '../api/queries';
 import { groupOf, groupValues, slots, type GroupValues, type Group as MulticastGroup } from '../lib/multicast';
 import { FormActions, Generate, KeyField, saved, useSave } from '../ui/form';
 
-export function GroupForm({ applicationId, group, done }: { applicationId: string; group?: MulticastGroup; done: (id: string) => void | Promise<void> }) {
+export function GroupForm({ applicationId, group, readOnly, done }: { applicationId: string; group?: MulticastGroup; readOnly?: boolean; done: (id: string) => void | Promise<void> }) {
   const { t } = useTranslation();
   const regions = useQuery(q.regions());
   const form = useForm<GroupValues>({ initialValues: groupValues(group) });
@@ -33,7 +33,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
   return (
     <form className="form" onSubmit={submit} noValidate>
       {alert}
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('multicast.one')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Select
@@ -44,7 +44,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
           {...form.getInputProps('mode')}
         />
       </fieldset>
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('multicast.session')}</legend>
         <Group gap={6} align="flex-end" wrap="nowrap">
           <TextInput style={{ flex: 1 }} label={t('multicast.mcAddr')} autoComplete="off" spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps('mcAddr')} />
@@ -54,7 +54,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
         {key('mcAppSKey')}
         <NumberInput label={t('multicast.fCnt')} description={t('multicast.fCntHelp')} min={0} {...form.getInputProps('fCnt')} />
       </fieldset>
-      <fieldset>
+      <fieldset disabled={readOnly}>
         <legend>{t('multicast.radio')}</legend>
         <div className="form-row">
           <Select label={t('multicast.region')} allowDeselect={false} data={names} {...form.getInputProps('region')} />
@@ -70,7 +70,7 @@ export function GroupForm({ applicationId, group, done }: { applicationId: strin
           />
         )}
       </fieldset>
-      <FormActions saving={saving} label={group ? t('common.save') : t('multicast.add')} cancel={!group && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId/multicast" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />
+      {!readOnly && <FormActions saving={saving} label={group ? t('common.save') : t('multicast.add')} cancel={!group && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId/multicast" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />}
     </form>
   );
 }

@@ -259,9 +259,11 @@ function Members({ title, none, add, may, useList, useChoice, link, put, remove 
 
 export function MulticastConfig() {
   const { t } = useTranslation();
-  const { groupId, query, group } = useGroup();
+  const { groupId, query, group, tenantId, may } = useGroup();
+  const me = useQuery(q.profile()).data;
   const navigate = useNavigate();
-  if (!group) return <Skeleton h={300} />;
+  if (!group || !tenantId || !me) return <Skeleton h={300} />;
+  if (!may) return <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} readOnly done={() => undefined} />;
   return (
     <div className="stack">
       <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} done={() => undefined} />

@@ -67,6 +67,8 @@ it('best reception: SNR, then RSSI', () => {
 it('modulations', () => {
   expect(modulationName({ lora: { bandwidth: 125_000, spreadingFactor: 7 } })).toBe('SF7 125 kHz');
   expect(modulationName({ fsk: { datarate: 50_000 } })).toBe('FSK 50 kbit/s');
+  expect(modulationName({ lrFhss: { operatingChannelWidth: 137_000, codeRate: 'CR_2_6' } })).toBe('LR-FHSS 137 kHz CR 1/3');
+  expect(modulationName({ lrFhss: { operatingChannelWidth: 336_000 } })).toBe('LR-FHSS 336 kHz');
   expect(modulationName(null)).toBe('');
 });
 
