@@ -126,6 +126,17 @@ test('what a role may not do is not offered', async ({ page, request }) => {
   const nav = page.getByRole('navigation', { name: 'Main navigation' });
   await expect(nav.getByRole('link', { name: 'Devices' })).toBeVisible();
   for (const hidden of ['Users', 'API keys', 'Tenants']) await expect(nav.getByRole('link', { name: hidden, exact: true })).toHaveCount(0);
+  // Configuration pages have no tab for a reader; by their address they show what is set, and offer no change.
+  const { id: groupId } = await api.call<{ id: string }>('POST', '/api/multicast-groups', {
+    multicastGroup: { name: `${name} group`, applicationId, region: 'EU868', mcAddr: '11000079', mcNwkSKey: hex(32), mcAppSKey: hex(32), groupType: 'CLASS_C', dr: 3, frequency: 869525000, fCnt: 0 },
+  });
+  for (const path of [`gateways/${gatewayId}`, `applications/${applicationId}`, `devices/${devEui}`, `multicast-groups/${groupId}`]) {
+    await page.goto(new URL(`/${path}/configuration`, url()).href);
+    const field = page.getByLabel('Name', { exact: true });
+    await expect(field).toHaveValue(new RegExp(name));
+    await expect(field).toBeDisabled();
+    await expect(page.getByRole('button', { name: /^(Save|Delete)/ })).toHaveCount(0);
+  }
 });
 
 test("an API key's token is shown once", async ({ page }) => {
