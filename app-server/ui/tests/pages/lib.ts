@@ -65,3 +65,31 @@ export async function accessible(page: Page, what: string, rules?: string[]) {
   const { violations } = await (rules ? axe.withRules(rules) : axe.withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'])).analyze();
   expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary?.split('\n')[1]?.trim() ?? ''}`).join(' | ')}`), what).toEqual([]);
 }
+
+/** A page as it is looked at: light and dark on a desk, and on a phone, where nothing may overflow; each read by axe. Pictures of
+ * it go to $LONGWAVE_SHOTS. */
+export async function look(page: Page, name: string) {
+  const desk = page.viewportSize()!;
+  // What fades in or out is waited for: half a colour has half the contrast.
+  const still = () => page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect?.getComputedTiming().iterations === Infinity));
+  const shot = async (as: string) => {
+    if (process.env.LONGWAVE_SHOTS) await page.screenshot({ path: `${process.env.LONGWAVE_SHOTS}/${as}.png`, fullPage: true });
+  };
+  await still();
+  await accessible(page, name);
+  await shot(name);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'dark');
+  await still();
+  await accessible(page, `${name}, dark`, ['color-contrast']);
+  await shot(`${name}-dark`);
+  await page.emulateMedia({ colorScheme: 'light' });
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'light');
+  await page.setViewportSize({ width: 390, height: 844 });
+  await still();
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  expect(over, `${name}, on a phone`).toBeLessThanOrEqual(0);
+  await accessible(page, `${name}, on a phone`);
+  await shot(`${name}-phone`);
+  await page.setViewportSize(desk);
+}

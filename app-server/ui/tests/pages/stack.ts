@@ -31,7 +31,8 @@ export default async function start(): Promise<() => Promise<void>> {
   if (process.env.LONGWAVE_URL && process.env.LONGWAVE_PASSWORD) return async () => undefined;
   const state = await mkdtemp(join(tmpdir(), 'longwave-ui-'));
   const build = process.env.LONGWAVE_BUILD ? ['--build-dir', process.env.LONGWAVE_BUILD] : [];
-  const up = spawn(join(root, 'longwave'), ['up', '--demo', '--bind', '127.0.0.1', '--state', state, '--offset', String(await freeOffset()), ...build], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  const env = { ...process.env, LONGWAVE_QUARANTINE__AFTER: '1', LONGWAVE_QUARANTINE__DURATION: '1h' }; // a flood of seconds is enough to see one
+  const up = spawn(join(root, 'longwave'), ['up', '--demo', '--bind', '127.0.0.1', '--state', state, '--offset', String(await freeOffset()), ...build], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env });
   let text = '';
   const [url, password] = await new Promise<[string, string]>((done, fail) => {
     const timer = setTimeout(() => {
