@@ -31,6 +31,7 @@ const pages: Record<string, (d: Places) => string> = {
   'device events': (d) => `/devices/${d.devEui}/live?show=events`,
   'device statistics': (d) => `/devices/${d.devEui}/statistics`,
   'device queue': (d) => `/devices/${d.devEui}/queue`,
+  'device mac commands': (d) => `/devices/${d.devEui}/mac-commands`,
   'device keys': (d) => `/devices/${d.devEui}/keys`,
   'device activation': (d) => `/devices/${d.devEui}/activation`,
   'device configuration': (d) => `/devices/${d.devEui}/configuration`,
