@@ -64,6 +64,11 @@ void as_fail_missing(struct as_call *c, const char *id)
 	(void)c, (void)id;
 	fail();
 }
+void as_fail_row(struct as_call *c, const char *table, const char *id, const char *column)
+{
+	(void)c, (void)table, (void)id, (void)column;
+	fail();
+}
 void as_reply(struct as_call *c, const ProtobufCMessage *msg)
 {
 	(void)c, (void)msg;
