@@ -57,6 +57,16 @@ static void block_free(struct lw_slab *s, struct block *b)
 	s->n_blocks--;
 }
 
+void lw_slab_keep(struct lw_slab *s, size_t keep)
+{
+	s->keep = keep;
+	s->most = s->n_blocks - s->n_empty;
+	while (s->n_empty > keep) { /* they are the last ones */
+		block_free(s, LW_CONTAINER_OF(s->partial.prev, struct block, node));
+		s->n_empty--;
+	}
+}
+
 void lw_slab_deinit(struct lw_slab *s)
 {
 	LW_LIST_FOREACH (n, tmp, &s->partial) {
@@ -82,7 +92,8 @@ void *lw_slab_alloc(struct lw_slab *s)
 	else
 		p = (struct piece *)(void *)(b->mem + s->size * b->fresh++);
 	p->block = b;
-	s->n_empty -= b->used == 0;
+	if (b->used == 0 && s->n_blocks - --s->n_empty > s->most)
+		s->most = s->n_blocks - s->n_empty;
 	if (++b->used == s->per_block)
 		lw_list_remove(&b->node);
 	return p->mem;

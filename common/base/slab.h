@@ -14,6 +14,7 @@ struct lw_slab {
 	size_t n_empty;
 	size_t n_blocks;        /* read only; for statistics */
 	size_t used;            /* read only: pieces handed out */
+	size_t most;            /* read only: blocks in use at once since lw_slab_keep() */
 	struct lw_list partial; /* blocks with free pieces, those with used ones in front */
 };
 
@@ -21,6 +22,9 @@ struct lw_slab {
 
 /* Pieces of `size` bytes, at most a quarter of a block; up to `keep` empty blocks are kept for the next burst. */
 void lw_slab_init(struct lw_slab *s, size_t size, size_t keep);
+/* From now on up to `keep` empty blocks are kept; what is empty beyond that goes back to the system. An owner under a
+ * steady load keeps what it had in use at once (`most`), or the same pages go and come with each batch. */
+void lw_slab_keep(struct lw_slab *s, size_t keep);
 /* What has not been given back stays where it is. */
 void lw_slab_deinit(struct lw_slab *s);
 /* Content undefined, aligned for every type. Never NULL. */

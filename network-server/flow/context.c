@@ -12,8 +12,10 @@
 #define UP_MEM 1536
 /* What is done with it once the window has closed: the device, the events. */
 #define WORK_MEM 6656
-/* Empty blocks of contexts that wait for the next burst: 2 MiB, some 400 contexts. */
+/* Empty blocks of contexts that wait for the next burst: 2 MiB, some 400 contexts. Under load as many as were in use at
+ * once within the last seconds: they come and go with each batch. */
 #define BLOCKS_KEPT 8
+#define KEEP_MS 5000
 #define UP_SIZE ((sizeof(struct ns_up) + 15) & ~(size_t)15)
 
 void ns_ctx_init(struct ns_ctx *c, struct ns_flows *f, uint8_t *mem, size_t cap)
@@ -62,13 +64,24 @@ static void end_work(struct ns_flows *f, void *work)
 	f->n_free_work++;
 }
 
+static void on_keep(struct rt_timer *t, void *arg)
+{
+	struct ns_flows *f = arg;
+	size_t keep = f->ups.most > BLOCKS_KEPT ? f->ups.most : BLOCKS_KEPT;
+	lw_slab_keep(&f->ups, keep);
+	if (keep > BLOCKS_KEPT)
+		rt_timer_start(t, KEEP_MS);
+}
+
 void ns_pools_init(struct ns_flows *f)
 {
+	rt_timer_init(&f->keep, f->loop, "contexts", on_keep, f);
 	lw_slab_init(&f->ups, UP_SIZE + UP_MEM, BLOCKS_KEPT);
 }
 
 void ns_pools_free(struct ns_flows *f)
 {
+	rt_timer_stop(&f->keep);
 	lw_slab_deinit(&f->ups);
 	while (f->free_work != NULL) {
 		void *work = f->free_work;
@@ -87,6 +100,8 @@ struct ns_up *ns_up_new(struct ns_flows *f)
 {
 	f->in_flight++;
 	uint8_t *p = lw_slab_alloc(&f->ups);
+	if (f->ups.most > BLOCKS_KEPT && !rt_timer_armed(&f->keep))
+		rt_timer_start(&f->keep, KEEP_MS);
 	memset(p, 0, UP_SIZE);
 	ns_ctx_init((struct ns_ctx *)(void *)p, f, p + UP_SIZE, UP_MEM);
 	return (struct ns_up *)(void *)p;

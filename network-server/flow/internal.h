@@ -297,7 +297,8 @@ struct ns_flows {
 	struct lw_map timelines;         /* struct ns_timeline by gateway, of those that send */
 	size_t sweep_at;
 	struct lw_slab ups; /* struct ns_up */
-	void *free_work;    /* the first of n_free_work */
+	struct rt_timer keep;
+	void *free_work; /* the first of n_free_work */
 	size_t n_free_work;
 	size_t in_flight;
 	bool was_full;

@@ -68,6 +68,39 @@ static void test_burst(void **state)
 	assert_int_equal(s.n_blocks, 0);
 }
 
+/* What was in use at once may be kept for the next batch, and goes when it is not kept any more. */
+static void test_batches(void **state)
+{
+	struct lw_slab s;
+	(void)state;
+	lw_slab_init(&s, SIZE, KEEP);
+	for (int batch = 0; batch < 3; batch++) {
+		for (size_t i = 0; i < N; i++)
+			fill(v[i] = lw_slab_alloc(&s), i);
+		size_t all = s.n_blocks;
+		if (!PLAIN)
+			assert_int_equal(s.most, all);
+		lw_slab_keep(&s, s.most);
+		assert_int_equal(s.n_blocks, all);
+		for (size_t i = 0; i < N; i++)
+			lw_slab_free(&s, v[i]);
+		assert_int_equal(s.n_blocks, all);
+		assert_int_equal(s.most, all);
+	}
+	v[0] = lw_slab_alloc(&s);
+	lw_slab_keep(&s, KEEP);
+	if (!PLAIN) {
+		assert_int_equal(s.n_blocks, KEEP + 1);
+		assert_int_equal(s.most, 1);
+	}
+	fill(v[0], 0);
+	check(v[0], 0);
+	lw_slab_free(&s, v[0]);
+	lw_slab_keep(&s, 0);
+	assert_int_equal(s.n_blocks, 0);
+	lw_slab_deinit(&s);
+}
+
 /* Old ones go while new ones come, as frames do: no more blocks than are needed at once, about. */
 static void test_stream(void **state)
 {
@@ -118,7 +151,7 @@ static void test_random(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_burst), cmocka_unit_test(test_stream),
-					   cmocka_unit_test(test_random)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_burst), cmocka_unit_test(test_batches),
+					   cmocka_unit_test(test_stream), cmocka_unit_test(test_random)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
