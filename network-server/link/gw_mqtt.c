@@ -357,6 +357,7 @@ struct heir {
 	uint64_t ack_need;
 	unsigned polls, quiet;
 	bool connected;
+	bool over; /* it was cut off: perhaps the other is back, whom it must not disturb. If not, another will come. */
 	void (*done)(void *arg, const char *client_id);
 	void *arg;
 };
@@ -401,6 +402,7 @@ static void heir_disconnect(void *arg, int err, const char *text)
 	struct heir *h = arg;
 	(void)err;
 	(void)text;
+	h->over = h->over || h->connected;
 	h->connected = false;
 	h->quiet = 0;
 	h->ack_need = 0;
@@ -430,6 +432,10 @@ static void heir_poll(struct rt_timer *t, void *arg)
 	struct heir *h = arg;
 	struct mqtt_stats st;
 	(void)t;
+	if (h->over) {
+		heir_free(h);
+		return;
+	}
 	mqtt_stats(h->mqtt, &st);
 	bool quiet = h->connected && st.received == h->received && !h->ack_need && !ns_waiting_is_full(h->g->waiting);
 	h->quiet = quiet ? h->quiet + 1 : 0;
