@@ -17,7 +17,7 @@
  * commits of each period happen at once, which is all of them when few devices speak; then rows wait for company. As
  * many as one commit writes in some 30 ms, which is what others on this database wait for it. */
 #define COLLECT_MS 2000
-#define COLLECT_AT_ONCE 4
+#define COLLECT_AT_ONCE 16
 #define COLLECT_ROWS 4000
 #define MAX_PROPERTIES (64u * 1024)
 
