@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from lw import wait_for
 from lw.gateway import gps_ms, payload
 
 
@@ -142,7 +143,7 @@ def test_mac_commands_of_the_device(world):
     world.send(d, gws[0], data=b"x", fopts=bytes([0x20, 0x02]))
     down = d.downlink(payload(gws[0].next_txpk()))
     assert down.commands[0x20] == b"\x02" and down.commands[0x0B] == b"\x01"
-    lw.wait_for(lambda: world.rest.get(f"/api/devices/{d.dev_eui}")["classEnabled"] == "CLASS_C", text="class C")
+    wait_for(lambda: world.rest.get(f"/api/devices/{d.dev_eui}")["classEnabled"] == "CLASS_C", text="class C")
 
 
 def test_confirmed_uplink_is_acknowledged_again_when_repeated(world):
