@@ -395,6 +395,16 @@ static void pump(struct pg *pg)
 
 /* ---- receiving --------------------------------------------------------------------------------------------------- */
 
+/* The connection ends with this error: the server says so (FATAL), or libpq has met the end of what there is to read,
+ * for which there is no SQLSTATE. It stands in the place of whatever answer was next, also of that to a sync whose
+ * transaction is through. */
+static bool is_the_end(const PGresult *res)
+{
+	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+	return !PQresultErrorField(res, PG_DIAG_SQLSTATE) ||
+	       (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0));
+}
+
 static void op_error(struct seg *s, const PGresult *res)
 {
 	struct sql_op *op = s->op;
@@ -404,7 +414,7 @@ static void op_error(struct seg *s, const PGresult *res)
 	char line[160];
 	first_line(line, sizeof(line), text ? text : PQresultErrorMessage(res));
 	s->failed = true;
-	sql_op_fail(op, sql_pg_err(state), false, stmt, line);
+	sql_op_fail(op, sql_pg_err(state), !op->query && s->kind != SEG_TRY && is_the_end(res), stmt, line);
 }
 
 /* One result of a statement of the operation; takes `res`. */
@@ -488,10 +498,12 @@ static void seg_error(struct conn *c, struct seg *s, const PGresult *res)
 	char line[160];
 	first_line(line, sizeof(line), text ? text : PQresultErrorMessage(res));
 	LW_LIST_FOREACH (n, tmp, &c->segs) {
-		struct sql_op *op = LW_CONTAINER_OF(n, struct seg, node)->op;
+		const struct seg *behind = LW_CONTAINER_OF(n, struct seg, node);
+		struct sql_op *op = behind->op;
 		for (size_t i = 0; op && i < op->n; i++)
 			if (op->items[i]->plan == s->plan)
-				sql_op_fail(op, err, false, s->plan->stmt->name, line);
+				sql_op_fail(op, err, !op->query && behind->kind != SEG_TRY && is_the_end(res),
+					    s->plan->stmt->name, line);
 	}
 }
 

@@ -166,6 +166,8 @@ class Traffic:
         sent = {(u.device.dev_eui, u.data) for u in self.sent}
         lost = [u for u in self.acknowledged() if not got[(u.device.dev_eui, u.data)]]
         began = self.sent[0].at
+        for d in dict.fromkeys(u.device.dev_eui for u in lost):
+            print(f"what the network-server says of {d}:", *self.stack.frames(dev_eui=d), sep="\n")
         assert not lost, f"lost: {[(u.data, round(u.at - began, 3), [g.acked(t) for g, t in u.tokens]) for u in lost]} of {len(self.sent)}"
         assert not [k for k, n in got.items() if n > 1], f"twice: {[k for k, n in got.items() if n > 1]}"
         assert not set(got) - sent

@@ -811,6 +811,55 @@ static void test_ended_before_a_statement_was_prepared(void **state)
 	}
 }
 
+static const struct sql_stmt SLEEP = {
+	.name = "item_sleep",
+	.text = "UPDATE item SET version = version WHERE (SELECT pg_sleep(1000)) IS NOT NULL",
+};
+
+static const struct sql_stmt END_SESSION = {
+	.name = "item_end_session",
+	.text = "UPDATE item SET version = version WHERE pg_terminate_backend(pg_backend_pid())",
+};
+
+/* What came instead of the answer is the end of the connection: whether the transaction is through, nobody knows. */
+static void test_end_instead_of_an_answer(void **state)
+{
+	struct ctx *c = *state;
+	char cmd[600];
+	bool never = false;
+	insert_items(c, 0, 1);
+	/* Told by the server. */
+	struct answer fatal = {0};
+	struct sql_tx *tx = sql_tx_new(c->db);
+	sql_tx_add(tx, &END_SESSION, NULL, NULL);
+	assert_int_equal(commit(c, tx, &fatal), LW_EUNAVAILABLE);
+	assert_true(fatal.outcome.unknown);
+	/* Found by libpq. */
+	struct answer cut = {0};
+	run_until_state(c, true);
+	tx = sql_tx_new(c->db);
+	sql_tx_add(tx, &SLEEP, NULL, NULL);
+	sql_tx_commit(tx, on_done, &cut);
+	snprintf(cmd, sizeof(cmd),
+		 FIX_PG_BIN "/psql -q -X -o /dev/null '%s' -c \"DO \\$\\$ BEGIN WHILE NOT EXISTS (SELECT FROM "
+			    "pg_stat_activity WHERE"
+			    " state = 'active' AND query LIKE '%%pg_sleep(1000)%%' AND pid <> pg_backend_pid()) LOOP"
+			    " EXIT WHEN clock_timestamp() > now() + interval '30 ms'; PERFORM pg_sleep(0.005);"
+			    " PERFORM pg_stat_clear_snapshot(); END LOOP; END \\$\\$\"",
+		 fix.pg.url);
+	for (int i = 0; i < 10; i++) { /* it is sent, and under way */
+		rt_loop_run_until(c->loop, &never, 10);
+		assert_int_equal(system(cmd), 0);
+	}
+	assert_false(cut.done);
+	fix_kill9(&fix.pg);
+	await(c, &cut);
+	assert_int_equal(cut.outcome.err, LW_EUNAVAILABLE);
+	assert_true(cut.outcome.unknown);
+	fix_pg_run(&fix.pg);
+	run_until_state(c, true);
+}
+
 static void test_reconnect(void **state)
 {
 	struct ctx *c = *state;
@@ -1013,6 +1062,7 @@ int main(void)
 		{"test_freed_pages", test_freed_pages, setup_lite, teardown, NULL},
 		{"test_ended_before_a_statement_was_prepared", test_ended_before_a_statement_was_prepared, setup_pg,
 		 teardown, NULL},
+		{"test_end_instead_of_an_answer", test_end_instead_of_an_answer, setup_pg, teardown, NULL},
 		{"test_reconnect", test_reconnect, setup_pg, teardown, NULL},
 		cmocka_unit_test(test_away_at_start),
 	};
