@@ -49,7 +49,7 @@ static int make_room(struct lw_buf *b, size_t n)
 	return 0;
 }
 
-int lw_buf_append(struct lw_buf *b, const void *p, size_t n)
+int lw_buf_append_far(struct lw_buf *b, const void *p, size_t n)
 {
 	int rc = make_room(b, n);
 	if (rc < 0)

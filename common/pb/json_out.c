@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "common/base/err.h"
-#include "common/pb/append.h"
 #include "common/pb/utf8.h"
 
 #define NANOS_PER_S 1000000000
@@ -28,7 +27,7 @@ void lw_json_put_string(struct lw_buf *out, struct lw_span text)
 	static const char escapes[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
 	size_t run = 0, i = 0;
 
-	lw_pb_append(out, "\"", 1);
+	lw_buf_append(out, "\"", 1);
 	while (i < text.n) {
 		while (text.n - i >= 8 && !has_special(text.p + i))
 			i += 8;
@@ -44,20 +43,20 @@ void lw_json_put_string(struct lw_buf *out, struct lw_span text)
 			i += n;
 			continue;
 		}
-		lw_pb_append(out, text.p + run, i - run);
+		lw_buf_append(out, text.p + run, i - run);
 		if (c >= 0x80)
-			lw_pb_append(out, "\xef\xbf\xbd", 3);
+			lw_buf_append(out, "\xef\xbf\xbd", 3);
 		else if (c >= 0x20)
-			lw_pb_append(out, (char[]){'\\', (char)c}, 2);
+			lw_buf_append(out, (char[]){'\\', (char)c}, 2);
 		else if (escapes[c])
-			lw_pb_append(out, (char[]){'\\', escapes[c]}, 2);
+			lw_buf_append(out, (char[]){'\\', escapes[c]}, 2);
 		else
-			lw_pb_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+			lw_buf_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
 		run = ++i;
 	}
 	if (text.n)
-		lw_pb_append(out, text.p + run, text.n - run);
-	lw_pb_append(out, "\"", 1);
+		lw_buf_append(out, text.p + run, text.n - run);
+	lw_buf_append(out, "\"", 1);
 }
 
 /* Writes the digits of v to the end of the array; returns where they start. */
@@ -74,7 +73,7 @@ void lw_json_put_u64(struct lw_buf *out, uint64_t v)
 {
 	char text[20];
 	char *from = decimal(v, text + sizeof(text));
-	lw_pb_append(out, from, (size_t)(text + sizeof(text) - from));
+	lw_buf_append(out, from, (size_t)(text + sizeof(text) - from));
 }
 
 void lw_json_put_i64(struct lw_buf *out, int64_t v)
@@ -83,7 +82,7 @@ void lw_json_put_i64(struct lw_buf *out, int64_t v)
 	char *from = decimal(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, text + sizeof(text));
 	if (v < 0)
 		*--from = '-';
-	lw_pb_append(out, from, (size_t)(text + sizeof(text) - from));
+	lw_buf_append(out, from, (size_t)(text + sizeof(text) - from));
 }
 
 /* ---- shortest numbers -------------------------------------------------------------------------------------------- */

@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "common/base/base64.h"
-#include "common/pb/append.h"
 #include "common/pb/build.h"
 #include "common/pb/json_out.h"
 #include "proto/google/protobuf/duration.pb-c.h"
@@ -24,13 +23,13 @@ static void put_message(struct encoder *e, const struct lw_schema_message *type,
 
 static void put(struct encoder *e, char c)
 {
-	lw_pb_append(e->out, &c, 1);
+	lw_buf_append(e->out, &c, 1);
 }
 
 static void put_quoted(struct encoder *e, const char *plain, size_t n)
 {
 	put(e, '"');
-	lw_pb_append(e->out, plain, n);
+	lw_buf_append(e->out, plain, n);
 	put(e, '"');
 }
 
@@ -40,14 +39,14 @@ static void put_not_finite(struct encoder *e, double v)
 	if (e->profile == LW_PBJSON_REST)
 		put_quoted(e, text, strlen(text));
 	else
-		lw_pb_append(e->out, "null", 4);
+		lw_buf_append(e->out, "null", 4);
 }
 
 static void put_double(struct encoder *e, double v)
 {
 	char text[LW_NUMBER_MAX];
 	if (isfinite(v))
-		lw_pb_append(e->out, text, lw_number_format_double(v, e->profile == LW_PBJSON_EVENT, text));
+		lw_buf_append(e->out, text, lw_number_format_double(v, e->profile == LW_PBJSON_EVENT, text));
 	else
 		put_not_finite(e, v);
 }
@@ -56,7 +55,7 @@ static void put_float(struct encoder *e, float v)
 {
 	char text[LW_NUMBER_MAX];
 	if (isfinite(v))
-		lw_pb_append(e->out, text, lw_number_format_float(v, e->profile == LW_PBJSON_EVENT, text));
+		lw_buf_append(e->out, text, lw_number_format_float(v, e->profile == LW_PBJSON_EVENT, text));
 	else
 		put_not_finite(e, (double)v);
 }
@@ -94,9 +93,9 @@ static void put_value(struct encoder *e, const struct lw_schema_field *f, const 
 	switch (f->kind) {
 	case LW_KIND_BOOL:
 		if (*(const protobuf_c_boolean *)slot)
-			lw_pb_append(e->out, "true", 4);
+			lw_buf_append(e->out, "true", 4);
 		else
-			lw_pb_append(e->out, "false", 5);
+			lw_buf_append(e->out, "false", 5);
 		break;
 	case LW_KIND_INT32:
 		lw_json_put_i64(e->out, *(const int32_t *)slot);
@@ -134,9 +133,9 @@ static void put_value(struct encoder *e, const struct lw_schema_field *f, const 
 		if (m)
 			put_message(e, f->message, m);
 		else if (f->message->well_known == LW_WELL_KNOWN_NONE || f->message->well_known == LW_WELL_KNOWN_STRUCT)
-			lw_pb_append(e->out, "{}", 2); /* value of a map entry that the sender left out */
+			lw_buf_append(e->out, "{}", 2); /* value of a map entry that the sender left out */
 		else
-			lw_pb_append(e->out, "null", 4);
+			lw_buf_append(e->out, "null", 4);
 		break;
 	}
 }
@@ -231,7 +230,7 @@ static void put_well_known(struct encoder *e, const struct lw_schema_message *ty
 		value = (const Google__Protobuf__Value *)m;
 		if (value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND__NOT_SET ||
 		    value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE) {
-			lw_pb_append(e->out, "null", 4);
+			lw_buf_append(e->out, "null", 4);
 			break;
 		}
 		for (size_t i = 0; i < type->n_fields; i++)
@@ -240,7 +239,7 @@ static void put_well_known(struct encoder *e, const struct lw_schema_message *ty
 		break;
 	case LW_WELL_KNOWN_EMPTY:
 	case LW_WELL_KNOWN_NONE:
-		lw_pb_append(e->out, "{}", 2);
+		lw_buf_append(e->out, "{}", 2);
 		break;
 	}
 }
@@ -264,9 +263,9 @@ static void put_members(struct encoder *e, const struct lw_schema_message *type,
 		if (!first)
 			put(e, ',');
 		first = false;
-		lw_pb_append(e->out, f->json_key, f->json_key_len);
+		lw_buf_append(e->out, f->json_key, f->json_key_len);
 		if (null)
-			lw_pb_append(e->out, "null", 4);
+			lw_buf_append(e->out, "null", 4);
 		else if (f->map)
 			put_map(e, f, m);
 		else if (f->repeated)
