@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/pb/unpack.h"
+#include "common/pb/wire.h"
 
 enum { VARINT = PROTOBUF_C_WIRE_TYPE_VARINT, BYTES = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED };
 #define VARINT_MAX 10
@@ -147,22 +148,6 @@ static void put_number(struct out *o, ProtobufCType type, const void *at)
 	}
 }
 
-static unsigned wire_of(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-		return PROTOBUF_C_WIRE_TYPE_32BIT;
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return PROTOBUF_C_WIRE_TYPE_64BIT;
-	default:
-		return VARINT;
-	}
-}
-
 static void put_one(struct out *o, const ProtobufCFieldDescriptor *f, const void *at)
 {
 	switch (f->type) {
@@ -191,36 +176,14 @@ static void put_one(struct out *o, const ProtobufCFieldDescriptor *f, const void
 	default:
 		if (!room(o, ITEM_MAX))
 			return;
-		put_tag(o, f->id, wire_of(f->type));
+		put_tag(o, f->id, lw_pb_wire_type(f->type));
 		put_number(o, f->type, at);
-	}
-}
-
-static size_t width_in_memory(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_BOOL:
-		return sizeof(protobuf_c_boolean);
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return sizeof(void *);
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return 8;
-	default:
-		return 4;
 	}
 }
 
 static void put_repeated(struct out *o, const ProtobufCFieldDescriptor *f, size_t n, const uint8_t *v)
 {
-	size_t width = width_in_memory(f->type);
+	size_t width = lw_pb_width(f->type);
 	if (!n)
 		return;
 	if (!(f->flags & PROTOBUF_C_FIELD_FLAG_PACKED)) {
@@ -256,7 +219,7 @@ static bool is_zero(const ProtobufCFieldDescriptor *f, const void *at)
 	case PROTOBUF_C_TYPE_BOOL:
 		return !*(const protobuf_c_boolean *)at;
 	default:
-		return width_in_memory(f->type) == 8 ? *(const uint64_t *)at == 0 : *(const uint32_t *)at == 0;
+		return lw_pb_width(f->type) == 8 ? *(const uint64_t *)at == 0 : *(const uint32_t *)at == 0;
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/base/err.h"
 #include "common/pb/utf8.h"
+#include "common/pb/wire.h"
 
 #define WIRE_VARINT PROTOBUF_C_WIRE_TYPE_VARINT
 #define WIRE_64 PROTOBUF_C_WIRE_TYPE_64BIT
@@ -128,54 +129,11 @@ static bool quick_bytes(struct lw_span *s, struct lw_span *out)
 	return quick_varint(s, &n) && take_bytes(s, n, out) == 0;
 }
 
-/* How the type stands on the wire outside of a packed list. */
-static ProtobufCWireType wire_of(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_BYTES:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return WIRE_BYTES;
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-		return WIRE_32;
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return WIRE_64;
-	default:
-		return WIRE_VARINT;
-	}
-}
-
-static size_t width_in_memory(ProtobufCType type)
-{
-	switch (type) {
-	case PROTOBUF_C_TYPE_BOOL:
-		return sizeof(protobuf_c_boolean);
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return sizeof(void *);
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return 8;
-	default:
-		return 4;
-	}
-}
-
 static bool take_number(ProtobufCType type, struct lw_span *s, void *at)
 {
 	uint64_t v;
 	struct lw_span fixed;
-	switch (wire_of(type)) {
+	switch (lw_pb_wire_type(type)) {
 	case WIRE_32:
 		if (take_bytes(s, 4, &fixed) < 0)
 			return false;
@@ -261,7 +219,7 @@ static size_t count_members(uint64_t key, struct lw_span s)
 
 static size_t count_packed(ProtobufCType type, struct lw_span s)
 {
-	ProtobufCWireType wire = wire_of(type);
+	ProtobufCWireType wire = lw_pb_wire_type(type);
 	size_t n = 0;
 	if (wire != WIRE_VARINT)
 		return s.n / (wire == WIRE_32 ? 4 : 8);
@@ -274,8 +232,8 @@ static size_t count_packed(ProtobufCType type, struct lw_span s)
 static bool take_repeated(const ProtobufCFieldDescriptor *f, uint64_t key, struct lw_span *s, struct lw_arena *arena,
 			  unsigned depth, size_t *n, uint8_t **at)
 {
-	size_t width = width_in_memory(f->type);
-	if (wire_of(f->type) == WIRE_BYTES) {
+	size_t width = lw_pb_width(f->type);
+	if (lw_pb_wire_type(f->type) == WIRE_BYTES) {
 		if (!*at)
 			*at = lw_arena_calloc(arena, count_members(key, *s), width);
 		if (!*at || !take_value(f, s, arena, depth, *at + *n * width))
@@ -301,8 +259,8 @@ static bool take_field(const ProtobufCFieldDescriptor *f, uint64_t key, struct l
 {
 	void *quantifier = m + f->quantifier_offset, *at = m + f->offset;
 	bool list = f->label == PROTOBUF_C_LABEL_REPEATED;
-	bool packed = list && wire_of(f->type) != WIRE_BYTES;
-	if ((key & 7) != (packed ? WIRE_BYTES : wire_of(f->type)) || f->label == PROTOBUF_C_LABEL_REQUIRED)
+	bool packed = list && lw_pb_wire_type(f->type) != WIRE_BYTES;
+	if ((key & 7) != (packed ? WIRE_BYTES : lw_pb_wire_type(f->type)) || f->label == PROTOBUF_C_LABEL_REQUIRED)
 		return false;
 	if (list)
 		return take_repeated(f, key, s, arena, depth, quantifier, at);
