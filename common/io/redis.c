@@ -258,27 +258,33 @@ struct rt_loop *redis_loop(const struct redis *r)
 	return r->loop;
 }
 
-void redis_xadd(struct redis *r, redis_fn *fn, void *arg, const char *key, size_t maxlen, size_t n,
-		const struct redis_field *fields)
+size_t redis_xadd_args(struct lw_span v[REDIS_XADD_ARGS], const char *key, const char *maxlen, size_t n,
+		       const struct redis_field *fields)
 {
-	struct lw_span v[ARGV_INLINE];
-	char count[24];
 	size_t i = 0;
-	BUG_ON(n == 0 || 2 * n + 6 > ARGV_INLINE);
+	BUG_ON(n == 0 || n > REDIS_XADD_FIELDS);
 	v[i++] = lw_span_str("XADD");
 	v[i++] = lw_span_str(key);
 	if (maxlen) {
-		snprintf(count, sizeof(count), "%zu", maxlen);
 		v[i++] = lw_span_str("MAXLEN");
 		v[i++] = lw_span_str("~");
-		v[i++] = lw_span_str(count);
+		v[i++] = lw_span_str(maxlen);
 	}
 	v[i++] = lw_span_str("*");
 	for (size_t f = 0; f < n; f++) {
 		v[i++] = fields[f].name;
 		v[i++] = fields[f].value;
 	}
-	redis_argv(r, fn, arg, i, v);
+	return i;
+}
+
+void redis_xadd(struct redis *r, redis_fn *fn, void *arg, const char *key, size_t maxlen, size_t n,
+		const struct redis_field *fields)
+{
+	struct lw_span v[REDIS_XADD_ARGS];
+	char count[24];
+	snprintf(count, sizeof(count), "%zu", maxlen);
+	redis_argv(r, fn, arg, redis_xadd_args(v, key, maxlen ? count : NULL, n, fields), v);
 }
 
 /* ---- replies ----------------------------------------------------------------------------------------------------- */

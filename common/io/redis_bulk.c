@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "common/base/bug.h"
 #include "common/io/redis_impl.h"
 
 /* Enough for few system calls, and stays in the cache of the processor. */
@@ -19,7 +18,6 @@
 /* A stream of at least so many entries is cut with one of so many commands. */
 #define RARELY_FROM 64u
 #define RARELY 8u
-#define MAX_FIELDS 16u
 
 void redis_bulk_init(struct redis *r)
 {
@@ -117,23 +115,10 @@ void redis_bulk_drop(struct redis *r)
 
 void redis_bulk_xadd(struct redis *r, const char *key, size_t maxlen, size_t n, const struct redis_field *fields)
 {
-	struct lw_span v[6 + 2 * MAX_FIELDS];
-	size_t i = 0;
+	struct lw_span v[REDIS_XADD_ARGS];
 	char count[24];
-	BUG_ON(n == 0 || n > MAX_FIELDS);
-	v[i++] = lw_span_str("XADD");
-	v[i++] = lw_span_str(key);
 	/* By chance, not by counting: devices may come in turn. */
-	if (maxlen && (maxlen < RARELY_FROM || lw_rng_below(&r->bulk.dice, RARELY) == 0)) {
-		snprintf(count, sizeof(count), "%zu", maxlen);
-		v[i++] = lw_span_str("MAXLEN");
-		v[i++] = lw_span_str("~");
-		v[i++] = lw_span_str(count);
-	}
-	v[i++] = lw_span_str("*");
-	for (size_t f = 0; f < n; f++) {
-		v[i++] = fields[f].name;
-		v[i++] = fields[f].value;
-	}
-	redis_bulk_argv(r, i, v);
+	bool cuts = maxlen && (maxlen < RARELY_FROM || lw_rng_below(&r->bulk.dice, RARELY) == 0);
+	snprintf(count, sizeof(count), "%zu", maxlen);
+	redis_bulk_argv(r, redis_xadd_args(v, key, cuts ? count : NULL, n, fields), v);
 }

@@ -73,6 +73,11 @@ struct redis {
 struct redis *redis_sibling(struct redis *of, uint32_t timeout_ms, void (*on_ready)(void *arg),
 			    void (*on_state)(void *arg, bool up, const char *detail), void *arg);
 
+#define REDIS_XADD_FIELDS 16u
+#define REDIS_XADD_ARGS (6 + 2 * REDIS_XADD_FIELDS)
+/* The words of an XADD; maxlen NULL: it does not cut the stream. Returns how many. */
+size_t redis_xadd_args(struct lw_span v[REDIS_XADD_ARGS], const char *key, const char *maxlen, size_t n,
+		       const struct redis_field *fields);
 /* Appends a command as it goes over the wire. */
 void redis_format(struct lw_buf *out, size_t n, const struct lw_span *argv);
 /* A command as it goes over the wire, never refused for being one too many: its answer is that of `counted` commands,
