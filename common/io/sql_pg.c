@@ -405,6 +405,12 @@ static bool is_the_end(const PGresult *res)
 	       (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0));
 }
 
+/* After this error nobody knows whether the operation took effect. One with expectations was not decided yet. */
+static bool is_open(const struct seg *s, const PGresult *res)
+{
+	return !s->op->query && s->kind != SEG_TRY && is_the_end(res);
+}
+
 static void op_error(struct seg *s, const PGresult *res)
 {
 	struct sql_op *op = s->op;
@@ -414,7 +420,7 @@ static void op_error(struct seg *s, const PGresult *res)
 	char line[160];
 	first_line(line, sizeof(line), text ? text : PQresultErrorMessage(res));
 	s->failed = true;
-	sql_op_fail(op, sql_pg_err(state), !op->query && s->kind != SEG_TRY && is_the_end(res), stmt, line);
+	sql_op_fail(op, sql_pg_err(state), is_open(s, res), stmt, line);
 }
 
 /* One result of a statement of the operation; takes `res`. */
@@ -502,8 +508,7 @@ static void seg_error(struct conn *c, struct seg *s, const PGresult *res)
 		struct sql_op *op = behind->op;
 		for (size_t i = 0; op && i < op->n; i++)
 			if (op->items[i]->plan == s->plan)
-				sql_op_fail(op, err, !op->query && behind->kind != SEG_TRY && is_the_end(res),
-					    s->plan->stmt->name, line);
+				sql_op_fail(op, err, is_open(behind, res), s->plan->stmt->name, line);
 	}
 }
 
