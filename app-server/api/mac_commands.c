@@ -5,8 +5,6 @@
 #include "proto/google/protobuf/empty.pb-c.h"
 #include "proto/longwave/app/v1/device.pb-c.h"
 
-#define MAX_BYTES 48 /* as the network-server keeps them */
-
 static void on_done(struct as_call *c, const ProtobufCMessage *msg)
 {
 	(void)msg;
@@ -31,7 +29,7 @@ static void on_session(struct as_call *c, const ProtobufCMessage *msg)
 	for (size_t i = 0; i < in->n_mac_commands; i++)
 		*v[i] = *in->mac_commands[i];
 	resp->bytes = in->mac_command_bytes;
-	resp->max_bytes = MAX_BYTES;
+	resp->max_bytes = in->max_mac_command_bytes;
 	resp->is_activated = in->session != NULL;
 	as_reply(c, &resp->base);
 }

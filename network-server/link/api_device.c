@@ -55,8 +55,8 @@ void ns_api_apply(struct grpc_call *c, const ProtobufCMessage *req, void *arg)
 	struct ns_api *a = arg;
 	for (size_t i = 0; i < r->n_changes; i++)
 		if (r->changes[i]->change_case == LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE)
-			ns_api_profile_seen(a, r->changes[i]->put_device_profile->id,
-					    r->changes[i]->put_device_profile->region_config_id);
+			ns_api_warn_of_region(a, r->changes[i]->put_device_profile->id,
+					      r->changes[i]->put_device_profile->region_config_id);
 	ns_store_apply(a->o.store, r, on_applied, c);
 }
 
@@ -292,6 +292,7 @@ void ns_api_deactivate(struct grpc_call *c, const ProtobufCMessage *req, void *a
 static void get_session(struct session_call *s, struct ns_device *d)
 {
 	Longwave__Ns__V1__GetSessionResponse resp = LONGWAVE__NS__V1__GET_SESSION_RESPONSE__INIT;
+	resp.max_mac_command_bytes = NS_MAC_QUEUE_MAX;
 	Longwave__Ns__V1__Session session = LONGWAVE__NS__V1__SESSION__INIT;
 	if (d->has_session) {
 		ns_session_expected(&d->session, &s->session);
