@@ -9,7 +9,7 @@
 #include "proto/api/internal.pb-c.h"
 #include "proto/google/protobuf/empty.pb-c.h"
 
-static void ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *resp))
+void as_region_ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *regions))
 {
 	Google__Protobuf__Empty req = GOOGLE__PROTOBUF__EMPTY__INIT;
 	as_ns(c, "ListRegions", &req.base, &longwave__ns__v1__list_regions_response__descriptor, then);
@@ -30,7 +30,7 @@ static void on_list(struct as_call *c, const ProtobufCMessage *msg)
 
 void as_region_list(struct as_call *c)
 {
-	ask(c, on_list);
+	as_region_ask(c, on_list);
 }
 
 /* ---- a region_config_id in a request ---- */
@@ -77,11 +77,6 @@ bool as_region_config_arg(struct as_call *c, const ProtobufCMessage *regions, co
 		rc ? "of another region" : "not configured in the network-server", of_it ? " for " : "",
 		of_it ? r ? r->name : "the region" : "", known);
 	return false;
-}
-
-void as_region_ask(struct as_call *c, void (*then)(struct as_call *c, const ProtobufCMessage *regions))
-{
-	ask(c, then);
 }
 
 /* ---- of one configuration ---- */
@@ -138,5 +133,5 @@ static void on_one(struct as_call *c, const ProtobufCMessage *msg)
 
 void as_region_get(struct as_call *c)
 {
-	ask(c, on_one);
+	as_region_ask(c, on_one);
 }

@@ -22,6 +22,11 @@ void ns_session_accepted(struct ns_session *s, const struct ns_profile *profile,
 /* The session that a join offers, on this address. */
 void ns_session_joined(const struct ns_rekey *offer, struct lw_devaddr devaddr, const struct ns_profile *profile,
 		       const struct ns_region_config *rc, struct ns_session *out);
+/* The region configuration of an offer made to the session. */
+static inline const char *ns_rekey_region(const struct ns_session *s, const struct ns_rekey *offer)
+{
+	return offer->type == NS_REKEY_JOIN ? offer->region_config_id : s->region_config_id;
+}
 /* The session that an offer made to dev->session is of. out->rekey is that offer, no longer present. */
 void ns_session_rekeyed(const struct ns_device *dev, const struct ns_rekey *offer, const struct ns_region_config *rc,
 			struct ns_session *out);

@@ -156,10 +156,9 @@ void ns_uplink_count(struct ns_session *s, uint32_t f_cnt)
 static bool match_offer(struct lw_keycache *kc, const struct ns_uplink *up, struct ns_device *dev,
 			const struct ns_rekey *offer, struct ns_match *m)
 {
-	const char *region = offer->type == NS_REKEY_JOIN ? offer->region_config_id : dev->session.region_config_id;
 	struct ns_session next;
 	uint32_t conf_f_cnt;
-	if (!offer->present || strcmp(region, up->rc->id) != 0)
+	if (!offer->present || strcmp(ns_rekey_region(&dev->session, offer), up->rc->id) != 0)
 		return false;
 	ns_session_rekeyed(dev, offer, up->rc, &next);
 	struct sent_at at = sent_at(up, &dev->profile, &next);

@@ -147,6 +147,14 @@ enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail)
 	return RT_FLOW_DROP;
 }
 
+const struct ns_region_config *ns_region_of(const struct ns_flows *f, const char *id)
+{
+	for (size_t i = 0; i < f->cfg.n_regions; i++)
+		if (strcmp(f->cfg.regions[i]->id, id) == 0)
+			return f->cfg.regions[i];
+	return NULL;
+}
+
 int64_t ns_now(const struct ns_flows *f)
 {
 	return rt_loop_now_ns(f->loop);

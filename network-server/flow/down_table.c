@@ -8,14 +8,11 @@
 #include "network-server/domain/class_b.h"
 #include "network-server/flow/internal.h"
 
-/* As integration.LogLevel and integration.LogCode. */
-enum { LOG_INFO = 0, LOG_ERROR = 2 };
 /* A ping slot is met when it is a second away, and sent to the gateway at most five seconds before. */
 #define PING_SLOT_LEAD_NS LW_NS_PER_S
 #define PING_SLOT_AHEAD_NS (5 * LW_NS_PER_S)
 /* A class B or C downlink that no gateway took is tried again after 5 s, 10 s … up to 320 s. */
 enum { CLASS_C_RETRY_MS = 5000, CLASS_C_RETRY_DOUBLINGS = 6 };
-enum { CODE_UNKNOWN = 0, CODE_PAYLOAD_SIZE = 1, CODE_F_CNT_DOWN = 10, CODE_EXPIRED = 11 };
 
 static rt_flow_io_fn down_wait, down_fetch, down_fetch_queue, down_commit;
 static rt_flow_key_fn down_key;
@@ -175,14 +172,6 @@ static void down_fetch(struct rt_flow *flow, void *owner, struct rt_flow_ctx **v
 	f->ports->store.fetch(f->ports->store.self, req, n);
 }
 
-static const struct ns_region_config *region_of(const struct ns_flows *f, const struct ns_session *s)
-{
-	for (size_t i = 0; i < f->cfg.n_regions; i++)
-		if (strcmp(f->cfg.regions[i]->id, s->region_config_id) == 0)
-			return f->cfg.regions[i];
-	return NULL;
-}
-
 static bool in_ping_slots_only(const struct ns_down *d)
 {
 	return d->dev->profile.class_b_downlink_only && d->dev->session.enabled_class == LW_CLASS_B;
@@ -248,7 +237,7 @@ static enum rt_flow_rc down_check(struct rt_flow_ctx *flow)
 				  : ns_drop(&d->c, LONGWAVE__V1__REASON__DEVICE_DISABLED,
 					    "the device was disabled meanwhile");
 	if (d->rc == NULL)
-		d->rc = region_of(f, s);
+		d->rc = ns_region_of(f, s->region_config_id);
 	if (d->rc == NULL)
 		return ns_drop_f(&d->c, LONGWAVE__V1__REASON__UNKNOWN_REGION,
 				 "the session belongs to region configuration %s, which is not enabled",
@@ -424,8 +413,9 @@ static void discard_items(struct ns_down *d)
 		d->queue_op[d->n_queue_ops++] = (struct ns_queue_op){.kind = NS_QUEUE_DELETE, .id = item->id};
 		switch (d->out->discard[i].why) {
 		case NS_DISCARD_EXPIRED:
-			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_EXPIRED,
-						  "Device queue-item has expired", context));
+			add_event(d, ns_log_event(&d->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR,
+						  INTEGRATION__LOG_CODE__EXPIRED, "Device queue-item has expired",
+						  context));
 			gone(d, item, LONGWAVE__V1__REASON__EXPIRED,
 			     "queue item %s expired %.1f s before it could be sent", id,
 			     (double)(ns_now(d->c.f) - item->expires_at_ns) / LW_NS_PER_S);
@@ -437,14 +427,16 @@ static void discard_items(struct ns_down *d)
 			context[3] = n;
 			context[4] = "max_payload_size";
 			context[5] = max;
-			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_PAYLOAD_SIZE,
+			add_event(d, ns_log_event(&d->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR,
+						  INTEGRATION__LOG_CODE__DOWNLINK_PAYLOAD_SIZE,
 						  "Device queue-item discarded because of max. payload size", context));
 			gone(d, item, LONGWAVE__V1__REASON__PAYLOAD_SIZE,
 			     "queue item %s has %s bytes, no more than %s fit at the data rate of its receive window",
 			     id, n, max);
 			break;
 		case NS_DISCARD_F_CNT:
-			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_F_CNT_DOWN,
+			add_event(d, ns_log_event(&d->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR,
+						  INTEGRATION__LOG_CODE__F_CNT_DOWN,
 						  "Device queue-item discarded because its frame-counter was used",
 						  context));
 			gone(d, item, LONGWAVE__V1__REASON__FCNT_DOWN_USED,
@@ -453,7 +445,8 @@ static void discard_items(struct ns_down *d)
 			     id, item->first_f_cnt, ns_session_next_f_cnt_down(&d->dev->session, true));
 			break;
 		case NS_DISCARD_DAMAGED:
-			add_event(d, ns_log_event(&d->c.arena, &s, LOG_ERROR, CODE_UNKNOWN,
+			add_event(d, ns_log_event(&d->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR,
+						  INTEGRATION__LOG_CODE__UNKNOWN,
 						  "Device queue-item discarded because what was stored cannot be read",
 						  context));
 			gone(d, item, LONGWAVE__V1__REASON__INTERNAL_ERROR,

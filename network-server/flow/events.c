@@ -79,9 +79,6 @@ struct ns_event ns_log_event(struct lw_arena *a, const struct ns_subject *s, uns
 
 /* ---- of items that got no further than the API ---- */
 
-#define LOG_ERROR 2
-#define CODE_UNKNOWN 0
-
 struct refused {
 	struct lw_arena arena;
 	struct ns_change change;
@@ -104,7 +101,8 @@ void ns_flows_downlink_refused(struct ns_flows *f, const struct ns_device *dev, 
 	const char *const context[] = {"queue_item_id", lw_uuid_print(item, id), NULL};
 	lw_arena_init(&r->arena, NULL, 0, NS_ARENA_MAX);
 	struct ns_subject s = ns_subject_of(dev, NULL, NULL, ns_now(f));
-	r->event = ns_log_event(&r->arena, &s, LOG_ERROR, CODE_UNKNOWN, why, context);
+	r->event = ns_log_event(&r->arena, &s, INTEGRATION__LOG_LEVEL__ERROR, INTEGRATION__LOG_CODE__UNKNOWN, why,
+				context);
 	r->change = (struct ns_change){
 		.op = NS_SESSION_KEEP, .events = &r->event, .n_events = 1, .done = refused_told, .owner = r};
 	f->ports->store.commit(f->ports->store.self, v, 1);

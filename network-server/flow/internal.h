@@ -14,6 +14,7 @@
 #include "network-server/domain/planner.h"
 #include "network-server/domain/uplink.h"
 #include "network-server/flow/flows.h"
+#include "proto/integration/integration.pb-c.h"
 
 typedef Longwave__V1__Outcome ns_outcome;
 typedef Longwave__V1__Reason ns_reason;
@@ -330,6 +331,8 @@ struct ns_stats *ns_stats_new(struct ns_flows *f);
 void ns_ctx_free(struct ns_ctx *c);
 /* Sets outcome and reason; returns RT_FLOW_DROP for `return ns_drop(...)`. The detail may be NULL. */
 enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail);
+/* The configuration of this id; NULL: it is not enabled. */
+const struct ns_region_config *ns_region_of(const struct ns_flows *f, const char *id);
 int64_t ns_now(const struct ns_flows *f);
 rt_flow_end_fn ns_up_ended, ns_down_ended, ns_ack_ended, ns_stats_ended, ns_multicast_ended;
 rt_flow_trace_fn ns_ctx_traced;
@@ -390,7 +393,7 @@ struct ns_subject ns_subject_of(const struct ns_device *dev, const struct ns_reg
 				int64_t time_ns);
 /* Fills in the common members of e (its kind is set by the caller), packs it. */
 struct ns_event ns_event_pack(struct lw_arena *a, const struct ns_subject *s, Longwave__Ns__V1__Event *e);
-/* context: pairs of key and value, ended by NULL. */
+/* level, code: as integration.LogLevel and integration.LogCode. context: pairs of key and value, ended by NULL. */
 struct ns_event ns_log_event(struct lw_arena *a, const struct ns_subject *s, unsigned level, unsigned code,
 			     const char *description, const char *const *context);
 struct ns_event ns_ack_event(struct lw_arena *a, const struct ns_subject *s, struct lw_uuid item, bool acknowledged,

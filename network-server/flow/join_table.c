@@ -10,9 +10,6 @@
 #include "network-server/domain/mac_down.h"
 #include "network-server/flow/internal.h"
 
-/* As integration.LogLevel and integration.LogCode. */
-enum { LOG_ERROR = 2, CODE_OTAA = 4 };
-
 static rt_flow_key_fn join_key;
 static rt_flow_io_fn join_fetch, join_draw_address, join_ask, join_commit;
 static rt_flow_pure_fn join_authorize, join_accept, join_send;
@@ -92,10 +89,9 @@ static bool signed_with(const struct ns_up *u, const struct lw_key *key)
 
 static bool enter(struct ns_up *u, const struct ns_rekey *offer)
 {
-	const struct ns_session *s = &u->dev->session;
-	const char *region = offer->type == NS_REKEY_JOIN ? offer->region_config_id : s->region_config_id;
 	struct ns_session next;
-	if (!offer->present || strcmp(region, u->rc->id) != 0 || !signed_with(u, &offer->s_nwk_s_int_key))
+	if (!offer->present || strcmp(ns_rekey_region(&u->dev->session, offer), u->rc->id) != 0 ||
+	    !signed_with(u, &offer->s_nwk_s_int_key))
 		return false;
 	ns_session_rekeyed(u->dev, offer, u->rc, &next);
 	u->dev->session = next;
@@ -400,7 +396,8 @@ static enum rt_flow_rc refused(struct ns_up *u, ns_reason reason, const char *te
 		u->c.outcome = LONGWAVE__V1__OUTCOME__DUPLICATE;
 		return RT_FLOW_DROP;
 	}
-	u->event[0] = ns_log_event(&u->c.arena, &s, LOG_ERROR, CODE_OTAA, text, context);
+	u->event[0] = ns_log_event(&u->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR, INTEGRATION__LOG_CODE__OTAA, text,
+				   context);
 	u->n_events = 1;
 	u->n_queue_ops = 0;
 	u->change = (struct ns_change){.op = NS_SESSION_KEEP};

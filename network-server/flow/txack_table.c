@@ -4,9 +4,6 @@
 #include "common/base/err.h"
 #include "network-server/flow/internal.h"
 
-/* As integration.LogLevel and integration.LogCode. */
-enum { LOG_ERROR = 2, CODE_DOWNLINK_GATEWAY = 8 };
-
 static rt_flow_pure_fn ack_decode, ack_find, ack_read, ack_elsewhere, ack_settle;
 static rt_flow_key_fn ack_key;
 static rt_flow_io_fn ack_fetch, ack_commit;
@@ -228,8 +225,9 @@ static void settle_refused(struct ns_ack *a)
 	const ProtobufCEnumValue *v =
 		protobuf_c_enum_descriptor_get_value(&longwave__v1__reason__descriptor, (int)tx->last_error);
 	a->change = (struct ns_change){.dev_eui = tx->dev_eui, .op = NS_SESSION_KEEP};
-	a->event[a->n_events++] = ns_log_event(&a->c.arena, &s, LOG_ERROR, CODE_DOWNLINK_GATEWAY,
-					       v != NULL ? v->name : "INTERNAL_ERROR", NULL);
+	a->event[a->n_events++] =
+		ns_log_event(&a->c.arena, &s, INTEGRATION__LOG_LEVEL__ERROR, INTEGRATION__LOG_CODE__DOWNLINK_GATEWAY,
+			     v != NULL ? v->name : "INTERNAL_ERROR", NULL);
 	if (tx->has_item) {
 		a->queue_op = (struct ns_queue_op){.kind = NS_QUEUE_MARK, .id = tx->item_id, .state = NS_ITEM_QUEUED};
 		a->change.queue_ops = &a->queue_op;

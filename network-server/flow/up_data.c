@@ -9,10 +9,6 @@
 #include "network-server/domain/mac_down.h"
 #include "network-server/flow/up_steps.h"
 
-/* Levels and codes as integration.LogLevel and integration.LogCode. */
-enum { LOG_WARNING = 1 };
-enum { CODE_F_CNT_RESET = 5, CODE_F_CNT_RETRANSMISSION = 7 };
-
 static struct ns_up *up_of(struct rt_flow_ctx *flow)
 {
 	return (struct ns_up *)(void *)flow;
@@ -550,11 +546,13 @@ static void compose_repeated(struct ns_up *u)
 	snprintf(f_cnt, sizeof(f_cnt), "%u", u->up.f_cnt);
 	const char *context[] = {"deduplication_id", u->dedup_id, "f_cnt_up", f_cnt, NULL};
 	if (u->retransmission)
-		add_event(u, ns_log_event(&u->c.arena, &s, LOG_WARNING, CODE_F_CNT_RETRANSMISSION,
+		add_event(u, ns_log_event(&u->c.arena, &s, INTEGRATION__LOG_LEVEL__WARNING,
+					  INTEGRATION__LOG_CODE__UPLINK_F_CNT_RETRANSMISSION,
 					  "Uplink was flagged as re-transmission / frame-counter did not increment",
 					  context));
 	else
-		add_event(u, ns_log_event(&u->c.arena, &s, LOG_WARNING, CODE_F_CNT_RESET,
+		add_event(u, ns_log_event(&u->c.arena, &s, INTEGRATION__LOG_LEVEL__WARNING,
+					  INTEGRATION__LOG_CODE__UPLINK_F_CNT_RESET,
 					  "Frame-counter reset or rollover detected", context));
 }
 

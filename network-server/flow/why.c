@@ -141,10 +141,7 @@ static const char *region_name(enum lw_region_id id)
 
 static const char *unless_enabled(const struct ns_flows *f, const char *region_config_id)
 {
-	for (size_t i = 0; i < f->cfg.n_regions; i++)
-		if (strcmp(f->cfg.regions[i]->id, region_config_id) == 0)
-			return "";
-	return ", which is not enabled on this server";
+	return ns_region_of(f, region_config_id) ? "" : ", which is not enabled on this server";
 }
 
 enum rt_flow_rc ns_drop_region(struct ns_up *u)

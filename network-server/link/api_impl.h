@@ -29,9 +29,9 @@ const struct ns_region_config *ns_api_region(const struct ns_api *a, const char 
  * region. In `arena`. */
 const char *ns_api_region_names(const struct ns_api *a, enum lw_region_id region, struct lw_arena *arena);
 /* Says so in the log when the profile's region configuration is not enabled. */
-void ns_api_profile_seen(const struct ns_api *a, const char *id, const char *region_config_id);
+void ns_api_warn_of_region(const struct ns_api *a, const char *id, const char *region_config_id);
 /* The same for all that are stored. */
-void ns_api_look_at_profiles(const struct ns_api *a);
+void ns_api_warn_of_regions(const struct ns_api *a);
 
 grpc_handler_fn ns_api_apply, ns_api_activate, ns_api_deactivate, ns_api_get_session, ns_api_random_dev_addr;
 grpc_handler_fn ns_api_enqueue_mac_commands, ns_api_flush_mac_commands;

@@ -38,7 +38,7 @@ const char *ns_api_region_names(const struct ns_api *a, enum lw_region_id region
 	return text ? text : "";
 }
 
-void ns_api_profile_seen(const struct ns_api *a, const char *id, const char *region_config_id)
+void ns_api_warn_of_region(const struct ns_api *a, const char *id, const char *region_config_id)
 {
 	if (region_config_id[0] && !ns_api_region(a, region_config_id))
 		RT_LOG_WARN(
@@ -59,10 +59,10 @@ static void look(void *arg, const struct ns_profile *p)
 	if (!p->region_config_id[0] || ns_api_region(l->api, p->region_config_id))
 		return;
 	if (++l->n <= WARN_MAX)
-		ns_api_profile_seen(l->api, lw_uuid_print(p->id, id), p->region_config_id);
+		ns_api_warn_of_region(l->api, lw_uuid_print(p->id, id), p->region_config_id);
 }
 
-void ns_api_look_at_profiles(const struct ns_api *a)
+void ns_api_warn_of_regions(const struct ns_api *a)
 {
 	struct looking l = {.api = a};
 	ns_store_each_profile(a->o.store, look, &l);

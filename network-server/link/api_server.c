@@ -119,7 +119,7 @@ int ns_api_port(const struct ns_api *a)
 void ns_api_open(struct ns_api *a)
 {
 	a->open = true;
-	ns_api_look_at_profiles(a);
+	ns_api_warn_of_regions(a);
 }
 
 void ns_api_drain(struct ns_api *a)
