@@ -34,6 +34,7 @@ struct world {
 	struct ns_gw_mqtt *g;
 	struct mqtt *peer; /* a gateway's side */
 	bool up, peer_up;
+	unsigned downs; /* attempts that failed are among them */
 	struct seen seen[MAX_SEEN];
 	size_t n;
 	size_t room; /* messages that are taken before LW_EFULL */
@@ -61,8 +62,10 @@ static int on_message(void *arg, const struct ns_gw_message *m)
 
 static void on_state(void *arg, bool up, const char *detail)
 {
+	struct world *w = arg;
 	(void)detail;
-	((struct world *)arg)->up = up;
+	w->up = up;
+	w->downs += !up;
 }
 
 static void on_peer_connect(void *arg, bool present)
@@ -365,10 +368,17 @@ static void test_pause(void **state)
 	assert_string_equal(w->seen[0].payload, "later");
 }
 
+static void on_taken(void *arg, const char *client_id)
+{
+	(void)client_id;
+	*(bool *)arg = true;
+}
+
 static void test_broker_away(void **state)
 {
 	struct world *w = *state;
 	Gw__DownlinkFrame f = GW__DOWNLINK_FRAME__INIT;
+	bool taken = false;
 	settle(w);
 	fix_kill9(&w->broker);
 	for (int i = 0; i < 5000 && w->up; i++)
@@ -376,8 +386,100 @@ static void test_broker_away(void **state)
 	assert_false(w->up);
 	f.gateway_id = (char[]){GW};
 	assert_int_equal(ns_gw_mqtt_send(w->g, w->regions[0], &f, w->schema), LW_EUNAVAILABLE);
+	ns_gw_mqtt_inherit(w->g, "ns-gone", on_taken, &taken);
+	/* It is refused at once and looked at meanwhile: the second of these attempts comes 375 ms after the first. */
+	for (unsigned i = 0, from = w->downs; i < 20000 && w->downs < from + 2; i++)
+		turn(w, 1);
 	fix_mqtt_run(&w->broker);
 	assert_true(rt_loop_run_until(w->loop, &w->up, 30000));
+	/* Who was never connected is not cut off. */
+	assert_true(rt_loop_run_until(w->loop, &taken, 30000));
+}
+
+/* ---- what is kept for another ---- */
+
+/* A replica whose connection the broker saw end. On a loop of its own: while that runs, heirs stand still. */
+struct owner {
+	struct rt_loop *loop;
+	struct mqtt *mqtt;
+	bool up, answered;
+	int answer;
+	unsigned downs;
+};
+
+static void on_owner_up(void *arg, bool present)
+{
+	(void)present;
+	((struct owner *)arg)->up = true;
+}
+
+static void on_owner_down(void *arg, int err, const char *text)
+{
+	(void)err;
+	(void)text;
+	((struct owner *)arg)->downs++;
+}
+
+static void on_owner_answer(void *arg, int err)
+{
+	struct owner *o = arg;
+	o->answered = true;
+	o->answer = err;
+}
+
+static void owner_comes(struct world *w, struct owner *o)
+{
+	struct mqtt_opts opts = {.server = w->broker.url,
+				 .client_id = "ns-gone",
+				 .on_connect = on_owner_up,
+				 .on_disconnect = on_owner_down,
+				 .arg = o};
+	*o = (struct owner){.loop = rt_loop_new()};
+	o->mqtt = mqtt_new(o->loop, w->log, &opts, NULL);
+	/* None of those that an heir ends. */
+	mqtt_subscribe(o->mqtt, "eu868/gateway/+/event/up", 1);
+	assert_true(rt_loop_run_until(o->loop, &o->up, 20000));
+	/* Answered in order: the broker has the subscription, too. What became of the connection was seen before. */
+	assert_int_equal(mqtt_publish(o->mqtt, "nobody", "x", 1, 1, false, on_owner_answer, o), 0);
+	assert_true(rt_loop_run_until(o->loop, &o->answered, 20000));
+	assert_int_equal(o->answer, 0);
+}
+
+static void owner_goes(struct owner *o)
+{
+	mqtt_free(o->mqtt);
+	for (int i = 0; i < 20; i++)
+		rt_loop_turn(o->loop);
+	rt_loop_free(o->loop);
+}
+
+/* Whoever takes what was kept for another goes when the other is back, and comes again when it is asked to. */
+static void test_heir_of_one_who_comes_back(void **state)
+{
+	struct world *w = *state;
+	struct owner o;
+	bool cut_off = false, other = false, again = false;
+	settle(w);
+	owner_comes(w, &o);
+	owner_goes(&o);
+	publish(w, "eu868/gateway/" GW "/event/up", "kept");
+	wait_count(w, &w->n, 1); /* ours */
+	ns_gw_mqtt_inherit(w->g, "ns-gone", on_taken, &cut_off);
+	wait_count(w, &w->n, 2); /* the other's: the heir is connected */
+	assert_string_equal(w->seen[1].payload, "kept");
+	owner_comes(w, &o);
+	/* Meanwhile one comes and looks for long enough. Who would come back to the broker does in half that time. */
+	ns_gw_mqtt_inherit(w->g, "ns-other", on_taken, &other);
+	assert_true(rt_loop_run_until(w->loop, &other, 20000));
+	o.answered = false;
+	assert_int_equal(mqtt_publish(o.mqtt, "nobody", "x", 1, 1, false, on_owner_answer, &o), 0);
+	assert_true(rt_loop_run_until(o.loop, &o.answered, 20000));
+	assert_int_equal(o.answer, 0);
+	assert_int_equal(o.downs, 0);
+	owner_goes(&o);
+	ns_gw_mqtt_inherit(w->g, "ns-gone", on_taken, &again);
+	assert_true(rt_loop_run_until(w->loop, &again, 20000));
+	assert_false(cut_off);
 }
 
 int main(void)
@@ -390,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broker_away, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_heir_of_one_who_comes_back, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
