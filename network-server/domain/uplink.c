@@ -162,11 +162,13 @@ static bool match_offer(struct lw_keycache *kc, const struct ns_uplink *up, stru
 		return false;
 	ns_session_rekeyed(dev, offer, up->rc, &next);
 	struct sent_at at = sent_at(up, &dev->profile, &next);
-	if (!verifies(kc, up, &next, up->phy.u.data.fcnt, &at, &conf_f_cnt))
-		return false;
-	dev->session = next;
-	*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
-	return true;
+	bool entered = verifies(kc, up, &next, up->phy.u.data.fcnt, &at, &conf_f_cnt);
+	if (entered) {
+		dev->session = next;
+		*m = (struct ns_match){.kind = NS_MATCH_NEW, .dev = dev, .f_cnt = up->phy.u.data.fcnt, .rekeyed = true};
+	}
+	lw_wipe(&next, sizeof(next));
+	return entered;
 }
 
 /* The first uplink under new keys. */
