@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests. Binaries: $LONGWAVE_BUILD or build/dev. Database: $LONGWAVE_STORE."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -44,11 +45,23 @@ def net(tmp_path_factory):
     s.close()
 
 
+@pytest.fixture(scope="module")
+def stack(request, tmp_path_factory):
+    """Longwave of one module's own, for tests that break it or want it otherwise: the module's OWN_STACK are the settings
+    that differ, as Stack takes them."""
+    s = Stack(tmp_path_factory.mktemp("own"), **request.module.OWN_STACK)
+    yield s
+    s.close()
+
+
 @pytest.fixture
-def world(net):
-    w = World(net)
+def world(request):
+    """In the module's own Longwave if it has an OWN_STACK, else in the one that all share. It lives when the test is over."""
+    s = request.getfixturevalue("stack" if hasattr(request.module, "OWN_STACK") else "net")
+    w = World(s)
     yield w
     w.close()
+    s.wait_healthy()  # nobody starts them again
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -58,6 +71,8 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if not report.failed:
         return
-    for stack in (v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Stack)):
-        for name, text in stack.logs():
+    fixtures = getattr(item, "funcargs", {}).values()
+    stacks = {v if isinstance(v, Stack) else v.stack for v in fixtures if isinstance(v, (Stack, World))}
+    for name, text in itertools.chain.from_iterable(s.logs() for s in stacks):
+        if text:
             report.sections.append((f"last words of {name}", text))

@@ -13,22 +13,8 @@ from lw import device as lorawan
 from lw.gateway import gps_ms, payload
 from lw.stack import Stack, World
 
-MARGIN = {"network-server": {"network": {"multicast_class_c_margin": "1s", "multicast_class_b_margin": "2s"}}}
+OWN_STACK = {"network-server": {"network": {"multicast_class_c_margin": "1s", "multicast_class_b_margin": "2s"}}}
 _addr = itertools.count(0x11000001)
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    s = Stack(tmp_path_factory.mktemp("multicast"), **MARGIN)
-    yield s
-    s.close()
-
-
-@pytest.fixture
-def world(stack):
-    w = World(stack)
-    yield w
-    w.close()
 
 
 class Group:
@@ -240,7 +226,7 @@ def test_nobody_is_there(world):
 def test_killed(tmp_path, replicas):
     """kill -9 of the network-server with a queue: every item goes, in order, no counter with two contents. With two of them the
     other one goes on."""
-    stack = Stack(tmp_path, replicas=replicas, **MARGIN)
+    stack = Stack(tmp_path, replicas=replicas, **OWN_STACK)
     world = World(stack)
     try:
         gw = world.gateway()
