@@ -20,8 +20,6 @@ struct rt_heap {
 	struct rt_loop *loop;
 	struct rt_timer timer;
 	struct rt_heap_watch watch;
-	uint64_t busy_ns; /* the loop's at the last look */
-	int64_t at_ns;
 	bool under_way;
 	bool gone; /* the owner is, while work is under way */
 };
@@ -47,6 +45,14 @@ void rt_heap_settings(void)
 	set_unless("MALLOC_TRIM_THRESHOLD_", M_TRIM_THRESHOLD, 4 << 20);
 	set_unless("MALLOC_TOP_PAD_", M_TOP_PAD, 128 << 10);
 #endif
+}
+
+bool rt_heap_busy(struct rt_heap_watch *w, uint64_t busy_ns, int64_t now_ns)
+{
+	bool busy = (int64_t)(busy_ns - w->busy_ns) * BUSY_SHARE >= now_ns - w->at_ns;
+	w->busy_ns = busy_ns;
+	w->at_ns = now_ns;
+	return busy;
 }
 
 bool rt_heap_due(struct rt_heap_watch *w, size_t resident, bool busy)
@@ -101,23 +107,13 @@ static void given_back(void *arg, int status)
 		rt_heap_done(&h->watch, rt_heap_resident());
 }
 
-/* Since the last look. */
-static bool was_busy(struct rt_heap *h)
-{
-	struct rt_loop_stats st;
-	rt_loop_stats(h->loop, &st);
-	int64_t now = rt_loop_mono_ns(h->loop);
-	bool busy = (int64_t)(st.busy_ns - h->busy_ns) * BUSY_SHARE >= now - h->at_ns;
-	h->busy_ns = st.busy_ns;
-	h->at_ns = now;
-	return busy;
-}
-
 static void look(struct rt_timer *t, void *arg)
 {
 	struct rt_heap *h = arg;
+	struct rt_loop_stats st;
 	(void)t;
-	bool busy = was_busy(h);
+	rt_loop_stats(h->loop, &st);
+	bool busy = rt_heap_busy(&h->watch, st.busy_ns, rt_loop_mono_ns(h->loop));
 	if (h->under_way || !rt_heap_due(&h->watch, rt_heap_resident(), busy))
 		return;
 	h->under_way = true;

@@ -16,10 +16,13 @@ void rt_heap_settings(void);
 struct rt_heap_watch {
 	size_t low;     /* bytes that were left the last time; 0: not yet known */
 	uint32_t waits; /* looks that would have given back, but for being busy */
+	uint64_t busy_ns;
+	int64_t at_ns; /* of the last look */
 };
-/* `resident` now, in bytes. `busy`: since the last look the loop has worked for a good part of the time, so what is
- * free is only so between two batches, and would cost its page faults again: then only at every RT_HEAP_BUSY_LOOKS-th
- * look. */
+/* At each look: whether the loop has worked for a good part of the time since the one before. `busy_ns`: in all. */
+bool rt_heap_busy(struct rt_heap_watch *w, uint64_t busy_ns, int64_t now_ns);
+/* `resident` now, in bytes. `busy`: what is free is only so between two batches, and would cost its page faults again:
+ * then only at every RT_HEAP_BUSY_LOOKS-th look. */
 bool rt_heap_due(struct rt_heap_watch *w, size_t resident, bool busy);
 #define RT_HEAP_BUSY_LOOKS 60
 /* After giving back. */

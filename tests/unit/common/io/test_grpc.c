@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/base/xmalloc.h"
-#include "common/io/grpc_client.h"
+#include "common/io/grpc_client_internal.h"
 #include "common/io/grpc_server.h"
 #include "common/pb/unpack.h"
 #include "common/runtime/loop.h"
@@ -561,7 +561,9 @@ static bool s_bytes(struct grpc_stream *s, struct lw_span msg, void *arg)
 	assert_true(s == r->s);
 	assert_int_equal(lw_pb_find_bytes(msg, TEXT_DESC->fields[0].id, &text), 0);
 	snprintf(r->last, sizeof(r->last), "%.*s", (int)text.n, (const char *)text.p);
-	return ++r->messages != r->cancel_at;
+	if (++r->messages == r->pause_at)
+		grpc_stream_pause(s, true);
+	return r->messages != r->cancel_at;
 }
 
 static void test_bytes(void **state)
@@ -569,7 +571,8 @@ static void test_bytes(void **state)
 	struct fixture *f = *state;
 	static const struct grpc_stream_events events = {.bytes = s_bytes, .end = s_end};
 	struct grpc_client_request req = {.path = "/t.T/Count", .output = TEXT_DESC};
-	struct stream_result r = {0}, refused = {.cancel_at = 7};
+	struct stream_result r = {0}, refused = {.cancel_at = 7}, late = {.cancel_at = 3, .pause_at = 2};
+	bool never = false;
 	r.s = grpc_stream_open(f->client, &req, &events, &r);
 	stream_send(r.s, "100");
 	grpc_stream_half_close(r.s);
@@ -583,6 +586,19 @@ static void test_bytes(void **state)
 	assert_true(rt_loop_run_until(f->loop, &refused.ended, WAIT_MS));
 	assert_int_equal(refused.status, GRPC_INTERNAL);
 	assert_int_equal(refused.messages, 7);
+	/* So does who refuses them when the server has ended it well, and only they were left. */
+	late.s = grpc_stream_open(f->client, &req, &events, &late);
+	stream_send(late.s, "5");
+	grpc_stream_half_close(late.s);
+	wait_for(f, &late.messages, 2);
+	for (int i = 0; i < WAIT_MS && !late.s->ended; i++)
+		rt_loop_run_until(f->loop, &never, 1);
+	assert_true(late.s->ended);
+	assert_false(late.ended);
+	grpc_stream_pause(late.s, false);
+	assert_true(rt_loop_run_until(f->loop, &late.ended, WAIT_MS));
+	assert_int_equal(late.status, GRPC_INTERNAL);
+	assert_int_equal(late.messages, 3);
 }
 
 /* A reader that stops holds the writer back after a bounded number of messages; then everything arrives, in order. */

@@ -137,6 +137,33 @@ static void the_least_is_the_owners(void **state)
 	rt_loop_free(r.loop);
 }
 
+/* With a piece each `ns`, or later. */
+static void note_each(struct rig *r, int64_t ns)
+{
+	int64_t at = rt_loop_mono_ns(r->loop);
+	while (rt_loop_mono_ns(r->loop) - at < ns)
+		;
+	rt_gather_note(&r->gather, 1);
+}
+
+/* Pieces a second, however fast or slow the wakes are that bring them. */
+static void the_least_is_a_rate(void **state)
+{
+	(void)state;
+	struct rig r = {.loop = rt_loop_new()};
+	rt_gather_init(&r.gather, r.loop, "test", 1, false, look, &r);
+	rt_gather_least(&r.gather, 2000);
+	for (int i = 0; i < 100 && !r.gather.on; i++)
+		note_each(&r, LW_NS_PER_MS);
+	assert_false(r.gather.on);
+	/* A machine that stands still amid 32 of them has another try. */
+	for (int i = 0; i < 100000 && !r.gather.on; i++)
+		note_each(&r, LW_NS_PER_S / 20000);
+	assert_true(r.gather.on);
+	rt_gather_stop(&r.gather);
+	rt_loop_free(r.loop);
+}
+
 /* Every millisecond while it brings little, every second one when it brings more. */
 static void what_is_awaited_waits_less(void **state)
 {
@@ -196,6 +223,7 @@ int main(void)
 		cmocka_unit_test(the_sizes_are_the_owners),
 		cmocka_unit_test(the_rate_is_the_owners),
 		cmocka_unit_test(the_least_is_the_owners),
+		cmocka_unit_test(the_least_is_a_rate),
 		cmocka_unit_test(what_is_awaited_waits_less),
 		cmocka_unit_test(a_stop_ends_it_at_once),
 		cmocka_unit_test(never_in_virtual_time),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/xmalloc.h"
 #include "common/runtime/heap.h"
 
@@ -39,10 +40,28 @@ static void test_busy(void **state)
 		assert_false(rt_heap_due(&w, 40 * MB, true));
 	assert_true(rt_heap_due(&w, 40 * MB, true));
 	rt_heap_done(&w, 30 * MB);
+	/* From the beginning, after that and after a look with nothing to give back. */
+	for (int i = 1; i < RT_HEAP_BUSY_LOOKS; i++)
+		assert_false(rt_heap_due(&w, 40 * MB, true));
+	assert_false(rt_heap_due(&w, 31 * MB, true));
+	for (int i = 1; i < RT_HEAP_BUSY_LOOKS; i++)
+		assert_false(rt_heap_due(&w, 40 * MB, true));
 	for (int i = 0; i < 2 * RT_HEAP_BUSY_LOOKS; i++)
 		assert_false(rt_heap_due(&w, 31 * MB, true));
 	assert_false(rt_heap_due(&w, 40 * MB, true));
 	assert_true(rt_heap_due(&w, 40 * MB, false));
+}
+
+/* An eighth of the time since the look before, however it was until then. */
+static void test_share(void **state)
+{
+	const int64_t s = LW_NS_PER_S;
+	struct rt_heap_watch w = {.busy_ns = 1000 * (uint64_t)s, .at_ns = 5000 * s};
+	(void)state;
+	assert_true(rt_heap_busy(&w, 1001 * (uint64_t)s, 5008 * s));
+	assert_false(rt_heap_busy(&w, 1001 * (uint64_t)s, 5016 * s));
+	assert_true(rt_heap_busy(&w, 1002 * (uint64_t)s, 5024 * s));
+	assert_false(rt_heap_busy(&w, 1003 * (uint64_t)s - 1, 5032 * s));
 }
 
 /* Much memory in small pieces, and one that stays behind at the end of the heap: glibc by itself keeps it all. */
@@ -96,6 +115,7 @@ static void test_freed_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_busy),
-					   cmocka_unit_test(test_given_back), cmocka_unit_test(test_freed_meanwhile)};
+					   cmocka_unit_test(test_share), cmocka_unit_test(test_given_back),
+					   cmocka_unit_test(test_freed_meanwhile)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
