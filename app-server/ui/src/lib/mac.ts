@@ -1,5 +1,7 @@
 /* The MAC commands that a network sends, field by field, between a form and the bytes on the air. A payload is one number,
- * least significant byte first; a field is some of its bits (TS001-1.0.4 and TS001-1.1, chapter 5, and class B). Pure. */
+ * least significant byte first; a field is some of its bits (TS001-1.0.4 and TS001-1.1, chapter 5, and class B). What came is
+ * not read here: the network-server says it in words. Pure. */
+import { groupByTwo, hexToBytes } from './format';
 
 export interface MacField {
   /** As the specification calls it. */
@@ -80,6 +82,26 @@ export function decodeMac(kind: MacCommandKind, payload: Uint8Array, stepHz: num
   return values;
 }
 
+/** What a form gives: a command of the list by its fields or in hex, or any other by its identifier and in hex. */
+export interface MacInput {
+  kind: MacCommandKind | undefined;
+  mode: 'fields' | 'hex';
+  cid: string;
+  payload: string;
+  fields: FieldValues;
+}
+
+/** Nothing is filled in: no command goes out with a value that nobody chose. */
+export const emptyFields = (kind: MacCommandKind | undefined): FieldValues => Object.fromEntries((kind?.fields ?? []).map((f) => [f.name, f.flag ? false : '']));
+
+/** The command as it goes out, identifier first; undefined while something does not fit. */
+export function macBytes({ kind, mode, cid, payload, fields }: MacInput, stepHz: number): Uint8Array | undefined {
+  const head = kind ? kind.cid : parseCid(cid);
+  const rest = kind && mode === 'fields' ? (kind.fields.every((f) => fieldFits(f, fields[f.name], stepHz)) ? encodeMac(kind, fields, stepHz) : undefined) : hexToBytes(payload);
+  if (head === undefined || !rest || (kind && rest.length !== kind.length)) return undefined;
+  return Uint8Array.from([head, ...rest]);
+}
+
 /** One byte in hexadecimal, "80" or "0x80". */
 export function parseCid(text: string): number | undefined {
   const m = /^(?:0x)?([0-9a-f]{1,2})$/i.exec(text.trim());
@@ -90,3 +112,6 @@ export const cidText = (cid: number): string => `0x${cid.toString(16).padStart(2
 
 /** "LinkADRReq"; "CID 0x80" for one without a name. */
 export const macName = (m: { cid: number; name: string }): string => m.name || `CID ${cidText(m.cid)}`;
+
+/** What a command says: its values by name; of one without a name its bytes. */
+export const macText = (m: { name: string; text: string }): string => (m.name ? m.text : groupByTwo(m.text));

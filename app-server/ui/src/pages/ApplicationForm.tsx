@@ -1,13 +1,13 @@
 /* Add an application, change one, delete one. */
-import { Button, Skeleton, Textarea, TextInput } from '@mantine/core';
+import { Skeleton, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { mayWriteApplication, tenantRights } from '../lib/rights';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Application = Schemas['api.Application'];
@@ -38,16 +38,14 @@ function Fields({ tenantId, application, readOnly, done }: { tenantId: string; a
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={application ? t('common.save') : t('applications.add')} readOnly={readOnly} cancel={!application && { to: '/t/$tenantId/applications', params: { tenantId } }}>
+      <fieldset>
         <legend>{t('applications.one')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
         <PairsField label={t('common.tags')} description={t('applications.tagsHelp')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={application ? t('common.save') : t('applications.add')} cancel={!application && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/applications" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }
 

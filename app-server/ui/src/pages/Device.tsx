@@ -23,6 +23,7 @@ import { Payload } from './Payload';
 
 const route = getRouteApi('/shell/devices/$devEui');
 
+/** `may`: change it; undefined until that is known. */
 export function useDevice(devEui: string) {
   const device = useQuery(q.device(devEui));
   const d = device.data?.device;
@@ -30,7 +31,7 @@ export function useDevice(devEui: string) {
   const profile = useQuery(q.deviceProfile(d?.deviceProfileId ?? ''));
   const me = useQuery(q.profile());
   const tenantId = application.data?.application?.tenantId;
-  return { device, application: application.data?.application ?? undefined, profile: profile.data?.deviceProfile ?? undefined, tenantId, may: mayWriteApplication(me.data, tenantId, d?.applicationId) };
+  return { device, application: application.data?.application ?? undefined, profile: profile.data?.deviceProfile ?? undefined, tenantId, may: me.data && tenantId ? mayWriteApplication(me.data, tenantId, d?.applicationId) : undefined };
 }
 
 export function Device() {
@@ -84,7 +85,7 @@ export function Device() {
 }
 
 /** Its frames are dropped because it floods; until when, and a way out. */
-function Quarantine({ devEui, held, may }: { devEui: string; held: Schemas['longwave.ns.v1.Quarantine']; may: boolean }) {
+function Quarantine({ devEui, held, may }: { devEui: string; held: Schemas['longwave.ns.v1.Quarantine']; may: boolean | undefined }) {
   const { t } = useTranslation();
   const locale = useLocale();
   const release = useMutation({
@@ -97,7 +98,7 @@ function Quarantine({ devEui, held, may }: { devEui: string; held: Schemas['long
   return (
     <Alert variant="outline" color="red" mb={16} icon={<IconAlertTriangle size={18} />} bg="var(--lw-surface)" title={t('link.quarantine')} styles={{ title: { color: 'var(--lw-bad)' } }}>
       <p style={{ margin: '0 0 10px' }}>
-        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(toTime(held.until) ?? 0, locale)}. {t('link.dropped', { count: Number(held.dropped) })} {t(may ? 'link.mendFirst' : 'link.mayNotRelease')}
+        {held.cause === 'JOINS' ? t('link.byJoins', values) : t('link.byUplinks', values)} {dateTime(toTime(held.until) ?? 0, locale)}. {t('link.dropped', { count: Number(held.dropped) })} {t(may === false ? 'link.mayNotRelease' : 'link.mendFirst')}
       </p>
       {may && <Button size="xs" variant="default" loading={release.isPending} onClick={() => release.mutate()}>{t('link.release')}</Button>}
     </Alert>

@@ -10,7 +10,7 @@ import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
 import { Empty, Eui, Facts } from '../ui/bits';
-import { DeleteDialog, FormActions, KeyField, saved, Secret, useSave } from '../ui/form';
+import { DeleteDialog, KeyField, PageForm, saved, Secret, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 import { useDevice } from './Device';
 
@@ -72,6 +72,7 @@ export function DeviceActivation() {
         close={() => setDoomed(false)}
         name={devEui}
         title={t('activation.deactivate')}
+        verb={t('activation.deactivate')}
         text={abp ? t('activation.deactivateAbp') : t('activation.deactivateText')}
         action={() => ok(api.DELETE('/api/devices/{devEui}/activation', { params: { path: { devEui } } }))}
         done={async () => {
@@ -123,8 +124,7 @@ function Abp({ devEui, is11 }: { devEui: string; is11: boolean }) {
   };
   const keyField = (name: 'nwkSEncKey' | 'sNwkSIntKey' | 'fNwkSIntKey' | 'appSKey', label: string) => <KeyField key={name} label={label} input={form.getInputProps(name)} generated={(key) => form.setFieldValue(name, key)} />;
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
+    <PageForm submit={submit} saving={saving} alert={alert} label={t('activation.activate')}>
       <fieldset>
         <legend>{t('activation.abp')}</legend>
         <Group gap={6} align="flex-end" wrap="nowrap">
@@ -139,7 +139,6 @@ function Abp({ devEui, is11 }: { devEui: string; is11: boolean }) {
           {is11 && <NumberInput label={t('activation.aFCntDown')} min={0} {...form.getInputProps('aFCntDown')} />}
         </div>
       </fieldset>
-      <FormActions saving={saving} label={t('activation.activate')} />
-    </form>
+    </PageForm>
   );
 }

@@ -1,5 +1,5 @@
 /* Add a device, change one, delete one. */
-import { Button, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
+import { Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
@@ -8,7 +8,7 @@ import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
 import { useRememberTenant } from '../lib/tenant';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { useDevice } from './Device';
 
@@ -73,9 +73,8 @@ function Fields({ applicationId, tenantId, device, readOnly, done }: Props) {
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={device ? t('common.save') : t('devices.add')} readOnly={readOnly} cancel={!device && { to: '/applications/$applicationId', params: { applicationId } }}>
+      <fieldset>
         <legend>{t('devices.one')}</legend>
         <div className="form-row">
           <TextInput label="DevEUI" description={t('devices.devEuiHelp')} disabled={device !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('devEui')} />
@@ -100,15 +99,14 @@ function Fields({ applicationId, tenantId, device, readOnly, done }: Props) {
         )}
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('common.more')}</legend>
         <Switch label={t('devices.disabled')} description={t('devices.disabledHelp')} {...form.getInputProps('isDisabled', { type: 'checkbox' })} />
         <Switch label={t('devices.skipFcnt')} description={t('devices.skipFcntHelp')} {...form.getInputProps('skipFcntCheck', { type: 'checkbox' })} />
         <PairsField label={t('common.tags')} description={t('devices.tagsHelp')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
         <PairsField label={t('devices.variables')} description={t('devices.variablesHelp')} value={form.values.variables} onChange={(v) => form.setFieldValue('variables', v)} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={device ? t('common.save') : t('devices.add')} cancel={!device && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }
 
@@ -151,25 +149,25 @@ export function DeviceConfig() {
   const { devEui } = editRoute.useParams();
   const navigate = useNavigate();
   const { device, tenantId, may } = useDevice(devEui);
-  const me = useQuery(q.profile()).data;
   const d = device.data?.device;
-  if (!d || !tenantId || !me) return <Skeleton h={320} maw={720} />;
-  if (!may) return <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} readOnly done={() => undefined} />;
+  if (!d || !tenantId || may === undefined) return <Skeleton h={320} maw={720} />;
   return (
     <div className="stack">
-      <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} done={() => undefined} />
-      <div>
-        <Deletion
-          name={d.name}
-          title={t('devices.delete')}
-          text={t('devices.deleteText', { name: d.name })}
-          action={() => ok(api.DELETE('/api/devices/{devEui}', { params: { path: { devEui } } }))}
-          done={async () => {
-            await navigate({ to: '/applications/$applicationId', params: { applicationId: d.applicationId } });
-            await changed('device');
-          }}
-        />
-      </div>
+      <Fields key={device.data?.updatedAt} applicationId={d.applicationId} tenantId={tenantId} device={d} readOnly={!may} done={() => undefined} />
+      {may && (
+        <div>
+          <Deletion
+            name={d.name}
+            title={t('devices.delete')}
+            text={t('devices.deleteText', { name: d.name })}
+            action={() => ok(api.DELETE('/api/devices/{devEui}', { params: { path: { devEui } } }))}
+            done={async () => {
+              await navigate({ to: '/applications/$applicationId', params: { applicationId: d.applicationId } });
+              await changed('device');
+            }}
+          />
+        </div>
+      )}
     </div>
   );
 }

@@ -78,6 +78,7 @@ export function DeviceKeys() {
         close={() => setDialog(undefined)}
         name={devEui}
         title={t('keys.flush')}
+        verb={t('keys.forget')}
         text={t('keys.flushHelp')}
         action={() => ok(api.DELETE('/api/devices/{devEui}/dev-nonces', { params: { path: { devEui } } }))}
         done={() => saved(t('common.deleted'))}

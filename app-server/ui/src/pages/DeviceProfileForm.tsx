@@ -1,9 +1,9 @@
 /* Add a device profile, change one, delete one. Members that have no field here (codec, relay, measurements) stay as
  * they are. */
-import { Button, MultiSelect, NumberInput, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
+import { MultiSelect, NumberInput, Select, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
@@ -11,7 +11,7 @@ import { versionName } from '../lib/format';
 import { modulationName } from '../lib/frames';
 import { mayWriteProfile, tenantRights } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type InputProps, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type InputProps, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { ProfileRadio } from './ProfileRadio';
 
@@ -129,9 +129,8 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
   });
   const hz = { min: 0, step: 100_000, thousandSeparator: ' ', suffix: ' Hz', hideControls: true } as const;
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={profile ? t('common.save') : t('profiles.add')} readOnly={readOnly} cancel={!profile && { to: '/t/$tenantId/device-profiles', params: { tenantId } }}>
+      <fieldset>
         <legend>{t('profiles.general')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
@@ -150,7 +149,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
           <Select label={t('profiles.regParams')} description={t('profiles.regHelp')} allowDeselect={false} data={REG.map((m) => ({ value: m, label: versionName(m) }))} {...form.getInputProps('regParamsRevision')} />
         </div>
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('profiles.activation')}</legend>
         <Switch label={t('profiles.otaa')} description={t('profiles.otaaHelp')} {...form.getInputProps('supportsOtaa', { type: 'checkbox' })} />
         {!v.supportsOtaa && (
@@ -164,7 +163,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
         {v.supportsOtaa && <NumberInput label={t('profiles.rx1Delay')} description={t('profiles.zeroRegion')} min={0} max={15} suffix=" s" {...form.getInputProps('rx1Delay')} />}
         <Switch label={t('profiles.flushQueue')} {...form.getInputProps('flushQueueOnActivate', { type: 'checkbox' })} />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('profiles.behaviour')}</legend>
         <div className="form-row">
           <NumberInput label={t('profiles.uplinkInterval')} description={t('profiles.uplinkHelp')} min={0} suffix=" s" {...form.getInputProps('uplinkInterval')} />
@@ -185,8 +184,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
         )}
         <PairsField label={t('common.tags')} value={v.tags} onChange={(tags) => form.setFieldValue('tags', tags)} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={profile ? t('common.save') : t('profiles.add')} cancel={!profile && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/device-profiles" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }
 

@@ -3,14 +3,14 @@ import { Switch } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
-import { useRef } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { queryClient, q } from '../api/queries';
 import { bytesToBase64, encodePayload } from '../lib/format';
+import { useStale } from '../live/useStale';
 import { useStream } from '../live/useStream';
 import { State } from '../ui/bits';
-import { FormActions, saved, useSave } from '../ui/form';
+import { PageForm, saved, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 import { useDevice } from './Device';
 import { PayloadFields, QueueCard, useEncoding, useQueueColumns } from './Queue';
@@ -31,13 +31,7 @@ export function DeviceQueue() {
   const { may } = useDevice(devEui);
   const queue = useQuery(q.queue(devEui));
   const columns = useQueueColumns<Item>();
-  const timer = useRef<ReturnType<typeof setTimeout>>();
-  useStream(`/api/live/devices/${devEui}/events`, () => {
-    timer.current ??= setTimeout(() => {
-      timer.current = undefined;
-      void queryClient.invalidateQueries({ queryKey: ['device', 'queue', devEui] });
-    }, 300);
-  });
+  useStream(`/api/live/devices/${devEui}/events`, useStale('device', 'queue', devEui));
   if (queue.error) return <Failure error={queue.error} retry={() => void queue.refetch()} />;
   return (
     <div className="grid" style={{ gridTemplateColumns: may ? undefined : '1fr' }}>
@@ -88,15 +82,13 @@ function Enqueue({ devEui }: { devEui: string }) {
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
+    <PageForm submit={submit} saving={saving} alert={alert} label={t('queue.enqueue')}>
       <fieldset>
         <legend>{t('queue.enqueue')}</legend>
         <PayloadFields form={form} encoding={encoding} setEncoding={setEncoding} />
         <Switch label={t('queue.confirmed')} description={t('queue.confirmedHelp')} {...form.getInputProps('confirmed', { type: 'checkbox' })} />
         <Switch label={t('queue.flushFirst')} {...form.getInputProps('flush', { type: 'checkbox' })} />
       </fieldset>
-      <FormActions saving={saving} label={t('queue.enqueue')} />
-    </form>
+    </PageForm>
   );
 }

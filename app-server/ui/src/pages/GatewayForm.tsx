@@ -1,14 +1,14 @@
 /* Add a gateway, change one, delete one. */
-import { Button, NumberInput, Skeleton, Textarea, TextInput } from '@mantine/core';
+import { NumberInput, Skeleton, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseHex } from '../lib/format';
 import { tenantRights } from '../lib/rights';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Gateway = Schemas['api.Gateway'];
@@ -74,9 +74,8 @@ function GatewayFields({ tenantId, gateway, eui, readOnly, done }: { tenantId: s
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={gateway ? t('common.save') : t('gateways.add')} readOnly={readOnly} cancel={!gateway && { to: '/t/$tenantId/gateways', params: { tenantId } }}>
+      <fieldset>
         <legend>{t('gateways.identity')}</legend>
         <div className="form-row">
           <TextInput label={t('gateways.id')} description={t('gateways.idHelp')} disabled={gateway !== undefined} autoComplete="off" spellCheck={false} data-autofocus {...form.getInputProps('gatewayId')} />
@@ -84,7 +83,7 @@ function GatewayFields({ tenantId, gateway, eui, readOnly, done }: { tenantId: s
         </div>
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('gateways.position')}</legend>
         <div className="form-row">
           <NumberInput label={t('gateways.latitude')} decimalScale={7} step={0.0001} hideControls suffix="°" {...form.getInputProps('latitude')} />
@@ -92,7 +91,7 @@ function GatewayFields({ tenantId, gateway, eui, readOnly, done }: { tenantId: s
           <NumberInput label={t('gateways.altitude')} decimalScale={1} hideControls suffix=" m" {...form.getInputProps('altitude')} />
         </div>
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('common.more')}</legend>
         <div className="form-row">
           <NumberInput label={t('gateways.statsInterval')} description={t('gateways.statsHelp')} min={1} suffix=" s" {...form.getInputProps('statsInterval')} />
@@ -100,8 +99,7 @@ function GatewayFields({ tenantId, gateway, eui, readOnly, done }: { tenantId: s
         </div>
         <PairsField label={t('common.tags')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={gateway ? t('common.save') : t('gateways.add')} cancel={!gateway && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/t/$tenantId/gateways" params={{ tenantId }} {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }
 
@@ -125,22 +123,24 @@ export function GatewayConfig() {
   const g = data?.gateway;
   const me = useQuery(q.profile()).data;
   if (!g || !me) return <Skeleton h={300} />;
-  if (!tenantRights(me, g.tenantId).gateways) return <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} readOnly done={() => undefined} />;
+  const may = tenantRights(me, g.tenantId).gateways;
   return (
     <div className="stack">
-      <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} done={() => undefined} />
-      <div>
-        <Deletion
-          name={g.name}
-          title={t('gateways.delete')}
-          text={t('gateways.deleteText', { name: g.name })}
-          action={() => ok(api.DELETE('/api/gateways/{gatewayId}', { params: { path: { gatewayId } } }))}
-          done={async () => {
-            await navigate({ to: '/t/$tenantId/gateways', params: { tenantId: g.tenantId } });
-            await changed('gateway');
-          }}
-        />
-      </div>
+      <GatewayFields key={data.updatedAt} tenantId={g.tenantId} gateway={g} readOnly={!may} done={() => undefined} />
+      {may && (
+        <div>
+          <Deletion
+            name={g.name}
+            title={t('gateways.delete')}
+            text={t('gateways.deleteText', { name: g.name })}
+            action={() => ok(api.DELETE('/api/gateways/{gatewayId}', { params: { path: { gatewayId } } }))}
+            done={async () => {
+              await navigate({ to: '/t/$tenantId/gateways', params: { tenantId: g.tenantId } });
+              await changed('gateway');
+            }}
+          />
+        </div>
+      )}
     </div>
   );
 }

@@ -14,7 +14,7 @@ import { agoLocal, endpointTone, joinUrls, splitUrls } from '../lib/integration'
 import { mayWriteApplication } from '../lib/rights';
 import { Ago, CardHead, Empty, Facts, State } from '../ui/bits';
 import { PlainTable } from '../ui/DataTable';
-import { DeleteDialog, Dialog, DialogForm, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { DeleteDialog, Dialog, DialogForm, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Failure } from '../ui/Page';
 
 const route = getRouteApi('/shell/applications/$applicationId');
@@ -45,8 +45,7 @@ function HttpForm({ applicationId, http, cancel }: { applicationId: string; http
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
+    <PageForm submit={submit} saving={saving} alert={alert} label={http ? t('common.save') : t('integrations.add')} cancel={cancel}>
       <fieldset>
         <legend>{t('integrations.http')}</legend>
         <Textarea label={t('integrations.url')} description={t('integrations.urlHelp')} placeholder="https://example.org/uplinks" autosize minRows={1} maxRows={6} spellCheck={false} data-autofocus {...form.getInputProps('eventEndpointUrl')} />
@@ -66,8 +65,7 @@ function HttpForm({ applicationId, http, cancel }: { applicationId: string; http
         </div>
         <PairsField label={t('integrations.headers')} description={t('integrations.headersHelp')} value={form.values.headers} onChange={(v) => form.setFieldValue('headers', v)} />
       </fieldset>
-      <FormActions saving={saving} label={http ? t('common.save') : t('integrations.add')} cancel={<Button variant="subtle" color="gray" onClick={cancel}>{t('common.cancel')}</Button>} />
-    </form>
+    </PageForm>
   );
 }
 
@@ -184,6 +182,7 @@ function DeadLetters({ applicationId, may }: { applicationId: string; may: boole
         close={() => setAll(false)}
         name=""
         title={t('integrations.discardAll')}
+        verb={t('integrations.discard')}
         text={t('integrations.discardText', { count: dead.data?.totalCount ?? 0 })}
         action={() => run.mutateAsync({ what: 'discard', ids: [] })}
         done={() => undefined}
@@ -282,6 +281,7 @@ export function Integrations() {
         close={() => setDoomed(false)}
         name={a?.name ?? ''}
         title={t('integrations.delete')}
+        verb={t('common.remove')}
         text={t('integrations.deleteText')}
         action={() => ok(api.DELETE('/api/applications/{applicationId}/integrations/http', { params: { path: { applicationId } } }))}
         done={async () => {

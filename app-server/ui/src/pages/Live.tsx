@@ -9,6 +9,7 @@ import { useLocale } from '../i18n';
 import { addEvents, readEvent, type LiveEvent } from '../lib/events';
 import { clock, dateTime, pascal } from '../lib/format';
 import { bestReception, frameKey, frameTime, matchesFilter, mergeFrames, outcomeTone, readFrame, type Frame, type FrameFilter } from '../lib/frames';
+import { outcomeWord, reasonWord } from '../lib/words';
 import type { SseEvent } from '../live/sse';
 import { useStream } from '../live/useStream';
 import type { LiveSearch } from '../router';
@@ -275,11 +276,10 @@ const FrameRow = memo(function FrameRow({ frame: f }: { frame: Frame }) {
 
 function Outcome({ frame: f }: { frame: Frame }) {
   const { t } = useTranslation();
-  const reason = f.reason && f.reason !== 'REASON_NONE' ? t(`reason.${f.reason as 'MALFORMED'}`, { defaultValue: f.reason }) : '';
-  const line = [reason, f.detail].filter(Boolean).join(': ');
+  const line = [reasonWord(f.reason, t), f.detail].filter(Boolean).join(': ');
   return (
     <>
-      <span className={`tone-${outcomeTone(f.outcome)}`} style={{ fontWeight: 550 }}>{t(`outcome.${f.outcome as 'DELIVERED'}`, { defaultValue: f.outcome })}</span>
+      <span className={`tone-${outcomeTone(f.outcome)}`} style={{ fontWeight: 550 }}>{outcomeWord(f.outcome, t)}</span>
       {line && <span className="dim" title={line}> {line}</span>}
     </>
   );

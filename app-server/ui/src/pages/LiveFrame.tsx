@@ -3,11 +3,12 @@ import { Link } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { LiveEvent } from '../lib/events';
-import { base64ToBytes, bytesToHex, duration, groupByTwo, megahertz } from '../lib/format';
+import { base64ToBytes, bytesToHex, duration, megahertz } from '../lib/format';
 import { bestReception, modulationName, outcomeTone, type Considered, type DownlinkTxInfo, type Frame } from '../lib/frames';
-import { macName } from '../lib/mac';
+import { macName, macText } from '../lib/mac';
 import { parsePhy } from '../lib/phy';
 import { story, type StoryStep } from '../lib/story';
+import { outcomeWord, reasonWord } from '../lib/words';
 import { Eui } from '../ui/bits';
 import { Payload } from './Payload';
 
@@ -54,7 +55,7 @@ function Remedy({ frame: f }: { frame: Frame }) {
 
 function Timeline({ frame: f, event }: { frame: Frame; event: LiveEvent | undefined }) {
   const { t } = useTranslation();
-  const reason = f.reason && f.reason !== 'REASON_NONE' ? t(`reason.${f.reason as 'MALFORMED'}`, { defaultValue: f.reason }) : '';
+  const why = [reasonWord(f.reason, t), f.detail].filter(Boolean).join(': ');
   const [all, setAll] = useState(false);
   const told = useMemo(() => story(f), [f]);
   const steps: StoryStep[] = all ? f.steps : told;
@@ -90,8 +91,8 @@ function Timeline({ frame: f, event }: { frame: Frame; event: LiveEvent | undefi
           </li>
         )}
         <li className={outcomeTone(f.outcome)}>
-          <span className={`tone-${outcomeTone(f.outcome)}`} style={{ fontWeight: 600 }}>{t(`outcome.${f.outcome as 'DELIVERED'}`, { defaultValue: f.outcome })}</span>
-          {(reason || f.detail) && <div className="what">{[reason, f.detail].filter(Boolean).join(': ')}</div>}
+          <span className={`tone-${outcomeTone(f.outcome)}`} style={{ fontWeight: 600 }}>{outcomeWord(f.outcome, t)}</span>
+          {why && <div className="what">{why}</div>}
         </li>
       </ol>
     </div>
@@ -109,7 +110,7 @@ function MacCommands({ frame: f }: { frame: Frame }) {
           {f.macCommands.map((m, i) => (
             <tr key={i}>
               <th scope="row" style={{ fontWeight: 600, color: 'var(--lw-text)' }}>{macName(m)}</th>
-              <td style={{ whiteSpace: 'normal', width: '100%' }} className="mono">{m.name ? m.text : groupByTwo(m.text)}</td>
+              <td style={{ whiteSpace: 'normal', width: '100%' }} className="mono">{macText(m)}</td>
             </tr>
           ))}
         </tbody>

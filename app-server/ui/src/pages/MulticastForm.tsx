@@ -1,13 +1,12 @@
 /* The fields of a multicast group. */
-import { Button, Group, NumberInput, Select, TextInput } from '@mantine/core';
+import { Group, NumberInput, Select, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { Link } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
 import { groupOf, groupValues, slots, type GroupValues, type Group as MulticastGroup } from '../lib/multicast';
-import { FormActions, Generate, KeyField, saved, useSave } from '../ui/form';
+import { Generate, KeyField, PageForm, saved, useSave } from '../ui/form';
 
 export function GroupForm({ applicationId, group, readOnly, done }: { applicationId: string; group?: MulticastGroup; readOnly?: boolean; done: (id: string) => void | Promise<void> }) {
   const { t } = useTranslation();
@@ -31,9 +30,8 @@ export function GroupForm({ applicationId, group, readOnly, done }: { applicatio
   const names = [...new Set([...(regions.data?.regions ?? []).map((r) => r.region as string), form.values.region])].sort();
   const key = (field: 'mcNwkSKey' | 'mcAppSKey') => <KeyField label={t(`multicast.${field}`)} input={form.getInputProps(field)} generated={(k) => form.setFieldValue(field, k)} />;
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={group ? t('common.save') : t('multicast.add')} readOnly={readOnly} cancel={!group && { to: '/applications/$applicationId/multicast', params: { applicationId } }}>
+      <fieldset>
         <legend>{t('multicast.one')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Select
@@ -44,7 +42,7 @@ export function GroupForm({ applicationId, group, readOnly, done }: { applicatio
           {...form.getInputProps('mode')}
         />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('multicast.session')}</legend>
         <Group gap={6} align="flex-end" wrap="nowrap">
           <TextInput style={{ flex: 1 }} label={t('multicast.mcAddr')} autoComplete="off" spellCheck={false} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }} {...form.getInputProps('mcAddr')} />
@@ -54,7 +52,7 @@ export function GroupForm({ applicationId, group, readOnly, done }: { applicatio
         {key('mcAppSKey')}
         <NumberInput label={t('multicast.fCnt')} description={t('multicast.fCntHelp')} min={0} {...form.getInputProps('fCnt')} />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('multicast.radio')}</legend>
         <div className="form-row">
           <Select label={t('multicast.region')} allowDeselect={false} data={names} {...form.getInputProps('region')} />
@@ -70,7 +68,6 @@ export function GroupForm({ applicationId, group, readOnly, done }: { applicatio
           />
         )}
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={group ? t('common.save') : t('multicast.add')} cancel={!group && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/applications/$applicationId/multicast" params={{ applicationId }} {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }

@@ -14,7 +14,7 @@ import { mayWriteApplication } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
 import { Eui } from '../ui/bits';
 import { Pager, PlainTable } from '../ui/DataTable';
-import { Deletion, FormActions, saved, useSave } from '../ui/form';
+import { Deletion, PageForm, saved, useSave } from '../ui/form';
 import { Failure, Page, Tabs } from '../ui/Page';
 import { GroupForm } from './MulticastForm';
 import { PayloadFields, QueueCard, useEncoding, useQueueColumns } from './Queue';
@@ -22,12 +22,14 @@ import { PayloadFields, QueueCard, useEncoding, useQueueColumns } from './Queue'
 const route = getRouteApi('/shell/multicast-groups/$groupId');
 type Item = Schemas['api.MulticastGroupQueueItem'];
 
+/** `may`: change it; undefined until that is known. */
 function useGroup() {
   const { groupId } = route.useParams();
   const query = useQuery(q.multicastGroup(groupId));
   const group = query.data?.multicastGroup ?? undefined;
   const tenantId = useQuery(q.application(group?.applicationId ?? '')).data?.application?.tenantId;
-  const may = mayWriteApplication(useQuery(q.profile()).data, tenantId, group?.applicationId);
+  const me = useQuery(q.profile()).data;
+  const may = me && tenantId ? mayWriteApplication(me, tenantId, group?.applicationId) : undefined;
   return { groupId, query, group, tenantId, may };
 }
 
@@ -119,14 +121,12 @@ function Enqueue({ groupId }: { groupId: string }) {
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
+    <PageForm submit={submit} saving={saving} alert={alert} label={t('queue.enqueue')}>
       <fieldset>
         <legend>{t('queue.enqueue')}</legend>
         <PayloadFields form={form} encoding={encoding} setEncoding={setEncoding} />
       </fieldset>
-      <FormActions saving={saving} label={t('queue.enqueue')} />
-    </form>
+    </PageForm>
   );
 }
 
@@ -180,7 +180,7 @@ interface MembersProps {
   title: string;
   none: string;
   add: string;
-  may: boolean;
+  may: boolean | undefined;
   /** A page of the members. A hook, as is the next. */
   useList: (page: number) => UseQueryResult<Listed>;
   /** What can be added, of those that the server finds for `text`. */
@@ -259,26 +259,26 @@ function Members({ title, none, add, may, useList, useChoice, link, put, remove 
 
 export function MulticastConfig() {
   const { t } = useTranslation();
-  const { groupId, query, group, tenantId, may } = useGroup();
-  const me = useQuery(q.profile()).data;
+  const { groupId, query, group, may } = useGroup();
   const navigate = useNavigate();
-  if (!group || !tenantId || !me) return <Skeleton h={300} />;
-  if (!may) return <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} readOnly done={() => undefined} />;
+  if (!group || may === undefined) return <Skeleton h={300} />;
   return (
     <div className="stack">
-      <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} done={() => undefined} />
-      <div>
-        <Deletion
-          name={group.name}
-          title={t('multicast.delete')}
-          text={t('multicast.deleteText', { name: group.name })}
-          action={() => ok(api.DELETE('/api/multicast-groups/{id}', { params: { path: { id: groupId } } }))}
-          done={async () => {
-            await navigate({ to: '/applications/$applicationId/multicast', params: { applicationId: group.applicationId } });
-            await changed('multicast');
-          }}
-        />
-      </div>
+      <GroupForm key={query.data?.updatedAt} applicationId={group.applicationId} group={group} readOnly={!may} done={() => undefined} />
+      {may && (
+        <div>
+          <Deletion
+            name={group.name}
+            title={t('multicast.delete')}
+            text={t('multicast.deleteText', { name: group.name })}
+            action={() => ok(api.DELETE('/api/multicast-groups/{id}', { params: { path: { id: groupId } } }))}
+            done={async () => {
+              await navigate({ to: '/applications/$applicationId/multicast', params: { applicationId: group.applicationId } });
+              await changed('multicast');
+            }}
+          />
+        </div>
+      )}
     </div>
   );
 }

@@ -7,7 +7,7 @@ import { useLocale } from '../i18n';
 import { api, ok } from '../api/client';
 import { changed, q } from '../api/queries';
 import { parseChannels, radioOf, radioValues, type Radio, type RadioValues } from '../lib/radio';
-import { FormActions, saved, useSave } from '../ui/form';
+import { PageForm, saved, useSave } from '../ui/form';
 import { Failure } from '../ui/Page';
 
 function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: Radio | null; is11: boolean; classB: boolean; readOnly: boolean }) {
@@ -34,9 +34,8 @@ function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: R
   const dr = { min: 0, max: 15, allowDecimal: false } as const;
   const unset = t('radio.unset');
   return (
-    <form className="form" onSubmit={submit} noValidate aria-label={t('radio.title')}>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={t('radio.save')} name={t('radio.title')} readOnly={readOnly}>
+      <fieldset>
         <legend>{t('radio.adr')}</legend>
         <SegmentedControl
           aria-label={t('radio.adr')}
@@ -63,7 +62,7 @@ function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: R
           </div>
         )}
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('radio.mac')}</legend>
         <Text size="sm" c="dimmed">{t('radio.macHelp')}</Text>
         <div className="form-row">
@@ -93,8 +92,7 @@ function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: R
         {classB && <NumberInput label={t('radio.beacon')} description={`BeaconFreqReq. ${t('profiles.zeroRegion')}`} min={0} step={100_000} thousandSeparator=" " suffix=" Hz" hideControls {...form.getInputProps('beaconFreqHz')} />}
         <Textarea label={t('radio.channels')} description={`DlChannelReq. ${t('radio.channelsHelp')}`} placeholder="0 869525000" autosize minRows={1} maxRows={8} spellCheck={false} {...form.getInputProps('downlinkChannels')} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={t('radio.save')} />}
-    </form>
+    </PageForm>
   );
 }
 

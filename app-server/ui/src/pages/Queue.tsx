@@ -34,7 +34,7 @@ interface CardProps<R> {
   flushText: string;
   flush: () => Promise<unknown>;
   flushed: () => Promise<unknown>;
-  may: boolean;
+  may: boolean | undefined;
 }
 
 export function QueueCard<R>({ items, itemKey, columns, emptyText, name, flushText, flush, flushed, may }: CardProps<R>) {
@@ -62,6 +62,7 @@ export function QueueCard<R>({ items, itemKey, columns, emptyText, name, flushTe
         name={name}
         title={t('queue.flush')}
         text={flushText}
+        verb={t('queue.flush')}
         action={flush}
         done={async () => {
           saved(t('queue.flushed'));

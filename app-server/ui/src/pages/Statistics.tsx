@@ -8,6 +8,7 @@ import { q } from '../api/queries';
 import { useLocale } from '../i18n';
 import { whole } from '../lib/format';
 import { interval, gaps, label, loss, mean, SPANS, tick, totals, type Metric, type Span } from '../lib/series';
+import { reasonWord } from '../lib/words';
 import { Ago, Facts } from '../ui/bits';
 import { Chart } from '../ui/Chart';
 import { Failure } from '../ui/Page';
@@ -48,7 +49,7 @@ export function DeviceStatistics() {
   const ticks = rx.timestamps.map((s) => tick(s, span, locale));
   const rssi = mean(m?.gwRssi ?? NONE, rx);
   const snr = mean(m?.gwSnr ?? NONE, rx);
-  const reason = (text: string) => t(`reason.${text as 'MALFORMED'}`, { defaultValue: text });
+  const reason = (text: string) => reasonWord(text, t);
   return (
     <>
       <Missing link={link.data} rx={rx} />
@@ -131,7 +132,7 @@ export function GatewayStatistics() {
           <Chart title={t('link.sentByFrequency')} {...bars(m.txPacketsPerFreq)} value={undefined} />
           <Chart title={t('link.byRate')} {...bars(m.rxPacketsPerDr)} value={undefined} />
           <Chart title={t('link.sentByRate')} {...bars(m.txPacketsPerDr)} value={undefined} />
-          <Chart title={t('link.byStatus')} {...bars(m.txPacketsPerStatus, (s) => t(`reason.${s as 'TOO_LATE'}`, { defaultValue: s }))} />
+          <Chart title={t('link.byStatus')} {...bars(m.txPacketsPerStatus, (s) => reasonWord(s, t))} />
           <Chart
             title={t('link.duty')}
             kind="line"

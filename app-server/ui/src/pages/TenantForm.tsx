@@ -1,14 +1,14 @@
 /* Add a tenant, change one, delete one. */
-import { Button, NumberInput, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
+import { NumberInput, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
 import { tenantRights } from '../lib/rights';
 import { forgetTenant } from '../lib/tenant';
-import { Deletion, FormActions, fromPairs, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type Pairs } from '../ui/form';
 import { Page } from '../ui/Page';
 
 type Tenant = Schemas['api.Tenant'];
@@ -57,15 +57,14 @@ function Fields({ tenant, readOnly, done }: { tenant?: Tenant; readOnly?: boolea
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
-      <fieldset disabled={readOnly}>
+    <PageForm submit={submit} saving={saving} alert={alert} label={tenant ? t('common.save') : t('tenants.add')} readOnly={readOnly} cancel={!tenant && { to: '/tenants' }}>
+      <fieldset>
         <legend>{t('tenants.one')}</legend>
         <TextInput label={t('common.name')} data-autofocus {...form.getInputProps('name')} />
         <Textarea label={t('common.description')} autosize minRows={2} {...form.getInputProps('description')} />
         <PairsField label={t('common.tags')} value={form.values.tags} onChange={(v) => form.setFieldValue('tags', v)} />
       </fieldset>
-      <fieldset disabled={readOnly}>
+      <fieldset>
         <legend>{t('tenants.limits')}</legend>
         <Switch label={t('tenants.canHaveGateways')} {...form.getInputProps('canHaveGateways', { type: 'checkbox' })} />
         <div className="form-row">
@@ -76,8 +75,7 @@ function Fields({ tenant, readOnly, done }: { tenant?: Tenant; readOnly?: boolea
         <Switch label={t('tenants.privateDown')} description={t('tenants.privateDownHelp')} {...form.getInputProps('privateGatewaysDown', { type: 'checkbox' })} />
         <TextInput label={t('tenants.prefixes')} description={t('tenants.prefixesHelp')} {...form.getInputProps('devAddrPrefixes')} />
       </fieldset>
-      {!readOnly && <FormActions saving={saving} label={tenant ? t('common.save') : t('tenants.add')} cancel={!tenant && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/tenants" {...p} />}>{t('common.cancel')}</Button>} />}
-    </form>
+    </PageForm>
   );
 }
 
@@ -96,17 +94,18 @@ export function TenantConfig() {
   const { tenantId } = editRoute.useParams();
   const navigate = useNavigate();
   const { data } = useQuery(q.tenant(tenantId));
-  const rights = tenantRights(useQuery(q.profile()).data, tenantId);
+  const me = useQuery(q.profile()).data;
+  const may = tenantRights(me, tenantId).admin;
   const gateways = useQuery(q.gateways(tenantId, {}));
   const applications = useQuery(q.applications(tenantId, {}));
   const tenant = data?.tenant;
-  if (!tenant) return <Skeleton h={320} maw={720} />;
+  if (!tenant || !me) return <Skeleton h={320} maw={720} />;
   const counted = gateways.data && applications.data;
   const takes = counted && gateways.data.totalCount + applications.data.totalCount > 0 ? t('tenants.takes', { gateways: gateways.data.totalCount, applications: applications.data.totalCount }) : undefined;
   return (
     <div className="stack">
-      <Fields key={data.updatedAt} tenant={tenant} readOnly={!rights.admin} done={() => undefined} />
-      {rights.admin && (
+      <Fields key={data.updatedAt} tenant={tenant} readOnly={!may} done={() => undefined} />
+      {may && (
         <div>
           <Deletion
             disabled={!counted}

@@ -62,6 +62,7 @@ export function TenantUsers() {
         close={() => setDoomed(undefined)}
         name={doomed?.email ?? ''}
         title={t('users.removeFromTenant')}
+        verb={t('common.remove')}
         text={t('users.removeText', { email: doomed?.email ?? '' })}
         action={() => ok(api.DELETE('/api/tenants/{tenantId}/users/{userId}', { params: { path: { tenantId, userId: doomed?.userId ?? '' } } }))}
         done={async () => {

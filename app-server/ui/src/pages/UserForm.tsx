@@ -2,12 +2,12 @@
 import { Button, PasswordInput, Skeleton, Switch, Textarea, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { lazy, Suspense, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { api, ok, type Schemas } from '../api/client';
 import { changed, q } from '../api/queries';
-import { Deletion, FormActions, saved, useSave } from '../ui/form';
+import { Deletion, PageForm, saved, useSave } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 
 const Password = lazy(() => import('../ui/PasswordDialog'));
@@ -40,8 +40,7 @@ function Fields({ user, done }: { user?: User; done: (id: string) => void | Prom
     },
   });
   return (
-    <form className="form" onSubmit={submit} noValidate>
-      {alert}
+    <PageForm submit={submit} saving={saving} alert={alert} label={user ? t('common.save') : t('users.add')} cancel={!user && { to: '/users' }}>
       <fieldset>
         <legend>{t('users.one')}</legend>
         <TextInput label={t('users.email')} autoComplete="off" data-autofocus {...form.getInputProps('email')} />
@@ -50,8 +49,7 @@ function Fields({ user, done }: { user?: User; done: (id: string) => void | Prom
         <Switch label={t('users.isActive')} {...form.getInputProps('isActive', { type: 'checkbox' })} />
         <Switch label={t('users.isAdmin')} description={t('users.isAdminHelp')} {...form.getInputProps('isAdmin', { type: 'checkbox' })} />
       </fieldset>
-      <FormActions saving={saving} label={user ? t('common.save') : t('users.add')} cancel={!user && <Button variant="subtle" color="gray" renderRoot={(p) => <Link to="/users" {...p} />}>{t('common.cancel')}</Button>} />
-    </form>
+    </PageForm>
   );
 }
 

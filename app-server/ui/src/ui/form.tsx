@@ -4,6 +4,7 @@ import type { UseFormReturnType } from '@mantine/form';
 import { IconAlertTriangle, IconDice3, IconEye, IconEyeOff, IconPlus, IconTrash } from '@tabler/icons-react';
 import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
+import { Link, type LinkProps } from '@tanstack/react-router';
 import { useState, type FormEvent, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError, fieldOf } from '../api/errors';
@@ -58,14 +59,42 @@ function focusField(name: string | undefined) {
   if (name) document.querySelector<HTMLElement>(`[data-path="${CSS.escape(name)}"]`)?.focus();
 }
 
-export function FormActions({ saving, label, cancel }: { saving: boolean; label: string; cancel?: ReactNode }) {
+interface PageFormProps extends Omit<ReturnType<typeof useSave>, 'alert'> {
+  alert: ReactNode;
+  /** Of the button that saves. */
+  label: string;
+  /** Where one goes instead, or what is done. */
+  cancel?: LinkProps | (() => void) | false;
+  /** Name of the form, where a page has several. */
+  name?: string;
+  /** Shows what is set to who may not change it. Fields that are no native ones have to be told so themselves. */
+  readOnly?: boolean;
+  children: ReactNode;
+}
+
+/** A form on a page: fieldsets, and what saves them. */
+export function PageForm({ submit, saving, alert, label, cancel, name, readOnly, children }: PageFormProps) {
+  const { t } = useTranslation();
   return (
-    <div className="form-actions">
-      <Button type="submit" loading={saving}>
-        {label}
-      </Button>
-      {cancel}
-    </div>
+    <form className="form" onSubmit={submit} noValidate aria-label={name}>
+      {alert}
+      {readOnly && <p className="form-note">{t('common.readOnly')}</p>}
+      <fieldset className="form-fields" disabled={readOnly}>
+        {children}
+      </fieldset>
+      {!readOnly && (
+        <div className="form-actions">
+          <Button type="submit" loading={saving}>
+            {label}
+          </Button>
+          {cancel && (
+            <Button variant="subtle" color="gray" {...(typeof cancel === 'function' ? { onClick: cancel } : { renderRoot: (p: object) => <Link {...cancel} {...p} /> })}>
+              {t('common.cancel')}
+            </Button>
+          )}
+        </div>
+      )}
+    </form>
   );
 }
 
@@ -196,11 +225,13 @@ interface DeleteProps {
   /** What goes with it. When there is anything, the name has to be typed. */
   takes?: string;
   text: string;
+  /** The word on the button, where it is not "Delete". */
+  verb?: string;
   action: () => Promise<unknown>;
   done: () => void | Promise<void>;
 }
 
-export function DeleteDialog({ opened, close, name, title, takes, text, action, done }: DeleteProps) {
+export function DeleteDialog({ opened, close, name, title, takes, text, verb, action, done }: DeleteProps) {
   const { t } = useTranslation();
   const [typed, setTyped] = useState('');
   const mutation = useMutation({ mutationFn: action });
@@ -243,7 +274,7 @@ export function DeleteDialog({ opened, close, name, title, takes, text, action, 
               {t('common.cancel')}
             </Button>
             <Button type="submit" color="red.9" disabled={!ready} loading={mutation.isPending}>
-              {t('common.delete')}
+              {verb ?? t('common.delete')}
             </Button>
           </Group>
         </Stack>

@@ -110,6 +110,6 @@ test('replay sends again what was sent', async ({ page }) => {
 test('the integration is removed', async ({ page }) => {
   await signIn(page, `/applications/${applicationId}/integrations`);
   await page.getByRole('button', { name: 'Remove' }).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
   await expect(page.getByText('Events go to the broker only')).toBeVisible();
 });

@@ -100,7 +100,7 @@ test('a downlink: errors at the field, then in the queue', async ({ page, reques
     await expect(row).toContainText('12');
     await expect(row).toContainText('waiting');
     await page.getByRole('button', { name: 'Empty the queue' }).click();
-    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Empty the queue' }).click();
     await expect(page.getByText('The queue is empty').first()).toBeVisible();
   } finally {
     await api.call('DELETE', `/api/devices/${devEui}`);

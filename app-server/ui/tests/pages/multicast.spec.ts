@@ -35,7 +35,7 @@ test('a multicast group from its making to its end', async ({ page, request }) =
   await quiet(page);
   await accessible(page, 'multicast');
   await page.getByRole('button', { name: 'Empty the queue' }).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Empty the queue' }).click();
   await expect(page.getByText('What is enqueued goes out as FCnt 1.')).toBeVisible();
 
   await page.getByRole('link', { name: 'Members' }).click();

@@ -1,7 +1,7 @@
 /* MAC commands between a form's fields and the bytes on the air: vectors by the tables of the specification. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { bytesToHex, hexToBytes } from '../../src/lib/format';
-import { cidText, decodeMac, encodeMac, fieldFits, fieldMax, MAC_COMMANDS, macName, parseCid, stepOf, type FieldValues } from '../../src/lib/mac';
+import { cidText, decodeMac, emptyFields, encodeMac, fieldFits, fieldMax, MAC_COMMANDS, macBytes, macName, macText, parseCid, stepOf, type FieldValues, type MacInput } from '../../src/lib/mac';
 
 const kind = (name: string) => MAC_COMMANDS.find((k) => k.name === name)!;
 
@@ -47,10 +47,37 @@ it('a value that the field cannot hold does not fit', () => {
   expect(fieldFits(frequency!, fieldMax(frequency!, 100) + 100, 100)).toBe(false);
 });
 
+describe('what a form gives', () => {
+  const given = (members: Partial<MacInput>) => {
+    const bytes = macBytes({ kind: undefined, mode: 'fields', cid: '80', payload: '', fields: {}, ...members }, 100);
+    return bytes && bytesToHex(bytes);
+  };
+  it('goes out identifier first: by fields, in hex, by identifier', () => {
+    expect(given({ kind: kind('DevStatusReq') })).toBe('06');
+    expect(given({ kind: kind('DutyCycleReq'), fields: { MaxDutyCycle: 5 }, payload: 'ff' })).toBe('0405');
+    expect(given({ kind: kind('DutyCycleReq'), mode: 'hex', fields: { MaxDutyCycle: 5 }, payload: '0a' })).toBe('040a');
+    expect(given({ cid: '0x81', payload: 'c0 ff ee' })).toBe('81c0ffee');
+    expect(given({ cid: '80' })).toBe('80');
+  });
+  it('is nothing while something does not fit', () => {
+    expect(given({ kind: kind('DutyCycleReq'), fields: { MaxDutyCycle: 16 } })).toBeUndefined();
+    expect(given({ kind: kind('DutyCycleReq'), fields: emptyFields(kind('DutyCycleReq')) })).toBeUndefined();
+    for (const payload of ['', '0102', '0', 'x']) expect(given({ kind: kind('DutyCycleReq'), mode: 'hex', payload }), payload).toBeUndefined();
+    expect(given({ cid: 'x' })).toBeUndefined();
+    expect(given({ cid: '80', payload: '0' })).toBeUndefined();
+  });
+  it('begins empty: numbers not chosen, switches off', () => {
+    expect(emptyFields(kind('TxParamSetupReq'))).toEqual({ MaxEIRP: '', UplinkDwellTime: false, DownlinkDwellTime: false });
+    expect(emptyFields(undefined)).toEqual({});
+  });
+});
+
 it('identifiers', () => {
   expect(['80', '0x80', '0xFf', '6'].map(parseCid)).toEqual([0x80, 0x80, 0xff, 6]);
   expect(['', '100', 'zz', '0x'].map(parseCid)).toEqual([undefined, undefined, undefined, undefined]);
   expect(cidText(0x0e)).toBe('0x0E');
   expect(macName({ cid: 0x80, name: '' })).toBe('CID 0x80');
   expect(macName({ cid: 3, name: 'LinkADRReq' })).toBe('LinkADRReq');
+  expect(macText({ name: '', text: 'c0ffee' })).toBe('c0 ff ee');
+  expect(macText({ name: 'DutyCycleReq', text: 'max_duty_cycle=1/32' })).toBe('max_duty_cycle=1/32');
 });
