@@ -363,7 +363,11 @@ void ns_deinit_base(void *owner)
 int ns_init_store(void *owner, const struct rt_daemon_env *env, struct lw_diag *diag)
 {
 	struct ns *ns = owner;
-	struct sql_options sql = {.dsn = ns->conf->dsn, .metrics = env->metrics, .on_state = on_db_state, .arg = ns};
+	struct sql_options sql = {.dsn = ns->conf->dsn,
+				  .writer = ns->origin,
+				  .metrics = env->metrics,
+				  .on_state = on_db_state,
+				  .arg = ns};
 	struct redis_options redis = {
 		.url = ns->conf->redis_url, .on_state = on_redis_state, .arg = ns, .metrics = env->metrics};
 	ns->health_db = rt_health_add(env->run, "database");

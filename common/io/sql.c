@@ -523,6 +523,7 @@ static void on_handle_closed(uv_handle_t *h)
 	sql_dsn_deinit(&db->dsn);
 	lw_wipe(db->dsn_text, strlen(db->dsn_text));
 	free(db->dsn_text);
+	free((void *)(uintptr_t)db->opt.writer);
 	free(db);
 }
 
@@ -578,6 +579,7 @@ int sql_open(struct sql_db **out, struct rt_loop *loop, const struct sql_options
 	db->dsn = dsn;
 	db->dsn_text = lw_xstrdup(options->dsn);
 	db->opt = *options;
+	db->opt.writer = options->writer ? lw_xstrdup(options->writer) : NULL;
 	set_defaults(&db->opt);
 	lw_map_init(&db->plans);
 	lw_list_init(&db->finished);

@@ -66,6 +66,10 @@ struct sql_options {
 	uint32_t wait_ms;     /* how long a call waits for a database that is away; 0: 2000 */
 	uint32_t timeout_ms;  /* answer of the database to what was sent; then the connection is given up; 0: 30000 */
 	uint32_t max_pending; /* transactions and queries waiting or under way; more fail with LW_EFULL; 0: 10000 */
+	/* PostgreSQL: the name of the only one who writes here under it, or NULL. A connection that writes then ends
+	 * the one before it, also of a process that is gone, and waits until what that had under way is decided: no
+	 * transaction comes later than one that was sent after it. Copied. */
+	const char *writer;
 	struct rt_metrics *metrics; /* gets sql_… counters; outlives the database. NULL: none */
 	/* Called when the database becomes reachable or is lost (with the reason). May be NULL. */
 	void (*on_state)(void *arg, bool up, const char *detail);

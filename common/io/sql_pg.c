@@ -22,6 +22,7 @@ enum seg_kind {
 	SEG_OP,      /* an operation without expectations: committed by its sync */
 	SEG_TRY,     /* BEGIN and the statements of one with expectations */
 	SEG_END,     /* its COMMIT or ROLLBACK */
+	SEG_ALONE,   /* at the start of a connection that writes: the one before is ended */
 };
 
 struct seg {
@@ -50,7 +51,8 @@ struct conn {
 	struct lw_backoff backoff;
 	struct lw_list segs;
 	size_t n_segs;
-	bool held;              /* a transaction waits for its decision */
+	bool held;  /* a transaction waits for its decision, or the connection before this one for its end */
+	bool alone; /* that one is over */
 	struct lw_map prepared; /* plan's address + 0 → plan */
 	char error[160];
 };
@@ -229,7 +231,7 @@ static void seg_free(struct conn *c, struct seg *s)
 static void conn_drop(struct conn *c, int err, const char *text)
 {
 	struct sql_db *db = c->pg->db;
-	bool was_ready = c->state == CONN_READY;
+	bool was_ready = c->state == CONN_READY && c->alone;
 	first_line(c->error, sizeof(c->error), text);
 	resolve_cancel(c);
 	rt_watch_free(c->watch);
@@ -237,7 +239,7 @@ static void conn_drop(struct conn *c, int err, const char *text)
 	PQfinish(c->c);
 	c->c = NULL;
 	c->state = CONN_AWAY;
-	c->held = false;
+	c->held = c->alone = false;
 	lw_map_clear(&c->prepared);
 	if (was_ready)
 		lw_backoff_reset(&c->backoff);
@@ -351,6 +353,28 @@ static bool send_op(struct conn *c, struct sql_op *op)
 		if (!sql_item_empty(op->items[i]))
 			ok = send_item(c, op->items[i]);
 	return ok && PQpipelineSync(c->c);
+}
+
+/* Who writes holds a lock of the session. Its server process may outlive the connection, and us: it waits for a row or
+ * the disk, or for the rest of a message from a host that is gone. It is ended, if it may be, and waited for. */
+#define WRITER_KEY "hashtext('longwave writer ' || current_setting('search_path')), hashtext($1)"
+#define END_OLDER                                                                                                      \
+	"SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid"            \
+	" JOIN pg_database AS d ON d.oid = l.database, (SELECT " WRITER_KEY ") AS k (c, o)"                            \
+	" WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND d.datname = current_database()"           \
+	" AND l.classid::bigint = k.c & 4294967295 AND l.objid::bigint = k.o & 4294967295"                             \
+	" AND a.usename = current_user AND l.pid <> pg_backend_pid()"
+
+static bool send_alone(struct conn *c)
+{
+	static const char *const TEXT[] = {END_OLDER, "SELECT pg_advisory_lock(" WRITER_KEY ")"};
+	bool ok = true;
+	c->held = true;
+	seg_new(c, SEG_ALONE, NULL);
+	for (size_t i = 0; ok && i < sizeof(TEXT) / sizeof(TEXT[0]); i++)
+		ok = PQsendQueryParams(c->c, TEXT[i], 1, (const Oid[]){sql_type_oid('t')}, &c->pg->db->opt.writer, NULL,
+				       NULL, 1);
+	return ok && PQpipelineSync(c->c) && conn_flush(c);
 }
 
 static void pump_conn(struct conn *c, struct lw_list *queue)
@@ -467,6 +491,14 @@ static bool end_try(struct conn *c, struct seg *s)
 	return send_text(c, s->failed ? "ROLLBACK" : "COMMIT") && PQpipelineSync(c->c) && conn_flush(c);
 }
 
+static void conn_up(struct conn *c)
+{
+	c->alone = true;
+	lw_backoff_reset(&c->backoff);
+	if (c->writer)
+		sql_set_state(c->pg->db, true, "connected");
+}
+
 /* The sync at the end of the first segment came in. False: the connection is broken. */
 static bool seg_end(struct conn *c, struct seg *s)
 {
@@ -474,6 +506,10 @@ static bool seg_end(struct conn *c, struct seg *s)
 	bool ok = true;
 	switch (s->kind) {
 	case SEG_PREPARE:
+		break;
+	case SEG_ALONE:
+		c->held = false;
+		conn_up(c);
 		break;
 	case SEG_TRY:
 		ok = end_try(c, s);
@@ -492,6 +528,10 @@ static bool seg_end(struct conn *c, struct seg *s)
 
 static void seg_error(struct conn *c, struct seg *s, const PGresult *res)
 {
+	if (s->kind == SEG_ALONE) {
+		conn_drop(c, LW_EUNAVAILABLE, PQresultErrorMessage(res));
+		return;
+	}
 	if (s->kind != SEG_PREPARE) {
 		op_error(s, res);
 		return;
@@ -644,10 +684,11 @@ static void conn_ready(struct conn *c)
 		return;
 	}
 	c->state = CONN_READY;
-	lw_backoff_reset(&c->backoff);
 	c->pg->db->stats.connects++;
-	if (c->writer)
-		sql_set_state(c->pg->db, true, "connected");
+	if (!c->writer || !c->pg->db->opt.writer)
+		conn_up(c);
+	else if (!send_alone(c))
+		conn_drop(c, LW_EUNAVAILABLE, PQerrorMessage(c->c));
 	pump(c->pg);
 }
 
@@ -860,7 +901,7 @@ static void conn_tick(struct conn *c, int64_t now_ns)
 static void queue_tick(struct pg *pg, struct lw_list *queue, const struct conn *c, int64_t now_ns)
 {
 	const struct sql_options *opt = &pg->db->opt;
-	bool away = !c || c->state != CONN_READY;
+	bool away = !c || c->state != CONN_READY || !c->alone;
 	uint32_t limit_ms = away ? opt->wait_ms : opt->timeout_ms;
 	LW_LIST_FOREACH (n, tmp, queue) {
 		struct sql_op *op = LW_CONTAINER_OF(n, struct sql_op, node);

@@ -1,7 +1,9 @@
 """kill -9 under traffic: nothing that the bridge had is lost, nothing comes twice, no counter is used twice, nobody joins again."""
 
+import base64
 import json
 import signal
+import subprocess
 import time
 from collections import Counter
 
@@ -128,6 +130,52 @@ if store() == "postgres":
         traffic.settle()
         assert len(traffic.acknowledged()) == len(traffic.sent)
         traffic.check()
+
+
+@pytest.mark.only_store("postgres")
+def test_a_transaction_outlives_its_network_server(stack):
+    """PostgreSQL is still at a transaction of a network-server that was killed: another session holds the device's row. What it
+    writes in the end must not come behind numbers that are acknowledged by then: it would be removed with them, unheard, and the
+    network-server's own copy of the uplink, from its journal, would pass for a repetition."""
+    stack.wait_healthy()
+    w = World(stack)
+    gw = w.gateway()
+    late, other = w.device(), w.device()
+    for d in (late, other):
+        w.join(d, gw)
+        w.send(d, gw, data=b"before")
+        lw.wait_for(lambda: stack.events.of(d.dev_eui, "up"), text="an uplink")
+    psql = [f"{stack.pg.bin}/psql", "-h", "127.0.0.1", "-p", str(stack.pg.port), "-U", "lw", "-qAt", "postgres"]
+
+    def ask(text):
+        return subprocess.check_output([*psql, "-c", text], text=True).strip()
+
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE device%'"
+    lock = subprocess.Popen(psql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        lock.stdin.write(f"BEGIN;\nSELECT 'held' FROM ns.device WHERE dev_eui = ('x{late.dev_eui}')::bit(64)::bigint FOR UPDATE;\n")
+        lock.stdin.flush()
+        assert lock.stdout.readline() == "held\n"
+        w.send(late, gw, data=b"late")
+        lw.wait_for(lambda: ask(waits) == "1", text="a transaction that waits for the row")
+        before = ask("SELECT now()")
+        stack.ns.kill()
+        stack.ns.start(wait=False)
+        # The copy from the journal waits, too, and what was in the outbox has been read.
+        lw.wait_for(lambda: ask(f"{waits} AND backend_start > '{before}'") == "1", text="a transaction of the new network-server")
+        lw.wait_for(lambda: "application server hears events" in stack.ns.output(), text="the event stream")
+        w.send(other, gw, data=b"other")
+    finally:
+        lock.stdin.close()  # ends the session, and its transaction
+        lock.wait()
+
+    def heard(d):
+        return [base64.b64decode(json.loads(e.raw)["data"]) for e in stack.events.of(d.dev_eui, "up")]
+
+    lw.wait_for(lambda: heard(other) == [b"before", b"other"], text="the uplink of the other device")
+    lw.wait_for(lambda: b"late" in heard(late), text="the uplink under way when the network-server was killed")
+    assert heard(late) == [b"before", b"late"]
+    w.close()
 
 
 def test_kill_the_broker(stack, traffic):

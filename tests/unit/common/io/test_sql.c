@@ -860,6 +860,70 @@ static void test_end_instead_of_an_answer(void **state)
 	run_until_state(c, true);
 }
 
+static const struct sql_stmt SLEEPING = {
+	.name = "sleeping",
+	.text = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1000)%'"
+		" AND pid <> pg_backend_pid()",
+	.cols = "l",
+};
+
+static void open_as(struct ctx *c, const struct ctx *like, const char *writer)
+{
+	*c = (struct ctx){.pg = true};
+	snprintf(c->dsn, sizeof(c->dsn), "%s", like->dsn);
+	ctx_open_with(c, &(struct sql_options){.writer = writer});
+	run_until_state(c, true);
+}
+
+static void close_ctx(struct ctx *c)
+{
+	sql_free(c->db);
+	rt_metrics_free(c->metrics);
+	rt_loop_turn(c->loop);
+	rt_loop_free(c->loop);
+}
+
+/* What an earlier one of this name has under way at the server is over before a later one writes; others go on. */
+static void test_who_writes_is_alone(void **state)
+{
+	struct ctx *c = *state, first, second, other;
+	struct answer late = {0}, now = {0}, on_other = {0}, asleep;
+	bool never = false;
+	insert_items(c, 0, 1);
+	open_as(&other, c, "two");
+	open_as(&first, c, "one");
+	struct sql_tx *tx = sql_tx_new(first.db);
+	sql_tx_add(tx, &SLEEP, NULL, NULL);
+	sql_tx_commit(tx, on_done, &late);
+	int64_t end = lw_mono_ns() + WAIT_MS * LW_NS_PER_MS;
+	do {
+		rt_loop_run_until(first.loop, &never, 10);
+		asleep = (struct answer){0};
+		sql_query_send(sql_query_new(c->db, &SLEEPING), on_query, &asleep);
+		await(c, &asleep);
+	} while (asleep.i64[0] == 0 && lw_mono_ns() < end);
+	assert_int_equal(asleep.i64[0], 1);
+	open_as(&second, c, "one");
+	asleep = (struct answer){0};
+	sql_query_send(sql_query_new(c->db, &SLEEPING), on_query, &asleep);
+	await(c, &asleep);
+	assert_int_equal(asleep.i64[0], 0);
+	tx = sql_tx_new(second.db);
+	put_item(sql_tx_add(tx, &INSERT, NULL, NULL), 100, 1, "second");
+	assert_int_equal(commit(&second, tx, &now), 0);
+	assert_false(late.done);
+	await(&first, &late);
+	assert_int_equal(late.outcome.err, LW_EUNAVAILABLE);
+	assert_true(late.outcome.unknown);
+	close_ctx(&first);
+	tx = sql_tx_new(other.db);
+	put_item(sql_tx_add(tx, &INSERT, NULL, NULL), 101, 1, "other");
+	assert_int_equal(commit(&other, tx, &on_other), 0);
+	assert_int_equal(other.states, 1);
+	close_ctx(&other);
+	close_ctx(&second);
+}
+
 static void test_reconnect(void **state)
 {
 	struct ctx *c = *state;
@@ -1063,6 +1127,7 @@ int main(void)
 		{"test_ended_before_a_statement_was_prepared", test_ended_before_a_statement_was_prepared, setup_pg,
 		 teardown, NULL},
 		{"test_end_instead_of_an_answer", test_end_instead_of_an_answer, setup_pg, teardown, NULL},
+		{"test_who_writes_is_alone", test_who_writes_is_alone, setup_pg, teardown, NULL},
 		{"test_reconnect", test_reconnect, setup_pg, teardown, NULL},
 		cmocka_unit_test(test_away_at_start),
 	};
