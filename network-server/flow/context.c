@@ -155,6 +155,12 @@ const struct ns_region_config *ns_region_of(const struct ns_flows *f, const char
 	return NULL;
 }
 
+const struct ns_region_config *ns_gateway_reports_in(const struct ns_flows *f, struct lw_gateway_id id)
+{
+	const struct ns_gateway *g = f->ports->gateways.find(f->ports->gateways.self, id);
+	return g != NULL ? ns_region_of(f, g->region_config_id) : NULL;
+}
+
 int64_t ns_now(const struct ns_flows *f)
 {
 	return rt_loop_now_ns(f->loop);

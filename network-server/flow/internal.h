@@ -333,6 +333,8 @@ void ns_ctx_free(struct ns_ctx *c);
 enum rt_flow_rc ns_drop(struct ns_ctx *c, ns_reason reason, const char *detail);
 /* The configuration of this id; NULL: it is not enabled. */
 const struct ns_region_config *ns_region_of(const struct ns_flows *f, const char *id);
+/* The enabled region configuration that the gateway's statistics came in last; NULL: not known. */
+const struct ns_region_config *ns_gateway_reports_in(const struct ns_flows *f, struct lw_gateway_id id);
 int64_t ns_now(const struct ns_flows *f);
 rt_flow_end_fn ns_up_ended, ns_down_ended, ns_ack_ended, ns_stats_ended, ns_multicast_ended;
 rt_flow_trace_fn ns_ctx_traced;
@@ -522,8 +524,6 @@ void ns_multicast_init(struct ns_flows *f);
 void ns_multicast_free(struct ns_flows *f);
 /* Looks what is to be sent to the group, now or after what is under way. */
 void ns_multicast_try(struct ns_flows *f, struct lw_uuid group_id);
-/* The enabled region configuration that the gateway's statistics came in last; NULL: not known. */
-const struct ns_region_config *ns_gateway_reports_in(const struct ns_flows *f, struct lw_gateway_id id);
 /* A gateway has taken a frame to a group, or has not. */
 void ns_multicast_settle(const struct ns_tx *tx, bool taken, struct ns_mc_answer *out);
 /* That is written. */
