@@ -75,11 +75,12 @@ static void test_batches(void **state)
 	(void)state;
 	lw_slab_init(&s, SIZE, KEEP);
 	for (int batch = 0; batch < 3; batch++) {
-		for (size_t i = 0; i < N; i++)
+		for (size_t i = 0; i < N; i++) {
 			fill(v[i] = lw_slab_alloc(&s), i);
+			if (!PLAIN)
+				assert_int_equal(s.most, s.n_blocks);
+		}
 		size_t all = s.n_blocks;
-		if (!PLAIN)
-			assert_int_equal(s.most, all);
 		lw_slab_keep(&s, s.most);
 		assert_int_equal(s.n_blocks, all);
 		for (size_t i = 0; i < N; i++)

@@ -82,6 +82,8 @@ struct few {
 	protobuf_c_boolean *bools;
 	protobuf_c_boolean has_fixed64;
 	uint64_t fixed64;
+	int32_t sfixed32;
+	struct few *inner;
 };
 
 #undef FIELD
@@ -91,6 +93,8 @@ struct few {
 		.quantifier_offset = quantifier_, .offset = offsetof(struct few, member), .flags = flags_              \
 	}
 
+static const ProtobufCMessageDescriptor FEW;
+
 static const ProtobufCFieldDescriptor FEW_FIELDS[] = {
 	FIELD(1, NONE, FIXED32, 0, fixed32, 0),
 	FIELD(2, NONE, SFIXED64, 0, sfixed64, 0),
@@ -99,8 +103,15 @@ static const ProtobufCFieldDescriptor FEW_FIELDS[] = {
 	FIELD(5, REPEATED, SINT64, offsetof(struct few, n_sints), sints, PACKED),
 	FIELD(6, REPEATED, BOOL, offsetof(struct few, n_bools), bools, PACKED),
 	FIELD(7, OPTIONAL, FIXED64, offsetof(struct few, has_fixed64), fixed64, 0),
+	FIELD(8, NONE, SFIXED32, 0, sfixed32, 0),
+	{.name = "inner",
+	 .id = 9,
+	 .label = PROTOBUF_C_LABEL_OPTIONAL,
+	 .type = PROTOBUF_C_TYPE_MESSAGE,
+	 .offset = offsetof(struct few, inner),
+	 .descriptor = &FEW},
 };
-static const ProtobufCIntRange FEW_RANGES[] = {{1, 0}, {0, 7}};
+static const ProtobufCIntRange FEW_RANGES[] = {{1, 0}, {0, 9}};
 
 static void few_init(ProtobufCMessage *m);
 
@@ -380,7 +391,8 @@ static void test_same_message(void **state)
 static void test_same_numbers(void **state)
 {
 	(void)state;
-	static const uint8_t EACH[] = {0x0d, 1, 2, 3, 0x80, 0x11, 1, 2, 3, 4, 5, 6, 7, 0x88, 0x18, 0x03,
+	static const uint8_t EACH[] = {0x0d, 1, 2, 3, 0x80, 0x11, 1, 2, 3, 4, 5, 6, 7, 0x88, 0x18, 0x03, 0x45, 0xfe,
+				       0xff, 0xff, 0xff,
 				       /* 4: floats, 5: sints, 6: bools, 7: fixed64 with presence */
 				       0x22, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0x2a, 4, 1, 2, 0xff, 0x01, 0x32, 3, 1,
 				       0, 5, 0x39, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -407,7 +419,68 @@ static void test_same_numbers(void **state)
 	assert_int_equal(few->n_bools, 3);
 	assert_int_equal(few->bools[2], 1);
 	assert_true(few->has_fixed64 && few->fixed64 == 0);
+	assert_int_equal(few->sfixed32, -2);
 	lw_arena_deinit(&a);
+}
+
+/* A message in a message in a message …, so many in all. */
+static bool nested(unsigned n)
+{
+	uint8_t wire[4 * (LW_PB_MAX_DEPTH + 1)];
+	uint8_t *at = wire + sizeof(wire);
+	while (n-- > 1) {
+		uint8_t head[1 + 10] = {0x4a};
+		size_t width = 1 + lw_pb_put_varint(head + 1, (size_t)(wire + sizeof(wire) - at));
+		at -= width;
+		assert_true(at >= wire);
+		memcpy(at, head, width);
+	}
+	return same_message(&FEW, lw_span(at, (size_t)(wire + sizeof(wire) - at)));
+}
+
+static void test_depth(void **state)
+{
+	(void)state;
+	assert_true(nested(1));
+	assert_true(nested(LW_PB_MAX_DEPTH));
+	assert_false(nested(LW_PB_MAX_DEPTH + 1));
+}
+
+/* Numbers of ten bytes, then lengths that turn out to be longer than a byte: each takes all the room it has asked for.
+ */
+static void test_room_to_the_last_byte(void **state)
+{
+	(void)state;
+	static int64_t sints[220];
+	struct few inner, outer;
+	uint8_t want[4096];
+	for (size_t i = 0; i < 220; i++)
+		sints[i] = INT64_MIN;
+	few_init(&inner.base);
+	few_init(&outer.base);
+	inner.sints = sints;
+	inner.n_sints = 30;
+	outer.inner = &inner;
+	size_t n = protobuf_c_message_pack(&outer.base, want);
+	assert_in_range(n, 300, 320);
+	for (size_t max = 0; max < n + 30; max++) {
+		struct lw_buf b;
+		lw_buf_init(&b, max);
+		assert_int_equal(lw_pb_pack(&outer.base, &b), max < n ? LW_EBIG : 0);
+		assert_int_equal(b.n, max < n ? 0 : n);
+		assert_memory_equal(b.p ? b.p : want, want, b.n);
+		lw_buf_deinit(&b);
+	}
+	/* On both sides of what is packed without a look at its size. */
+	for (inner.n_sints = 190; inner.n_sints < 220; inner.n_sints++) {
+		struct lw_arena a;
+		lw_arena_init(&a, NULL, 0, 8192);
+		n = protobuf_c_message_pack(&outer.base, want);
+		struct lw_span got = lw_pb_pack_arena(&outer.base, &a);
+		assert_int_equal(got.n, n);
+		assert_memory_equal(got.p, want, n);
+		lw_arena_deinit(&a);
+	}
 }
 
 /* What the first attempt used up is given back: a message with something unusual at its end needs no more room. */
@@ -464,6 +537,8 @@ int main(void)
 		cmocka_unit_test(test_unknown_fields),
 		cmocka_unit_test(test_same_message),
 		cmocka_unit_test(test_same_numbers),
+		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_room_to_the_last_byte),
 		cmocka_unit_test(test_unusual_needs_no_more),
 		cmocka_unit_test(test_find),
 	};
