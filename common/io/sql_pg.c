@@ -22,7 +22,8 @@ enum seg_kind {
 	SEG_OP,      /* an operation without expectations: committed by its sync */
 	SEG_TRY,     /* BEGIN and the statements of one with expectations */
 	SEG_END,     /* its COMMIT or ROLLBACK */
-	SEG_ALONE,   /* at the start of a connection that writes: the one before is ended */
+	SEG_OLDER,   /* at the start of a connection that writes: the one before is ended */
+	SEG_ALONE,   /* and waited for */
 };
 
 struct seg {
@@ -365,16 +366,31 @@ static bool send_op(struct conn *c, struct sql_op *op)
 	" AND l.classid::bigint = k.c & 4294967295 AND l.objid::bigint = k.o & 4294967295"                             \
 	" AND a.usename = current_user AND l.pid <> pg_backend_pid()"
 
+#define LOCK "SELECT pg_advisory_lock(" WRITER_KEY ")"
+
+/* In two pieces: where nothing can be ended, there still may be the lock. */
 static bool send_alone(struct conn *c)
 {
-	static const char *const TEXT[] = {END_OLDER, "SELECT pg_advisory_lock(" WRITER_KEY ")"};
+	static const struct {
+		enum seg_kind kind;
+		const char *text;
+	} PIECE[] = {{SEG_OLDER, END_OLDER}, {SEG_ALONE, LOCK}};
 	bool ok = true;
 	c->held = true;
-	seg_new(c, SEG_ALONE, NULL);
-	for (size_t i = 0; ok && i < sizeof(TEXT) / sizeof(TEXT[0]); i++)
-		ok = PQsendQueryParams(c->c, TEXT[i], 1, (const Oid[]){sql_type_oid('t')}, &c->pg->db->opt.writer, NULL,
-				       NULL, 1);
-	return ok && PQpipelineSync(c->c) && conn_flush(c);
+	for (size_t i = 0; ok && i < sizeof(PIECE) / sizeof(PIECE[0]); i++) {
+		seg_new(c, PIECE[i].kind, NULL);
+		ok = PQsendQueryParams(c->c, PIECE[i].text, 1, (const Oid[]){sql_type_oid('t')}, &c->pg->db->opt.writer,
+				       NULL, NULL, 1) &&
+		     PQpipelineSync(c->c);
+	}
+	return ok && conn_flush(c);
+}
+
+/* Others that speak PostgreSQL's protocol do not have all of its functions. */
+static bool is_not_there(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	return state && (strncmp(state, "0A", 2) == 0 || strncmp(state, "42", 2) == 0);
 }
 
 static void pump_conn(struct conn *c, struct lw_list *queue)
@@ -491,12 +507,15 @@ static bool end_try(struct conn *c, struct seg *s)
 	return send_text(c, s->failed ? "ROLLBACK" : "COMMIT") && PQpipelineSync(c->c) && conn_flush(c);
 }
 
-static void conn_up(struct conn *c)
+static void conn_up(struct conn *c, bool locked)
 {
 	c->alone = true;
 	lw_backoff_reset(&c->backoff);
 	if (c->writer)
-		sql_set_state(c->pg->db, true, "connected");
+		sql_set_state(
+			c->pg->db, true,
+			locked ? "connected"
+			       : "connected; it has no locks of sessions: what a killed server left may come late");
 }
 
 /* The sync at the end of the first segment came in. False: the connection is broken. */
@@ -507,9 +526,11 @@ static bool seg_end(struct conn *c, struct seg *s)
 	switch (s->kind) {
 	case SEG_PREPARE:
 		break;
+	case SEG_OLDER:
+		break;
 	case SEG_ALONE:
 		c->held = false;
-		conn_up(c);
+		conn_up(c, !s->failed);
 		break;
 	case SEG_TRY:
 		ok = end_try(c, s);
@@ -528,8 +549,10 @@ static bool seg_end(struct conn *c, struct seg *s)
 
 static void seg_error(struct conn *c, struct seg *s, const PGresult *res)
 {
-	if (s->kind == SEG_ALONE) {
-		conn_drop(c, LW_EUNAVAILABLE, PQresultErrorMessage(res));
+	if (s->kind == SEG_OLDER || s->kind == SEG_ALONE) {
+		s->failed = true;
+		if (!is_not_there(res))
+			conn_drop(c, LW_EUNAVAILABLE, PQresultErrorMessage(res));
 		return;
 	}
 	if (s->kind != SEG_PREPARE) {
@@ -686,7 +709,7 @@ static void conn_ready(struct conn *c)
 	c->state = CONN_READY;
 	c->pg->db->stats.connects++;
 	if (!c->writer || !c->pg->db->opt.writer)
-		conn_up(c);
+		conn_up(c, true);
 	else if (!send_alone(c))
 		conn_drop(c, LW_EUNAVAILABLE, PQerrorMessage(c->c));
 	pump(c->pg);

@@ -23,6 +23,7 @@ struct ctx {
 	struct rt_metrics *metrics;
 	int states; /* calls of on_state */
 	bool up;
+	char detail[160];
 };
 
 static struct {
@@ -53,6 +54,7 @@ static void on_state(void *arg, bool up, const char *detail)
 	assert_non_null(detail);
 	c->states++;
 	c->up = up;
+	snprintf(c->detail, sizeof(c->detail), "%s", detail);
 }
 
 static void ctx_open_with(struct ctx *c, const struct sql_options *base)
@@ -924,6 +926,31 @@ static void test_who_writes_is_alone(void **state)
 	close_ctx(&second);
 }
 
+/* One that speaks the protocol and has no such locks is used as it is, and called so. */
+static void test_no_locks_of_sessions(void **state)
+{
+	struct ctx *c = *state, plain;
+	struct answer a = {0};
+	char command[1024];
+	snprintf(command, sizeof(command),
+		 FIX_PG_BIN
+		 "/psql -q -X -v ON_ERROR_STOP=1 -o /dev/null '%s' -c \"CREATE FUNCTION t%d.pg_advisory_lock("
+		 "integer, integer) RETURNS void LANGUAGE plpgsql AS \\$\\$ BEGIN RAISE EXCEPTION 'not "
+		 "implemented' USING ERRCODE = '0A000'; END \\$\\$\"",
+		 fix.pg.url, fix.schemas);
+	assert_int_equal(system(command), 0);
+	open_as(&plain, c, "one");
+	assert_string_equal(plain.detail, "connected");
+	close_ctx(&plain);
+	snprintf(c->dsn, sizeof(c->dsn), "%s?options=-csearch_path%%3Dt%d,pg_catalog", fix.pg.url, fix.schemas);
+	open_as(&plain, c, "one");
+	assert_non_null(strstr(plain.detail, "it has no locks of sessions"));
+	struct sql_tx *tx = sql_tx_new(plain.db);
+	put_item(sql_tx_add(tx, &INSERT, NULL, NULL), 1, 1, "plain");
+	assert_int_equal(commit(&plain, tx, &a), 0);
+	close_ctx(&plain);
+}
+
 static void test_reconnect(void **state)
 {
 	struct ctx *c = *state;
@@ -1128,6 +1155,7 @@ int main(void)
 		 teardown, NULL},
 		{"test_end_instead_of_an_answer", test_end_instead_of_an_answer, setup_pg, teardown, NULL},
 		{"test_who_writes_is_alone", test_who_writes_is_alone, setup_pg, teardown, NULL},
+		{"test_no_locks_of_sessions", test_no_locks_of_sessions, setup_pg, teardown, NULL},
 		{"test_reconnect", test_reconnect, setup_pg, teardown, NULL},
 		cmocka_unit_test(test_away_at_start),
 	};
