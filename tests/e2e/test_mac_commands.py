@@ -21,6 +21,8 @@ def test_sent_as_they_are_and_the_answer_is_an_event(world, monkeypatch):
     monkeypatch.setitem(device.DOWN_SIZE, 0x80, 3)
     gw, d = world.gateway(), world.device()
     world.join(d, gw)
+    world.send(d, gw, data=b"x", fopts=b"\x04")  # an answer that nobody asked for is no event
+    world.stack.events.wait(d.dev_eui, "up")
     world.rest.post(path(d), {"commands": b64("0401")})      # DutyCycleReq
     world.rest.post(path(d), {"commands": b64("80c0ffee")})  # nobody knows what
     world.send(d, gw, data=b"x")
@@ -33,12 +35,24 @@ def test_sent_as_they_are_and_the_answer_is_an_event(world, monkeypatch):
     assert log["context"]["mac_commands"] == "0480beef"
 
 
-@pytest.mark.parametrize("commands, words", [("", "missing"), ("0e05", "cut off"), ("7f", "no MAC command"), ("80" * 49, "more MAC")])
-def test_wrong(world, commands, words):
+@pytest.mark.parametrize("commands, status, words", [
+    ("", 400, "missing"), ("0e05", 400, "cut off"), ("7f", 400, "no MAC command"), ("06" * 49, 429, "more MAC")])
+def test_wrong(world, commands, status, words):
     gw, d = world.gateway(), world.device()
     world.join(d, gw)
-    status, answer = world.rest.request("POST", path(d), {"commands": b64(commands)})
-    assert status in (400, 429) and words in answer["message"], answer
+    got, answer = world.rest.request("POST", path(d), {"commands": b64(commands)})
+    assert got == status and words in answer["message"], answer
+    assert world.rest.get(path(d))["bytes"] == 0
+
+
+def test_no_more_than_may_wait(world):
+    gw, d = world.gateway(), world.device()
+    world.join(d, gw)
+    world.rest.post(path(d), {"commands": b64("06" * 47)})
+    assert world.rest.request("POST", path(d), {"commands": b64("0405")})[0] == 429
+    world.rest.post(path(d), {"commands": b64("06")})
+    listed = world.rest.get(path(d))
+    assert listed["bytes"] == listed["maxBytes"] == 48
 
 
 def test_not_without_a_session(world):
@@ -67,6 +81,20 @@ def test_what_waits_is_listed_and_can_be_taken_back(world, monkeypatch):
     wait_for(lambda: world.rest.get(path(d))["bytes"] == 0, text="nothing more to wait")
 
 
+def test_refused_by_the_gateway_they_wait_again(world, monkeypatch):
+    monkeypatch.setitem(device.DOWN_SIZE, 0x80, 3)
+    gw, d = world.gateway(), world.device()
+    world.join(d, gw)
+    world.rest.post(path(d), {"commands": b64("80c0ffee")})
+    gw.refuse = lambda txpk: "TX_FREQ"
+    world.send(d, gw, data=b"x")
+    world.stack.wait_frame("TX_FREQ", dev_eui=d.dev_eui)
+    wait_for(lambda: world.rest.get(path(d))["bytes"] == 4, text="them to wait again")
+    gw.refuse = lambda txpk: None
+    world.send(d, gw, data=b"x")
+    assert d.downlink(payload(gw.next_txpk())).fopts == bytes.fromhex("80c0ffee")
+
+
 def test_proprietary_commands_stand_in_the_frames(world, monkeypatch):
     monkeypatch.setitem(device.DOWN_SIZE, 0x80, 3)
     gw, d = world.gateway(), world.device()
@@ -83,7 +111,7 @@ def test_proprietary_commands_stand_in_the_frames(world, monkeypatch):
     # The device answers DevStatusReq in the same frame.
     said = wait_for(lambda: commands(uplink=True), text="the device's commands in its frame")
     assert [c[:2] for c in said[0]] == [(6, "DevStatusAns"), (0x80, "")] and said[0][1][2] == "beef"
-    assert [(6, "DevStatusReq", ""), (0x80, "", "c0ffee")] in commands(uplink=False)
+    wait_for(lambda: [(6, "DevStatusReq", ""), (0x80, "", "c0ffee")] in commands(uplink=False), text="ours in the frame that had them")
 
 
 def test_readers_see_what_waits_and_change_nothing(world):

@@ -59,10 +59,21 @@ def test_region_is_known_after_a_restart(tmp_path):
         stack.close()
 
 
+def test_at_the_limits(world):
+    gw = world.gateway()
+    send(world, gw, payload=base64.b64encode(bytes(254)).decode(), powerDbm=60,
+         modulation={"lora": {**LORA["lora"], "spreadingFactor": 7}})
+    txpk = gw.next_txpk()
+    assert payload(txpk) == b"\xe0" + bytes(254) and txpk["powe"] == 29  # what the region allows there
+
+
 @pytest.mark.parametrize("frame, status, words", [
-    ({"payload": ""}, 400, "1 to 254"), ({"frequencyHz": 915000000}, 400, "outside the region"), ({"modulation": {}}, 400, "neither lora nor fsk"),
+    ({"payload": ""}, 400, "1 to 254"), ({"payload": base64.b64encode(bytes(255)).decode()}, 400, "1 to 254"),
+    ({"modulation": {"lora": {**LORA["lora"], "spreadingFactor": 13}}}, 400, "spreading_factor"),
+    ({"modulation": {"lora": {**LORA["lora"], "bandwidth": 999}}}, 400, "bandwidth"), ({"powerDbm": -61}, 400, "power_dbm"),
+    ({"frequencyHz": 915000000}, 400, "outside the region"), ({"modulation": {}}, 400, "neither lora nor fsk"),
     ({"modulation": {"lora": {**LORA["lora"], "codeRate": "CR_2_6"}}}, 400, "code_rate"),
-    ({"regionConfigId": "mars"}, 400, "mars is not enabled here"), ({"powerDbm": 99}, 400, "power_dbm"),
+    ({"regionConfigId": "mars"}, 400, "mars is not enabled here"), ({"powerDbm": 61}, 400, "power_dbm"),
     ({"regionConfigId": ""}, 400, "say region_config_id")])
 def test_wrong(world, frame, status, words):
     gw = world.gateway()

@@ -11,12 +11,13 @@ from lw.gateway import payload
 from lw.stack import Stack, World
 
 LIMIT = 3
+GROUP_LIMIT = 2
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     stack = Stack(tmp_path_factory.mktemp("queues"), **{"network-server": {"network": {
-        "device_queue_items": LIMIT, "multicast_queue_items": LIMIT}}})
+        "device_queue_items": LIMIT, "multicast_queue_items": GROUP_LIMIT}}})
     world = World(stack)
     yield world
     world.close()
@@ -70,17 +71,28 @@ def test_over_mqtt_the_application_gets_a_log_event(short):
 
 
 def test_multicast(short):
+    def group(name):
+        return short.rest.post("/api/multicast-groups", {"multicastGroup": {
+            "name": name, "applicationId": short.app, "region": "EU868", "mcAddr": "11000077", "mcNwkSKey": "01" * 16,
+            "mcAppSKey": "02" * 16, "groupType": "CLASS_C", "dr": 3, "frequency": 869525000, "fCnt": 0}})["id"]
+
+    def enqueue(path):
+        return short.rest.request("POST", path, {"queueItem": {"fPort": 5, "data": "AQ=="}})
+
     # Its gateway is never heard: nothing is sent.
-    group = short.rest.post("/api/multicast-groups", {"multicastGroup": {
-        "name": "all", "applicationId": short.app, "region": "EU868", "mcAddr": "11000077", "mcNwkSKey": "01" * 16, "mcAppSKey": "02" * 16,
-        "groupType": "CLASS_C", "dr": 3, "frequency": 869525000, "fCnt": 0}})["id"]
     short.rest.post("/api/gateways", {"gateway": {"gatewayId": "00160000ffff0001", "name": "silent", "tenantId": short.tenant,
                                                   "statsInterval": 30}})
-    short.rest.post(f"/api/multicast-groups/{group}/gateways", {"gatewayId": "00160000ffff0001"})
-    path = f"/api/multicast-groups/{group}/queue"
-    answers = [short.rest.request("POST", path, {"queueItem": {"fPort": 5, "data": "AQ=="}}) for _ in range(LIMIT + 1)]
+    paths = [f"/api/multicast-groups/{group(name)}" for name in ("full", "other")]
+    for path in paths:
+        short.rest.post(f"{path}/gateways", {"gatewayId": "00160000ffff0001"})
+    full, other = (f"{path}/queue" for path in paths)
+    answers = [enqueue(full) for _ in range(GROUP_LIMIT + 1)]
     status, answer = answers[-1]
-    assert [a[0] for a in answers] == [200] * LIMIT + [429]
-    assert "the group's queue is full: it holds 3 items (network.multicast_queue_items)" in answer["message"], answers
-    queue = short.rest.get(path)
-    assert queue["totalCount"] == len(queue["items"]) == LIMIT
+    assert [a[0] for a in answers] == [200] * GROUP_LIMIT + [429]
+    assert "the group's queue is full: it holds 2 items (network.multicast_queue_items)" in answer["message"], answers
+    queue = short.rest.get(full)
+    assert queue["totalCount"] == len(queue["items"]) == GROUP_LIMIT
+    # Each group has room of its own, and what was refused took no counter.
+    assert [enqueue(other)[0] for _ in range(GROUP_LIMIT + 1)] == [200] * GROUP_LIMIT + [429]
+    short.rest.delete(full)
+    assert enqueue(full) == (200, {"fCnt": GROUP_LIMIT})

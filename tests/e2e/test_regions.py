@@ -22,9 +22,12 @@ def own(tmp_path_factory):
 def test_join_and_answer(own):
     gw = own.gateway()
     d = own.device("1.0.3")
-    txpk = own.join(d, gw)
-    # A device that joins listens in the region's own RX2; the power is ours.
+    rx = gw.uplink(d.join_request(), d.hz, d.datr)
+    txpk = gw.next_txpk()
+    d.accept(payload(txpk))
+    # A device that joins listens in the region's own RX2, at the region's own time; the power is ours.
     assert (txpk["freq"], txpk["powe"]) == (869.525, 11)
+    assert txpk["tmst"] == (rx["tmst"] + 6_000_000) % 2**32
     assert (d.rx2_dr, d.rx_delay, d.channels[3]) == (3, 2, 868900000) and 4 not in d.channels
     _, rx = own.send(d, gw, data=b"?", confirmed=True)
     txpk = gw.next_txpk()

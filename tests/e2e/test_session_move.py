@@ -37,14 +37,14 @@ def test_device_moves_without_a_join(world, other, version):
     d = here.device(version)
     here.join(d, gw)
     for i in range(3):
-        here.enqueue(d, b"down %d" % i)
+        here.enqueue(d, b"down %d" % i, confirmed=i == 2)  # the last one is acknowledged there
         here.send(d, gw, data=b"up %d" % i)
         here.stack.events.wait(d.dev_eui, "up", i + 1)
         assert d.downlink(payload(gw.next_txpk())).data == b"down %d" % i
     exported = here.rest.get(session_path(d) + "?includeAppSKey=true")
     assert exported["appSKey"] == d.app_s_key.hex()
     counters = exported["session"]["counters"]
-    assert counters["fCntUp"] == 3 and exported["session"]["devAddr"] == f"{d.dev_addr:08x}"
+    assert counters["fCntUp"] == 3 and counters["confFCnt"] == d.ack_down and exported["session"]["devAddr"] == f"{d.dev_addr:08x}"
     assert exported["session"]["devNonce"] == d.dev_nonce and exported["joinNonce"] > d.join_nonce
 
     register_again(there, d)

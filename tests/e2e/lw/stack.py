@@ -164,11 +164,11 @@ class Stack:
             wait_for(lambda: self.healthy(d), timeout, text=f"health of {d.name}")
 
     def restart(self, d, wait=True):
-        """kill -9, and up again."""
+        """kill -9, and up again, and found again by those who ask it."""
         d.kill()
         d.start(wait=False)
-        if wait:
-            wait_for(lambda: self.healthy(d), text=f"health of {d.name}")
+        for x in (d, *(x for x in self.daemons if x.running())) if wait else ():
+            wait_for(lambda: self.healthy(x), text=f"health of {x.name}")
 
     def logs(self, lines=40):
         for p in (*self.parts, *([self.pg] if self.pg else [])):
