@@ -41,7 +41,7 @@ export function DeviceMac() {
   return (
     <div className="mac">
       <Waiting devEui={devEui} list={waiting.data} may={may} />
-      {may === undefined || !profile || !waiting.data ? <Skeleton h={280} /> : may && waiting.data.isActivated ? <MacSend devEui={devEui} profile={profile} /> : <Refused devEui={devEui} may={may} />}
+      {may === undefined || !profile || !waiting.data ? <Skeleton h={280} /> : may && waiting.data.isActivated ? <MacSend devEui={devEui} profile={profile} room={{ free: waiting.data.maxBytes - waiting.data.bytes, max: waiting.data.maxBytes }} /> : <Refused devEui={devEui} may={may} />}
       <Recent devEui={devEui} frames={frames} />
     </div>
   );
@@ -51,7 +51,7 @@ export function DeviceMac() {
 function Refused({ devEui, may }: { devEui: string; may: boolean }) {
   const { t } = useTranslation();
   return (
-    <Alert variant="outline" color="yellow" icon={<IconInfoCircle size={18} />} bg="var(--lw-surface)" title={t('mac.send')} styles={{ title: { color: 'var(--lw-text)' } }}>
+    <Alert variant="outline" color="yellow" icon={<IconInfoCircle size={18} />} bg="var(--lw-surface)" title={t(may ? 'mac.notActivatedTitle' : 'mac.noRightTitle')} styles={{ title: { color: 'var(--lw-text)' } }}>
       {may ? (
         <>
           {t('mac.notActivated')} <Link to="/devices/$devEui/activation" params={{ devEui }}>{t('tabs.activation')}</Link>

@@ -11,7 +11,7 @@ import { versionName } from '../lib/format';
 import { modulationName } from '../lib/frames';
 import { mayWriteProfile, tenantRights } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
-import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useSave, type InputProps, type Pairs } from '../ui/form';
+import { Deletion, fromPairs, PageForm, PairsField, saved, toPairs, useReadOnly, useSave, type InputProps, type Pairs } from '../ui/form';
 import { Failure, Page } from '../ui/Page';
 import { ProfileRadio } from './ProfileRadio';
 
@@ -52,7 +52,7 @@ interface Values extends Record<string, unknown> {
 }
 
 /** Those of the region and the versions by name; one that is set but not among them stays, to be seen and taken out. */
-function SupportedRates({ profile: v, readOnly, input }: { profile: Values; readOnly?: boolean; input: InputProps }) {
+function SupportedRates({ profile: v, input }: { profile: Values; input: InputProps }) {
   const { t } = useTranslation();
   const rates = useQuery(q.uplinkDataRates(v.region, v.macVersion, v.regParamsRevision));
   const listed = (rates.data?.dataRates ?? []).map((r) => ({ value: String(r.dr), label: `DR${r.dr} · ${modulationName(r.modulation)}` }));
@@ -64,7 +64,7 @@ function SupportedRates({ profile: v, readOnly, input }: { profile: Values; read
       placeholder={v.supportedUplinkDataRates.length === 0 ? t('profiles.ratesAll') : undefined}
       clearable
       clearButtonProps={{ 'aria-label': t('common.clear') }}
-      disabled={readOnly}
+      disabled={useReadOnly()}
       maxDropdownHeight={320}
       data={[...listed, ...others]}
       {...input}
@@ -170,7 +170,7 @@ function Fields({ tenantId, profile, readOnly, done }: { tenantId: string; profi
           <NumberInput label={t('profiles.statusReq')} description={t('profiles.statusHelp')} min={0} {...form.getInputProps('deviceStatusReqInterval')} />
           <Select label={t('profiles.adr')} allowDeselect={false} data={(adr.data?.result ?? [{ id: v.adrAlgorithmId, name: v.adrAlgorithmId }]).map((a) => ({ value: a.id, label: a.name }))} {...form.getInputProps('adrAlgorithmId')} />
         </div>
-        <SupportedRates profile={v} readOnly={readOnly} input={form.getInputProps('supportedUplinkDataRates')} />
+        <SupportedRates profile={v} input={form.getInputProps('supportedUplinkDataRates')} />
         <Switch label={t('profiles.classC')} description={t('profiles.classCHelp')} {...form.getInputProps('supportsClassC', { type: 'checkbox' })} />
         {v.supportsClassC && <NumberInput label={t('profiles.classCTimeout')} min={0} suffix=" s" {...form.getInputProps('classCTimeout')} />}
         <Switch label={t('profiles.classB')} {...form.getInputProps('supportsClassB', { type: 'checkbox' })} />

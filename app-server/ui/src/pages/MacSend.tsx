@@ -40,7 +40,8 @@ function useCheck(stepHz: number) {
   };
 }
 
-export function MacSend({ devEui, profile }: { devEui: string; profile: Schemas['api.DeviceProfile'] }) {
+/** `room`: bytes that may wait, and how many of them still can. */
+export function MacSend({ devEui, profile, room }: { devEui: string; profile: Schemas['api.DeviceProfile']; room: { free: number; max: number } }) {
   const { t } = useTranslation();
   const stepHz = stepOf(profile.region);
   const form = useForm<Values>({ initialValues: { choice: String(MAC_COMMANDS[0]!.cid), mode: 'fields', cid: '80', payload: '', fields: {} }, validate: useCheck(stepHz) });
@@ -107,6 +108,7 @@ export function MacSend({ devEui, profile }: { devEui: string; profile: Schemas[
         <Text size="sm">
           <span className="dim">{t('mac.onAir')}:</span> <span className="mono" data-testid="on-air">{bytes ? groupByTwo(bytesToHex(bytes)) : '–'}</span>
           {bytes && <span className="dim"> · {t('live.bytes', { count: bytes.length })}</span>}
+          {bytes && bytes.length > room.free && <span className="tone-bad"> · {t('mac.free', { count: room.free, max: room.max })}</span>}
         </Text>
       </fieldset>
     </PageForm>

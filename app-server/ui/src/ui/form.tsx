@@ -5,7 +5,7 @@ import { IconAlertTriangle, IconDice3, IconEye, IconEyeOff, IconPlus, IconTrash 
 import { notifications } from '@mantine/notifications';
 import { useMutation } from '@tanstack/react-query';
 import { Link, type LinkProps } from '@tanstack/react-router';
-import { useState, type FormEvent, type ReactNode } from 'react';
+import { createContext, useContext, useState, type FormEvent, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { ApiError, fieldOf } from '../api/errors';
 import i18n from '../i18n';
@@ -59,6 +59,11 @@ function focusField(name: string | undefined) {
   if (name) document.querySelector<HTMLElement>(`[data-path="${CSS.escape(name)}"]`)?.focus();
 }
 
+const ReadOnly = createContext(false);
+
+/** Whether the form shows only: for fields that do not go by the fieldset they stand in. */
+export const useReadOnly = () => useContext(ReadOnly);
+
 interface PageFormProps extends Omit<ReturnType<typeof useSave>, 'alert'> {
   alert: ReactNode;
   /** Of the button that saves. */
@@ -67,20 +72,20 @@ interface PageFormProps extends Omit<ReturnType<typeof useSave>, 'alert'> {
   cancel?: LinkProps | (() => void) | false;
   /** Name of the form, where a page has several. */
   name?: string;
-  /** Shows what is set to who may not change it. Fields that are no native ones have to be told so themselves. */
+  /** Shows what is set to who may not change it. */
   readOnly?: boolean;
   children: ReactNode;
 }
 
 /** A form on a page: fieldsets, and what saves them. */
-export function PageForm({ submit, saving, alert, label, cancel, name, readOnly, children }: PageFormProps) {
+export function PageForm({ submit, saving, alert, label, cancel, name, readOnly = false, children }: PageFormProps) {
   const { t } = useTranslation();
   return (
     <form className="form" onSubmit={submit} noValidate aria-label={name}>
       {alert}
       {readOnly && <p className="form-note">{t('common.readOnly')}</p>}
       <fieldset className="form-fields" disabled={readOnly}>
-        {children}
+        <ReadOnly.Provider value={readOnly}>{children}</ReadOnly.Provider>
       </fieldset>
       {!readOnly && (
         <div className="form-actions">
@@ -145,6 +150,7 @@ export const fromPairs = (pairs: Pairs): Record<string, string> => Object.fromEn
 /** Key and value pairs (tags, variables). */
 export function PairsField({ label, description, value, onChange }: { label: string; description?: string; value: Pairs; onChange: (v: Pairs) => void }) {
   const { t } = useTranslation();
+  const readOnly = useReadOnly();
   const set = (i: number, pair: [string, string]) => onChange(value.map((p, j) => (j === i ? pair : p)));
   return (
     <Stack gap={8} role="group" aria-label={label}>
@@ -162,16 +168,22 @@ export function PairsField({ label, description, value, onChange }: { label: str
         <div className="pair" key={i}>
           <TextInput aria-label={`${label}: ${t('common.key')} ${i + 1}`} placeholder={t('common.key')} value={k} onChange={(e) => set(i, [e.currentTarget.value, v])} />
           <TextInput aria-label={`${label}: ${t('common.value')} ${i + 1}`} placeholder={t('common.value')} value={v} onChange={(e) => set(i, [k, e.currentTarget.value])} />
-          <ActionIcon size={34} variant="subtle" color="gray" aria-label={t('common.removeRow', { n: i + 1 })} onClick={() => onChange(value.filter((_, j) => j !== i))}>
-            <IconTrash size={16} />
-          </ActionIcon>
+          {!readOnly && (
+            <ActionIcon size={34} variant="subtle" color="gray" aria-label={t('common.removeRow', { n: i + 1 })} onClick={() => onChange(value.filter((_, j) => j !== i))}>
+              <IconTrash size={16} />
+            </ActionIcon>
+          )}
         </div>
       ))}
-      <div>
-        <Button size="xs" variant="default" leftSection={<IconPlus size={14} />} onClick={() => onChange([...value, ['', '']])}>
-          {t('common.addRow')}
-        </Button>
-      </div>
+      {readOnly ? (
+        value.length === 0 && <Text size="sm">–</Text>
+      ) : (
+        <div>
+          <Button size="xs" variant="default" leftSection={<IconPlus size={14} />} onClick={() => onChange([...value, ['', '']])}>
+            {t('common.addRow')}
+          </Button>
+        </div>
+      )}
     </Stack>
   );
 }
@@ -207,6 +219,7 @@ export function KeyField({ label, help, input, generated }: { label: string; hel
 /** Fills the field beside it by chance. `raised`: an error stands below the field. */
 export function Generate({ label, bytes, generated, raised }: { label: string; bytes: number; generated: (hex: string) => void; raised: boolean }) {
   const { t } = useTranslation();
+  if (useReadOnly()) return null;
   return (
     <Tooltip label={t('keys.generate')}>
       <ActionIcon variant="default" size={34} aria-label={`${t('keys.generate')}: ${label}`} onClick={() => generated(randomKey(bytes))} mb={raised ? 20 : 0}>

@@ -31,7 +31,7 @@ async function choose(page: Page, command: string) {
 test('MAC commands: without a session, then by fields and by identifier, sent and answered', async ({ page, request }) => {
   await signIn(page, `/devices/${d.devEui}`);
   await page.getByRole('navigation', { name: 'Sections' }).getByRole('link', { name: 'MAC commands' }).click();
-  await expect(page.getByText('The device is not activated: without a session')).toBeVisible();
+  await expect(page.getByRole('alert', { name: 'The device is not activated' })).toBeVisible();
   await expect(page.getByRole('main').getByRole('link', { name: 'Activation' })).toHaveCount(2); // the tab, and the way to a session
   await expect(form(page)).toHaveCount(0);
   await look(page, 'mac-not-activated');
@@ -106,6 +106,7 @@ test('what the API refuses of MAC commands stands at the field that it is about'
   await button(page).click();
   await expect(form(page).getByRole('alert')).toContainText('more MAC commands than may wait for a device');
   await expect(payload).toHaveValue('11'.repeat(48));
+  await expect(form(page).getByText('49 bytes · 48 of 48 bytes are free')).toBeVisible();
   await look(page, 'mac-too-many');
 });
 
@@ -120,7 +121,7 @@ test('MAC commands: a reader sees what waits, and why nothing can be sent', asyn
   await page.getByLabel('Password', { exact: true }).fill('reader-secret');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(waiting(page).getByRole('cell', { name: 'DevStatusReq' })).toBeVisible();
-  await expect(page.getByText('you need the right to change devices of this application')).toBeVisible();
+  await expect(page.getByText('Sending them takes the right to change devices of this application')).toBeVisible();
   await expect(form(page)).toHaveCount(0);
   await expect(page.getByRole('button', { name: 'Take back' })).toHaveCount(0);
   await look(page, 'mac-reader');

@@ -135,6 +135,8 @@ test('what a role may not do is not offered', async ({ page, request }) => {
     const field = page.getByLabel('Name', { exact: true });
     await expect(field).toHaveValue(new RegExp(name));
     await expect(field).toBeDisabled();
+    await expect(page.getByText('For reading only: you have no right to change this.')).toBeVisible();
+    await expect(page.getByRole('button', { name: /^(Add|Remove row|Generate)/ })).toHaveCount(0);
     await expect(page.getByRole('button', { name: /^(Save|Delete)/ })).toHaveCount(0);
   }
 });
