@@ -29,6 +29,9 @@
 #define DRAIN_BATCH 512
 /* Pause before the broker is asked again whether anybody listens. */
 #define UNHEARD_MS 300
+/* So long a topic that the broker denied is not tried again, and so many are remembered. */
+#define DENIED_S 60
+#define DENIED_MAX 10000
 /* Memory of an outgoing record that is kept for the next one. */
 #define KEEP_BYTES 4096
 
@@ -41,10 +44,11 @@ struct lane {
 	struct lw_list to_spool; /* in order, for the spool's next round */
 	struct lw_list in_job;   /* … of the round under way */
 	size_t n_to_spool;
-	bool spooling;   /* the spool holds something: what must keep its order goes behind it */
-	size_t draining; /* messages of the spool under way */
-	bool drain_failed;
+	bool spooling;            /* the spool holds something: what must keep its order goes behind it */
+	size_t draining;          /* messages of the spool under way */
+	uint64_t drain_failed;    /* id of the first of them that the broker does not have; 0: none */
 	uint64_t drain_last;      /* id */
+	size_t drain_most;        /* so many at a time, see drain_finished() */
 	uint64_t ack;             /* the spool may forget up to this id */
 	struct spool_stats stats; /* of the spool, after its last round */
 	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
@@ -58,6 +62,7 @@ struct outgoing {
 	int64_t since_ns;    /* in gb_broker.waiting */
 	struct gb_broker *broker;
 	struct lane *lane; /* NULL: a connection state */
+	uint64_t spool_id; /* of one from the spool */
 	char topic[TOPIC_MAX];
 	struct lw_buf payload;
 	uintptr_t offline_of; /* OFFLINE: the announcement that it takes back */
@@ -81,7 +86,9 @@ struct gb_broker {
 	uint64_t n_shed, n_reported;
 	struct lane *lanes; /* one for each prefix */
 	size_t n_pending;
-	bool progress; /* the broker took something in this turn */
+	struct lw_bmap denied; /* topics that the broker's rules deny → when it said so, in seconds */
+	int64_t denied_ns;     /* when that was logged last; 0: never */
+	bool progress;         /* the broker took something in this turn */
 	bool closing;
 	struct {
 		struct rt_metric *published;
@@ -172,15 +179,17 @@ static bool fill_job(struct gb_broker *b, struct lane *l, struct gb_spool_job *j
 	l->ack = 0;
 	if (!b->closing && l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard) &&
 	    !gb_republish_holds(b->again, lane_number(l)))
-		j->peek = DRAIN_BATCH;
+		j->peek = l->drain_most;
 	j->now_ns = rt_loop_now_ns(b->opts.loop);
 	return j->n_items > 0 || j->ack || j->peek;
 }
 
+/* After a failure one goes alone: Mosquitto 2.0 leaves a client whose publication it denies, and where others follow
+ * closely its answer, which says so, does not arrive. */
 static void drain_finished(struct lane *l)
 {
-	if (!l->drain_failed)
-		l->ack = l->drain_last;
+	l->ack = l->drain_failed ? l->drain_failed - 1 : l->drain_last;
+	l->drain_most = l->drain_failed ? 1 : l->drain_most < DRAIN_BATCH / 2 ? 2 * l->drain_most : DRAIN_BATCH;
 	rt_loop_again(l->broker->opts.loop);
 }
 
@@ -214,6 +223,56 @@ static void acknowledged(const struct outgoing *o)
 	gb_republish_acked(o->broker->again, lane_number(o->lane), o->topic, lw_buf_span(&o->payload));
 }
 
+static uintptr_t now_s(const struct gb_broker *b)
+{
+	return (uintptr_t)(rt_loop_mono_ns(b->opts.loop) / LW_NS_PER_S) + 1;
+}
+
+/* The broker's rules deny the topic: an operator's mistake, about one gateway perhaps, which a repetition does not
+ * mend. It must not stand in the way of the others. */
+static void lose_denied(struct gb_broker *b, const char *topic)
+{
+	int64_t now = rt_loop_mono_ns(b->opts.loop);
+	rt_metric_inc(b->m.lost);
+	if (b->denied_ns && now - b->denied_ns < REPORT_MS * LW_NS_PER_MS)
+		return;
+	RT_LOG_ERROR(b->opts.log, "events lost: the broker does not allow us to publish them", rt_str("topic", topic));
+	b->denied_ns = now;
+}
+
+static bool is_denied(struct gb_broker *b, const struct outgoing *o, int err)
+{
+	if (err != LW_EAUTH)
+		return false;
+	if (lw_bmap_count(&b->denied) >= DENIED_MAX)
+		lw_bmap_clear(&b->denied);
+	lw_bmap_put(&b->denied, lw_span_str(o->topic), (void *)now_s(b));
+	lose_denied(b, o->topic);
+	return true;
+}
+
+/* Mosquitto 2.0 denies, and leaves the client: not with each event of such a gateway. */
+static bool was_denied(struct gb_broker *b, const char *topic)
+{
+	if (lw_bmap_count(&b->denied) == 0)
+		return false;
+	uintptr_t since = (uintptr_t)lw_bmap_find(&b->denied, lw_span_str(topic));
+	if (!since)
+		return false;
+	if (now_s(b) - since < DENIED_S) {
+		lose_denied(b, topic);
+		return true;
+	}
+	lw_bmap_remove(&b->denied, lw_span_str(topic));
+	return false;
+}
+
+static void drain_failed(struct lane *l, uint64_t id)
+{
+	if (!l->drain_failed || id < l->drain_failed)
+		l->drain_failed = id;
+}
+
 static void on_drained_one(void *arg, int err)
 {
 	struct outgoing *o = arg;
@@ -224,8 +283,11 @@ static void on_drained_one(void *arg, int err)
 	err = unheard_error(o, err);
 	if (err == LW_ENOTFOUND)
 		note_unheard(l);
+	else if ((err == LW_EPROTO || err == LW_ELIMIT) && !rt_timer_armed(&l->unheard))
+		rt_timer_start(&l->unheard, UNHEARD_MS); /* not now, it says */
 	if (err < 0) {
-		l->drain_failed = true;
+		if (!is_denied(b, o, err))
+			drain_failed(l, o->spool_id);
 	} else {
 		rt_metric_inc_at(b->m.published, EV_SPOOLED);
 		acknowledged(o);
@@ -244,9 +306,15 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 	}
 	struct outgoing *o = outgoing_take(b);
 	o->lane = l;
+	o->spool_id = id;
 	memcpy(o->topic, topic.p, topic.n);
 	o->topic[topic.n] = '\0';
 	lw_buf_append_span(&o->payload, data);
+	if (was_denied(b, o->topic)) {
+		outgoing_give(o);
+		l->drain_last = id;
+		return;
+	}
 	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_drained_one, o);
 	if (err == 0) {
 		l->draining++;
@@ -257,7 +325,7 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 	if (err == LW_EINVAL || err == LW_EBIG) /* can never be sent */
 		rt_metric_inc(b->m.lost);
 	else if (err < 0)
-		l->drain_failed = true;
+		drain_failed(l, id);
 	if (!l->drain_failed)
 		l->drain_last = id;
 }
@@ -265,7 +333,7 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 /* Sends what was read; switches to direct sending when nothing is left. */
 static void drain(struct lane *l, const struct gb_spool_job *j)
 {
-	l->drain_failed = false;
+	l->drain_failed = 0;
 	if (j->peek_err < 0) {
 		RT_LOG_ERROR(l->broker->opts.log, "spool cannot be read", rt_err(j->peek_err));
 		rt_timer_start(&l->unheard, UNHEARD_MS);
@@ -348,7 +416,10 @@ static void on_published(void *arg, int err)
 		note_unheard(o->lane);
 	if (err < 0) {
 		rt_metric_inc(b->m.failed);
-		to_spool(o);
+		if (is_denied(b, o, err))
+			outgoing_give(o);
+		else
+			to_spool(o);
 		return;
 	}
 	acknowledged(o);
@@ -493,6 +564,10 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 {
 	struct outgoing *o = outgoing_take(b);
 	event_topic(o->topic, prefix, gateway_id, event);
+	if (was_denied(b, o->topic)) {
+		outgoing_give(o);
+		return;
+	}
 	lw_buf_append_span(&o->payload, payload);
 	struct lane *l = o->lane = lane_of(b, prefix);
 	enum event_index kind = event_index(event);
@@ -677,7 +752,9 @@ static void init_metrics(struct gb_broker *b)
 	b->m.failed = rt_counter(m, "mqtt_publish_failures_total",
 				 "Messages whose delivery to the broker failed; events then go to the spool.");
 	b->m.spooled = rt_counter(m, "spooled_total", "Events written to the spool.");
-	b->m.lost = rt_counter(m, "spool_lost_total", "Events lost: the spool was full, too old or not writable.");
+	b->m.lost = rt_counter(
+		m, "spool_lost_total",
+		"Events lost: the spool was full, too old or not writable, or the broker denies their topic.");
 	b->m.spool_items = rt_gauge(m, "spool_events", "Events waiting in the spool.");
 	b->m.spool_bytes = rt_gauge(m, "spool_bytes", "Bytes waiting in the spool.");
 	b->m.pending = rt_gauge(m, "mqtt_pending", "Messages the broker has not acknowledged yet.");
@@ -695,6 +772,7 @@ static void init_lanes(struct gb_broker *b)
 	for (size_t i = 0; i < n; i++) {
 		struct lane *l = &b->lanes[i];
 		l->broker = b;
+		l->drain_most = DRAIN_BATCH;
 		l->prefix = b->opts.prefixes[i];
 		snprintf(l->queue, sizeof(l->queue), "events %.200s", l->prefix);
 		lw_list_init(&l->to_spool);
@@ -832,6 +910,7 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 	rt_timer_init(&b->look, opts->loop, "waiting", on_look, b);
 	rt_timer_init(&b->report, opts->loop, "shed report", on_report, b);
 	lw_bmap_init(&b->wanted);
+	lw_bmap_init(&b->denied);
 	int err = open_files(b, diag);
 	if (err < 0) {
 		free(b);
@@ -871,6 +950,7 @@ void gb_broker_free(struct gb_broker *b)
 	gb_conn_state_close(&b->announced);
 	outgoing_free_all(&b->idle);
 	lw_bmap_deinit(&b->wanted);
+	lw_bmap_deinit(&b->denied);
 	free(b);
 }
 

@@ -186,6 +186,35 @@ def test_unheard_events_wait(tmp_path, mosquitto, procs):
     late.close()
 
 
+def test_refused_events_hold_up_nobody(bridge, mosquitto, mqtt):
+    """The broker's rules deny one gateway its topics, and Mosquitto leaves a client that tries. Its events are counted as lost,
+    once each, from the spool and past it; those of the others arrive."""
+    gw, denied = bridge.gateway().pull(), bridge.gateway("0000000000000002").pull()
+    mosquitto.stop()
+    acl = mosquitto.dir / "acl"
+    acl.write_text(f"topic deny eu868/gateway/{denied.id}/event/#\ntopic readwrite #\n")
+    acl.chmod(0o644)
+    with open(mosquitto.dir / "mosquitto.conf", "a") as f:
+        f.write(f"acl_file {acl}\n")
+    lw.wait_for(lambda: bridge.daemon.health()[0] == 503, text="health says that the broker is away")
+    for i in range(20):
+        gw.push(frame(i))
+        denied.push(frame(1000 + i))
+    lw.wait_for(lambda: bridge.daemon.metrics()["longwave_gb_spool_events"] == 40, text="everything in the spool")
+    os.kill(bridge.daemon.pid, signal.SIGSTOP)
+    mosquitto.start()
+    mqtt.wait_subscribed()
+    os.kill(bridge.daemon.pid, signal.SIGCONT)
+    lw.wait_for(lambda: bridge.daemon.metrics()["longwave_gb_spool_events"] == 0, text="an empty spool")
+    for i in range(20, 40):
+        denied.push(frame(1000 + i))
+        gw.push(frame(i))
+    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 39)
+    assert list(dict.fromkeys(number(m) for m in got if m.topic.endswith("event/up"))) == list(range(40))
+    metrics = bridge.daemon.metrics()
+    assert metrics["longwave_gb_spool_lost_total"] == 40 and metrics["longwave_gb_spool_events"] == 0
+
+
 def test_several_downlinks_in_flight(bridge, mqtt):
     gw = bridge.gateway().pull()
     mqtt.take("state/conn")
