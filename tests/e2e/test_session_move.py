@@ -55,6 +55,8 @@ def test_device_moves_without_a_join(world, other, version):
     assert again["session"] == want
     assert again["appSKey"] == "" and again["joinNonce"] == exported["joinNonce"]
     assert there.rest.get(f"/api/devices/{d.dev_eui}/activation")["deviceActivation"]["appSKey"] == d.app_s_key.hex()
+    found = there.rest.post("/api/internal/search", {"search": f"{d.dev_addr:08x}", "limit": 10})["result"]
+    assert [x["deviceDevEui"] for x in found] == [d.dev_eui]
 
     moved = there.gateway()
     there.enqueue(d, b"from there", f_port=9)
@@ -72,7 +74,8 @@ def test_device_moves_without_a_join(world, other, version):
     there.close()
 
 
-def test_both_joins_that_were_not_used_yet_move(world, other):
+@pytest.mark.parametrize("used", ["the one before", "the last one"])
+def test_both_joins_that_were_not_used_yet_move(world, other, used):
     """Of two joins the device may use either; the payloads of either are read there."""
     here, there = world, World(other)
     gw = here.gateway()
@@ -90,9 +93,11 @@ def test_both_joins_that_were_not_used_yet_move(world, other):
 
     register_again(there, d)
     there.rest.post(session_path(d), exported)
+    again = there.rest.get(session_path(d))["session"]["rejoin"]
+    assert (again["offerBefore"]["devNonce"], again["offer"]["devNonce"]) == (before.dev_nonce, d.dev_nonce)
     moved = there.gateway()
-    there.send(before, moved, data=b"joined before", f_port=4)
-    assert base64.b64decode(there.stack.events.wait(d.dev_eui, "up")["data"]) == b"joined before"
+    there.send(before if used == "the one before" else d, moved, data=b"by " + used.encode(), f_port=4)
+    assert base64.b64decode(there.stack.events.wait(d.dev_eui, "up")["data"]) == b"by " + used.encode()
     there.close()
 
 
@@ -130,6 +135,7 @@ def test_without_the_right_to_change_it(world):
     (lambda x: x["session"]["receive"].update(rx2FreqHz=915000000), 400, "receive.rx2_freq_hz is outside the region"),
     (lambda x: x["session"].update(regionConfigId="us915_0"), 400, "region_config_id is of another region"),
     (lambda x: x["session"].update(regionConfigId="mars"), 400, "region_config_id: mars is not enabled here"),
+    (lambda x: x["session"].update(enabledClass="CLASS_B"), 400, "enabled_class is one that the device profile does not support"),
     (lambda x: x["session"].update(enabledClass="CLASS_C"), 400, "enabled_class is one that the device profile does not support"),
     (lambda x: x["session"].update(macVersion="LORAWAN_1_1_0"), 400, "mac_version is 1.1"),
 ])
@@ -143,6 +149,16 @@ def test_wrong_input(world, change, status, text):
     # What was there goes on.
     world.send(d, gw, data=b"x")
     assert base64.b64decode(world.stack.events.wait(d.dev_eui, "up")["data"]) == b"x"
+
+
+def test_the_queue_goes_only_when_asked(world):
+    d = world.device(otaa=False)
+    world.enqueue(d, b"waits")
+    exported = world.rest.get(session_path(d) + "?includeAppSKey=true")
+    world.rest.post(session_path(d), exported)
+    assert [base64.b64decode(i["data"]) for i in world.queue(d)] == [b"waits"]
+    world.rest.post(session_path(d), {**exported, "flushQueue": True})
+    assert world.queue(d) == []
 
 
 def test_not_activated(world):
