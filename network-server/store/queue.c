@@ -289,6 +289,22 @@ static void on_there(void *arg, const struct sql_outcome *outcome, const struct 
 	end_enqueueing(e, outcome->err ? LW_EUNAVAILABLE : 0);
 }
 
+/* What the database says of itself (full, away, a deadlock) is no word about the queue or the items: asked again, they
+ * may be taken. */
+static int error_of(const struct sql_outcome *outcome)
+{
+	switch (outcome->err) {
+	case 0:
+	case LW_EBIG:
+	case LW_EINVAL:
+	case LW_EINTERNAL:
+	case LW_ECANCELLED:
+		return outcome->err;
+	default:
+		return LW_EUNAVAILABLE;
+	}
+}
+
 static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 {
 	struct enqueueing *e = arg;
@@ -308,7 +324,7 @@ static void on_enqueued(void *arg, const struct sql_outcome *outcome)
 	if (q)
 		sql_query_send(q, on_there, e);
 	else
-		end_enqueueing(e, outcome->err);
+		end_enqueueing(e, error_of(outcome));
 }
 
 static int by_eui(const void *a, const void *b)

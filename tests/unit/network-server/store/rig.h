@@ -25,6 +25,7 @@ struct rig {
 	char dsn[256];
 	char origin[32];
 	size_t max_cached;
+	uint32_t max_pending; /* of the database; 0: the usual */
 	struct rt_loop *loop;
 	struct rt_log *log;
 	struct lw_rng rng;
@@ -107,7 +108,7 @@ static inline void rig_tell(void *arg, const char *kind, struct lw_span body)
 static inline void rig_open(struct rig *r)
 {
 	struct lw_diag diag = {""};
-	struct sql_options opt = {.dsn = r->dsn};
+	struct sql_options opt = {.dsn = r->dsn, .max_pending = r->max_pending};
 	if (sql_open(&r->db, r->loop, &opt, &diag) != 0)
 		fail_msg("%s", diag.text);
 	struct ns_store_opts o = {.loop = r->loop,

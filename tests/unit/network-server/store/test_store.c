@@ -344,6 +344,45 @@ static void test_address_in_use(void **state)
 
 /* ---- queue ---- */
 
+/* A database that takes nothing more is no full queue: who hears that takes the items for refused, or, where there are
+ * several, for stored. */
+static void test_full_database_is_no_full_queue(void **state)
+{
+	struct rig *r = *state;
+	enum { CALLS = 40, ITEMS = 2 };
+	struct rig_wait w[CALLS] = {0};
+	enum ns_enqueue_result results[CALLS][ITEMS] = {0};
+	Longwave__Ns__V1__QueueItem item[CALLS][ITEMS], *items[CALLS][ITEMS];
+	Longwave__Ns__V1__EnqueueRequest req[CALLS];
+	char text[LW_EUI_TEXT], uuid[CALLS][ITEMS][LW_UUID_TEXT];
+	size_t refused = 0;
+	rig_put_device(r, 1);
+	r->max_pending = 8;
+	rig_reopen(r);
+	for (unsigned i = 0; i < CALLS; i++) {
+		longwave__ns__v1__enqueue_request__init(&req[i]);
+		for (unsigned k = 0; k < ITEMS; k++) {
+			snprintf(uuid[i][k], LW_UUID_TEXT, "00000000-0000-4000-8000-%012x", 100 + i * ITEMS + k);
+			longwave__ns__v1__queue_item__init(&item[i][k]);
+			item[i][k].dev_eui = lw_dev_eui_print(rig_eui(1), text);
+			item[i][k].id = uuid[i][k];
+			item[i][k].f_port = 10;
+			items[i][k] = &item[i][k];
+		}
+		req[i].items = items[i];
+		req[i].n_items = ITEMS;
+		ns_store_enqueue(r->store, &req[i], results[i], rig_done, &w[i]);
+	}
+	for (unsigned i = 0; i < CALLS; i++) {
+		rig_wait(r, &w[i]);
+		if (w[i].err == 0)
+			continue;
+		refused++;
+		assert_int_equal(w[i].err, LW_EUNAVAILABLE);
+	}
+	assert_int_equal(refused, CALLS - 8);
+}
+
 static void test_queue_known_to_be_empty(void **state)
 {
 	struct rig *r = *state;
@@ -770,6 +809,48 @@ static void on_put(void *arg, const struct sql_outcome *outcome)
 	*(bool *)arg = true;
 }
 
+/* Of two devices whose address stays, as with most uplinks, another replica has served one meanwhile. */
+static void test_another_was_faster(void **state)
+{
+	struct rig *r = *state;
+	static const struct sql_stmt raise = {
+		.name = "t_raise", .text = "UPDATE device SET version = version + 1 WHERE dev_eui = $1", .params = "l"};
+	struct ns_session s[2];
+	struct ns_change c[2];
+	struct ns_event ev[2];
+	uint8_t mem[2][64];
+	for (unsigned i = 0; i < 2; i++) {
+		rig_put_device(r, i + 1);
+		s[i] = rig_session(0x100 + i, 5);
+		c[i] = (struct ns_change){.dev_eui = rig_eui(i + 1),
+					  .op = NS_SESSION_PUT,
+					  .version = rig_device(r, &arena, i + 1)->version,
+					  .session = &s[i]};
+	}
+	rig_commit(r, c, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(c[i].err, 0);
+		s[i].f_cnt_up = 6;
+		ev[i] = rig_event(i + 1, i ? "late" : "first", mem[i], sizeof(mem[i]));
+		c[i].version++;
+		c[i].events = &ev[i];
+		c[i].n_events = 1;
+	}
+	struct sql_tx *tx = sql_tx_new(r->db);
+	bool raised = false;
+	sql_put_i64(sql_tx_add(tx, &raise, NULL, NULL), 2);
+	sql_tx_commit(tx, on_put, &raised);
+	assert_true(rt_loop_run_until(r->loop, &raised, RIG_WAIT_MS));
+	rig_commit(r, c, 2);
+	assert_int_equal(c[0].err, 0);
+	assert_int_equal(c[1].err, LW_ECONFLICT);
+	struct read rd = read_outbox(r, 0, 10);
+	assert_int_equal(rd.n, 1);
+	assert_string_equal(rd.id[0], "first");
+	assert_int_equal(rig_device(r, &arena, 1)->session.f_cnt_up, 6);
+	assert_int_equal(rig_device(r, &arena, 2)->session.f_cnt_up, 5);
+}
+
 /* Rows of an older version hold one event. One that is damaged comes whole, for the reader to refuse. */
 static void test_rows_of_all_kinds(void **state)
 {
@@ -852,6 +933,7 @@ static void test_fence(void **state)
 	struct ns_change c = {.op = NS_SESSION_KEEP, .events = &ev, .n_events = 1};
 	rig_commit(r, &c, 1);
 	assert_int_equal(c.err, LW_EUNAVAILABLE);
+	assert_int_equal(r->gaps_opened, 1); /* it surely failed: nothing is in doubt */
 	r->store->next_seq = next;
 	write_events(r, 2, 1);
 	rd = read_outbox(r, 0, 10);
@@ -1015,6 +1097,7 @@ int main(void)
 		BOTH(test_mixed_batch),
 		BOTH(test_answer_overtaken_by_a_commit),
 		BOTH(test_address_in_use),
+		BOTH(test_full_database_is_no_full_queue),
 		BOTH(test_queue_known_to_be_empty),
 		BOTH(test_queue_filled_elsewhere),
 		BOTH(test_made_elsewhere),
@@ -1024,6 +1107,7 @@ int main(void)
 		BOTH(test_outbox),
 		BOTH(test_events_share_rows),
 		BOTH(test_events_share_no_rows_amid_conflicts),
+		BOTH(test_another_was_faster),
 		BOTH(test_rows_of_all_kinds),
 		BOTH(test_numbers_of_an_empty_database),
 		BOTH(test_fence),
