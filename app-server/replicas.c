@@ -132,6 +132,12 @@ void as_replicas_tell(struct as *as, const char *kind, const char *what)
 		peers_tell(as->replicas->peers, kind, lw_span_str(what));
 }
 
+void as_replicas_announce(struct as *as, const char *kind, const char *what)
+{
+	if (as->replicas)
+		peers_announce(as->replicas->peers, kind, lw_span_str(what));
+}
+
 void as_replicas_leave(struct as *as)
 {
 	if (!as->replicas)

@@ -15,5 +15,7 @@ void as_replicas_deinit(void *owner);
 size_t as_replicas_others(const struct as *as);
 /* "access": rights changed; "device": its names, tags or keys, or with "" anybody's. */
 void as_replicas_tell(struct as *as, const char *kind, const char *what);
+/* The same where it may have come a moment ago. "integration": of an application, or with "" any. */
+void as_replicas_announce(struct as *as, const char *kind, const char *what);
 /* The others need not wait for the end of the lease. */
 void as_replicas_leave(struct as *as);

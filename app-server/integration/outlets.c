@@ -536,5 +536,6 @@ void as_outlets_hear(struct as *as, const char *application_id)
 void as_outlets_changed(struct as *as, const char *application_id)
 {
 	as_outlets_hear(as, application_id);
-	as_replicas_tell(as, "integration", application_id ? application_id : "");
+	/* Events that one takes who does not know of it are lost to the endpoint. */
+	as_replicas_announce(as, "integration", application_id ? application_id : "");
 }

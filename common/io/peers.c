@@ -99,12 +99,22 @@ static void on_entry(void *arg, const struct redis_entry *e)
 		p->o.on_message(p->o.arg, kind, e->fields[1].value);
 }
 
-void peers_tell(struct peers *p, const char *kind, struct lw_span body)
+void peers_announce(struct peers *p, const char *kind, struct lw_span body)
 {
-	if (!p || !p->n)
-		return;
 	struct redis_field f[2] = {{lw_span_str(p->id), lw_span_str("1")}, {lw_span_str(kind), body}};
 	redis_xadd(p->redis, NULL, NULL, p->bus, BUS_LEN, 2, f);
+}
+
+void peers_tell(struct peers *p, const char *kind, struct lw_span body)
+{
+	if (p && p->n)
+		peers_announce(p, kind, body);
+}
+
+/* What was said before is known by now to whoever asks. */
+static void on_listening(void *arg)
+{
+	resync(arg);
 }
 
 /* ---- the lease ---- */
@@ -218,7 +228,7 @@ static void renewed(struct peers *p, const struct redis_reply *reply)
 	if (p->good <= RENEWALS)
 		p->good++;
 	if (p->n && !p->sub)
-		p->sub = redis_streams_follow(p->streams, p->bus, 0, on_entry, NULL, p);
+		p->sub = redis_streams_follow(p->streams, p->bus, 0, on_entry, on_listening, p);
 	if (!p->n && p->sub) {
 		redis_sub_free(p->sub);
 		p->sub = NULL;

@@ -11,7 +11,6 @@
 
 #include "common/base/bytes.h"
 #include "common/base/err.h"
-#include "common/base/err.h"
 
 struct redis;
 struct rt_log;
@@ -60,5 +59,7 @@ void peers_bury(struct peers *p, const char *id);
 
 /* To all others; nothing happens when there are none. */
 void peers_tell(struct peers *p, const char *kind, struct lw_span body);
+/* Also to those who have just come and whom this replica has not seen yet. For what is rare: it is said in any case. */
+void peers_announce(struct peers *p, const char *kind, struct lw_span body);
 /* The connection, for commands of one's own. */
 struct redis *peers_redis(struct peers *p);

@@ -45,7 +45,7 @@ static void on_message(void *arg, const char *kind, struct lw_span body)
 	snprintf(o->body, sizeof(o->body), "%.*s", (int)body.n, (const char *)body.p);
 }
 
-static void begin(struct ctx *c, size_t i, const char *id)
+static void begin_for(struct ctx *c, size_t i, const char *id, uint32_t lease_ms)
 {
 	struct lw_diag diag = {""};
 	struct peers_opts o = {.loop = c->loop,
@@ -53,7 +53,7 @@ static void begin(struct ctx *c, size_t i, const char *id)
 			       .redis_url = c->server.url,
 			       .group = "t",
 			       .id = id,
-			       .lease_ms = LEASE_MS,
+			       .lease_ms = lease_ms,
 			       .on_change = on_change,
 			       .on_resync = on_resync,
 			       .on_message = on_message,
@@ -62,6 +62,11 @@ static void begin(struct ctx *c, size_t i, const char *id)
 	c->v[i].p = peers_new(&o, &diag);
 	if (!c->v[i].p)
 		fail_msg("%s", diag.text);
+}
+
+static void begin(struct ctx *c, size_t i, const char *id)
+{
+	begin_for(c, i, id, LEASE_MS);
 }
 
 static void end(struct ctx *c, size_t i)
@@ -139,6 +144,22 @@ static void test_two(void **state)
 	assert_string_equal(c->v[1].kind, "kind");
 	assert_string_equal(c->v[1].body, "body");
 	assert_int_equal(c->v[0].heard, 0); /* not its own */
+}
+
+/* Who has just come hears what is announced before anybody has seen it. */
+static void test_announced(void **state)
+{
+	struct ctx *c = *state;
+	begin_for(c, 0, "b", 3600000);
+	WAIT(peers_is_first(c->v[0].p));
+	begin(c, 1, "a");
+	WAIT(c->v[1].resyncs >= 2); /* it came, and it listens */
+	assert_int_equal(others(c->v[0].p), 0);
+	peers_tell(c->v[0].p, "told", lw_span_str("x"));
+	peers_announce(c->v[0].p, "announced", lw_span_str("y"));
+	WAIT(c->v[1].heard > 0);
+	assert_string_equal(c->v[1].kind, "announced");
+	assert_int_equal(others(c->v[0].p), 0);
 }
 
 static void test_gone(void **state)
@@ -231,7 +252,7 @@ static void test_redis_away(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {T(test_two), T(test_gone), T(test_clock_forward), T(test_clock_back),
-					   T(test_redis_away)};
+	const struct CMUnitTest tests[] = {T(test_two),           T(test_announced),  T(test_gone),
+					   T(test_clock_forward), T(test_clock_back), T(test_redis_away)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
