@@ -12,6 +12,7 @@ import { useNow } from '../lib/clock';
 import { dateTime, megahertz, toTime } from '../lib/format';
 import { addEvents, readEvent, type LiveEvent } from '../lib/events';
 import { bestReception, modulationName } from '../lib/frames';
+import { holding } from '../lib/quarantine';
 import { mayWriteApplication } from '../lib/rights';
 import { useRememberTenant } from '../lib/tenant';
 import { useStream } from '../live/useStream';
@@ -41,8 +42,7 @@ export function Device() {
   useRememberTenant(tenantId);
   const now = useNow();
   const link = useQuery(q.deviceLink(devEui, 'day'));
-  // It ends by itself, and the page knows before it asks again.
-  const held = link.data?.quarantine && (toTime(link.data.quarantine.until) ?? 0) > now ? link.data.quarantine : undefined;
+  const held = holding(link.data?.quarantine, now);
   const d = device.data?.device;
   if (device.error) return <Failure error={device.error} retry={() => void device.refetch()} />;
   const params = { devEui };

@@ -90,7 +90,7 @@ function RadioForm({ id, radio, is11, classB, readOnly }: { id: string; radio: R
           </div>
         )}
         {classB && <NumberInput label={t('radio.beacon')} description={`BeaconFreqReq. ${t('profiles.zeroRegion')}`} min={0} step={100_000} thousandSeparator=" " suffix=" Hz" hideControls {...form.getInputProps('beaconFreqHz')} />}
-        <Textarea label={t('radio.channels')} description={`DlChannelReq. ${t('radio.channelsHelp')}`} placeholder="0 869525000" autosize minRows={1} maxRows={8} spellCheck={false} {...form.getInputProps('downlinkChannels')} />
+        <Textarea label={t('radio.channels')} description={`DlChannelReq. ${t('radio.channelsHelp')}`} placeholder={readOnly ? '–' : '0 869525000'} autosize minRows={1} maxRows={8} spellCheck={false} {...form.getInputProps('downlinkChannels')} />
       </fieldset>
     </PageForm>
   );

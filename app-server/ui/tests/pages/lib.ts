@@ -8,10 +8,10 @@ export const password = () => process.env.LONGWAVE_PASSWORD ?? '';
 export const unique = Math.random().toString(16).slice(2, 8).padEnd(6, '0');
 export const hex = (digits: number) => Array.from({ length: digits }, () => Math.floor(Math.random() * 16).toString(16)).join('');
 
-export async function signIn(page: Page, path = '/') {
+export async function signIn(page: Page, path = '/', user = 'admin', secret = password()) {
   await page.goto(new URL(path, url()).href);
-  await page.getByLabel('User or e-mail').fill('admin');
-  await page.getByLabel('Password', { exact: true }).fill(password());
+  await page.getByLabel('User or e-mail').fill(user);
+  await page.getByLabel('Password', { exact: true }).fill(secret);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page.getByRole('navigation', { name: 'Main navigation' }).or(page.getByRole('button', { name: 'Menu' })).first()).toBeVisible();
 }

@@ -47,16 +47,29 @@ test('MAC commands: without a session, then by fields and by identifier, sent an
   await button(page).click();
   await expect(form(page).getByText('A whole number from 0 to 15')).toBeVisible();
   await expect(form(page).getByLabel('MaxDutyCycle')).toBeFocused();
+  await expect(form(page).getByRole('link', { name: 'mac profile' })).toBeVisible(); // where it is changed for good
   await look(page, 'mac-refused');
   await form(page).getByLabel('MaxDutyCycle').fill('5');
   await expect(form(page).getByTestId('on-air')).toHaveText('04 05');
   await form(page).getByText('Hex', { exact: true }).click();
-  await expect(form(page).getByLabel('Payload in hex')).toHaveValue('05');
+  const payload = form(page).getByLabel('Payload in hex');
+  await expect(payload).toHaveValue('05');
+  await payload.fill('0');
+  await button(page).click();
+  await expect(form(page).getByText('Not hexadecimal: an even number of the digits')).toBeVisible();
+  await payload.fill('05 06');
+  await expect(form(page).getByTestId('on-air')).toHaveText('–');
+  await payload.fill('07');
+  await form(page).getByText('Fields', { exact: true }).click();
+  await expect(form(page).getByLabel('MaxDutyCycle')).toHaveValue('7');
+  await form(page).getByLabel('MaxDutyCycle').fill('5');
   await button(page).click();
   await expect(waiting(page).getByRole('row', { name: 'DutyCycleReq max_duty_cycle=1/32' })).toBeVisible();
+  await expect(form(page).getByLabel('MaxDutyCycle')).toHaveValue(''); // nothing is sent twice by a second click
 
   await choose(page, 'By its identifier, also proprietary');
-  await form(page).getByLabel('Payload in hex').fill('c0 ff ee');
+  await payload.fill('c0 ff ee');
+  await expect(form(page).getByText('no one else knows its length')).toBeVisible();
   await button(page).click();
   await expect(waiting(page).getByRole('row', { name: 'CID 0x80 c0 ff ee' })).toBeVisible();
   await expect(page.getByText('7 of 48 bytes')).toBeVisible();
@@ -69,6 +82,10 @@ test('MAC commands: without a session, then by fields and by identifier, sent an
   d.send({ fopts: '06ff080480beef' });
   await expect(recent(page).getByText('battery=255 margin=8')).toBeVisible();
   await expect(recent(page).getByText('be ef', { exact: true })).toBeVisible();
+  d.send(); // without MAC commands: no row; what comes after it has one
+  d.send({ fopts: '0482' });
+  await expect(recent(page).getByText('CID 0x82')).toBeVisible();
+  await expect(recent(page).getByRole('listitem').filter({ hasNotText: /Req|Ans|CID/ })).toHaveCount(0);
   await look(page, 'mac-answered');
 
   await page.goto(new URL(`/devices/${d.devEui}/live?show=events&text=mac`, url()).href);
@@ -97,6 +114,7 @@ test('what the API refuses of MAC commands stands at the field that it is about'
   await expect(form(page).getByText('there is an identifier of no MAC command that a network sends')).toBeVisible();
   await expect(cid).toBeFocused();
   await cid.fill('0e');
+  await expect(form(page).getByText('no one else knows its length')).toHaveCount(0);
   await payload.fill('05');
   await button(page).click();
   await expect(form(page).getByText('the last of the MAC commands is cut off')).toBeVisible();
@@ -116,10 +134,7 @@ test('MAC commands: a reader sees what waits, and why nothing can be sent', asyn
   await api.call('POST', `/api/longwave/devices/${d.devEui}/mac-commands`, { commands: Buffer.from('06', 'hex').toString('base64') });
   const email = `mac-reader-${unique}@example.com`;
   const { id } = await api.call<{ id: string }>('POST', '/api/users', { user: { email, isActive: true }, password: 'reader-secret', tenants: [{ tenantId: at.tenantId }] });
-  await page.goto(new URL(path(), url()).href);
-  await page.getByLabel('User or e-mail').fill(email);
-  await page.getByLabel('Password', { exact: true }).fill('reader-secret');
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await signIn(page, path(), email, 'reader-secret');
   await expect(waiting(page).getByRole('cell', { name: 'DevStatusReq' })).toBeVisible();
   await expect(page.getByText('Sending them takes the right to change devices of this application')).toBeVisible();
   await expect(form(page)).toHaveCount(0);

@@ -5,7 +5,7 @@ import { Api, look, signIn, unique, url } from './lib';
 
 test.use({ colorScheme: 'light', contextOptions: { reducedMotion: 'reduce' } });
 
-test('a device in quarantine says why, what that means, and is let out', async ({ page, request }) => {
+test('a device in quarantine says why, what that means, and is let out', async ({ page, request, browser }) => {
   // Where the flood has to last for minutes (quarantine.after), as on a stack that is not our own, it takes as long.
   test.setTimeout(600_000);
   const api = await Api.open(request);
@@ -27,6 +27,8 @@ test('a device in quarantine says why, what that means, and is let out', async (
   await expect(alert).toContainText('Mend the device first');
   await expect(page.locator('.page-meta').getByText('in quarantine')).toBeVisible();
   await look(page, 'quarantine-overview');
+  await expect(alert).toContainText('25 % are allowed');
+  await expect(alert).toContainText(/[1-9]\d* frames? dropped so far/);
   await page.goto(new URL(`/devices/${d.devEui}/live`, url()).href);
   await expect(page.getByRole('feed').getByText('Dropped').first()).toBeVisible();
   await page.getByRole('feed').getByRole('button').first().click();
@@ -39,6 +41,16 @@ test('a device in quarantine says why, what that means, and is let out', async (
   await page.goto(new URL(`/devices/${d.devEui}/statistics`, url()).href);
   await expect(alert).toBeVisible();
   await look(page, 'quarantine-statistics');
+
+  const email = `flood-reader-${unique}@example.com`;
+  const { id: userId } = await api.call<{ id: string }>('POST', '/api/users', { user: { email, isActive: true }, password: 'reader-secret', tenants: [{ tenantId: at.tenantId }] });
+  const reader = await (await browser.newContext()).newPage();
+  await signIn(reader, `/devices/${d.devEui}`, email, 'reader-secret');
+  await expect(reader.getByRole('alert').filter({ hasText: 'In quarantine' })).toContainText('Who may change devices of this application can release it');
+  await expect(reader.getByRole('button', { name: 'Release' })).toHaveCount(0);
+  await reader.context().close();
+  await api.call('DELETE', `/api/users/${userId}`);
+
   await alert.getByRole('button', { name: 'Release' }).click();
   await expect(alert).toHaveCount(0);
   await expect(page.locator('.page-meta').getByText('active')).toBeVisible();

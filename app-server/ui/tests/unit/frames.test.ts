@@ -42,6 +42,11 @@ describe('merging', () => {
     expect(matchesFilter(later, { text: 'bb', direction: 'all', outcome: '' })).toBe(true);
     expect(matchesFilter(sent, { text: 'bb', direction: 'all', outcome: '' })).toBe(false);
   });
+  it('MAC commands that the later record does not repeat stay', () => {
+    const asked = frame({ downlinkId: 77, macCommands: [{ cid: 6, name: 'DevStatusReq', uplink: false, text: '' }] });
+    expect(completeFrame(asked, answered).macCommands).toEqual(asked.macCommands);
+    expect(completeFrame(answered, asked).macCommands).toEqual(asked.macCommands);
+  });
   it('a record without an outcome leaves the outcome', () => expect(completeFrame(answered, frame({ downlinkId: 77 })).outcome).toBe('DELIVERED'));
   it('a refusal replaces the outcome and its reason', () => {
     const refused = frame({ id: '3-0', downlinkId: 77, outcome: 'DROPPED', reason: 'TOO_LATE', detail: 'RX1 and RX2' });
@@ -80,6 +85,9 @@ it('filters', () => {
   expect(matchesFilter(f, { ...all, text: 'mic' })).toBe(false);
   expect(matchesFilter(f, { ...all, direction: 'down' })).toBe(false);
   expect(matchesFilter(f, { ...all, outcome: 'DELIVERED' })).toBe(false);
+  const mac = (cid: number, name: string) => frame({ id: '2', uplink: true, macCommands: [{ cid, name, uplink: true, text: '' }] });
+  expect(matchesFilter(mac(6, 'DevStatusAns'), { ...all, text: 'devstatus' })).toBe(true);
+  expect(matchesFilter(mac(0x80, ''), { ...all, text: '0x80' })).toBe(true);
 });
 
 describe('story', () => {
