@@ -15,10 +15,17 @@ from machine import ROOT, Failed, end, install, say, start
 REPORTS = ROOT / "build" / "reports"
 FUZZ_SECONDS = 4
 FAULT_SECONDS = 20
-E2E_SECONDS = 2400  # of each pass, which takes 8 minutes on two idle cores
+PYTEST_SECONDS = 2400  # of each part, which takes 2 minutes on two idle cores
+KILLS_SECONDS = 600
 PROGRESS_SECONDS = 60
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "--durations=10", "-o", "junit_family=xunit1"]
 OUT_OF_TIME = 1000  # no program's exit code
+# Parts of the e2e suite that take about as long as all the rest, which needs no name here.
+E2E_PARTS = {
+    "deaths": ["test_faults.py", "test_backup.py", "bridge"],
+    "integration": ["test_http_integration.py", "test_multicast.py"],
+    "replicas": ["test_replicas.py"],
+}
 
 
 class Count:
@@ -113,8 +120,8 @@ def lint(count):
 class _Aside:
     """A program whose output goes to a file until it ends."""
 
-    def __init__(self, name, argv, env=None):
-        self.name, self.began = name, time.monotonic()
+    def __init__(self, name, argv, env=None, timeout=1800):
+        self.name, self.timeout, self.began = name, timeout, time.monotonic()
         self.path = REPORTS / f"{name.replace(' ', '-')}.txt"
         with open(self.path, "wb") as f:
             self.proc = start(argv, cwd=ROOT, env=env, stdout=f, stderr=subprocess.STDOUT)
@@ -123,19 +130,19 @@ class _Aside:
         return self.path.read_text(errors="replace")
 
 
-def _side_by_side(jobs, ended, at_once=None, timeout=1800, news=lambda running: None):
+def _side_by_side(jobs, ended, at_once, news=lambda running: None):
     """Starts all (jobs are functions that return an _Aside), `at_once` at a time; calls ended(job, exit code) for each, and news()
     again and again."""
     waiting, running = list(jobs), []
     try:
         while waiting or running:
-            while waiting and (at_once is None or len(running) < at_once):
+            while waiting and len(running) < at_once:
                 running.append(waiting.pop(0)())
             time.sleep(0.3)
             news(running)
             for job in list(running):
                 code = job.proc.poll()
-                if code is None and time.monotonic() - job.began > timeout:
+                if code is None and time.monotonic() - job.began > job.timeout:
                     code = OUT_OF_TIME
                 if code is not None:
                     end(job.proc)
@@ -165,19 +172,19 @@ def fuzz(count):
         print(f"fuzz {job.name}: {'ok' if code == 0 else 'FAILED: ' + _ending(code)}", flush=True)
         count.add(int(code == 0), int(code != 0), [job.name] if code else [])
 
-    _side_by_side([lambda t=t: job(t) for t in targets], ended, at_once=os.cpu_count() or 2)
+    _side_by_side([lambda t=t: job(t) for t in targets], ended, os.cpu_count() or 2)
 
 
-class _Pass(_Aside):
-    """The e2e suite on one database."""
+class _Pytest(_Aside):
+    """A part of the suite against the running daemons."""
 
     DONE = re.compile(r"^(\S+::.*) (PASSED|FAILED|ERROR|SKIPPED) +\[ *(\d+)%\]$", re.M)
 
-    def __init__(self, store, out):
-        self.xml = REPORTS / f"e2e-{store}.xml"
+    def __init__(self, name, env, *which):
+        self.xml = REPORTS / f"{name.replace(' ', '-')}.xml"
         self.xml.unlink(missing_ok=True)
-        env = dict(os.environ, LONGWAVE_BUILD=str(out), LONGWAVE_STORE=store, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", COLUMNS="120")
-        super().__init__(f"e2e {store}", [*PYTEST, "-v", "--color=no", f"--junitxml={self.xml}", "tests/e2e"], env)
+        env = dict(env, PYTHONUNBUFFERED="1", COLUMNS="120")
+        super().__init__(name, [*PYTEST, "-v", "--color=no", f"--junitxml={self.xml}", *which], env, PYTEST_SECONDS)
         self.percent, self.told = "0", 0
 
     def news(self):
@@ -188,6 +195,9 @@ class _Pass(_Aside):
                 say(f"{self.name}: {name} {how}")
         self.told = len(done)
 
+    def how_far(self):
+        return f"{self.name} {self.percent} %"
+
     def last_test(self):
         return ([line.split(" ")[0] for line in self.text().splitlines() if "::" in line] or ["its first test"])[-1]
 
@@ -197,43 +207,84 @@ class _Pass(_Aside):
         found = re.search(r"^=+ (ERRORS|FAILURES|warnings summary|slowest .*|\d+ passed.*) =+$", text, re.M)
         return text[found.start():] if found else "\n".join(text.splitlines()[-20:])
 
+    def add_to(self, count, code):
+        _junit(self.xml, count, code, self.name, f" in {self.last_test()}")
 
-def e2e(count):
-    """The suite against the running daemons, on SQLite and on PostgreSQL: side by side, because both mostly wait. Each has processes,
-    ports (tests/e2e/lw/procs.py) and folders of its own."""
+
+class _Kills(_Aside):
+    """kill -9 under traffic for a while, on one database."""
+
+    def __init__(self, store, env):
+        import faults as fault_test
+        super().__init__(f"faults {store}", fault_test.command(FAULT_SECONDS, store), env, KILLS_SECONDS)
+
+    def news(self):
+        pass
+
+    def how_far(self):
+        return self.name
+
+    closing = _Aside.text
+
+    def add_to(self, count, code):
+        count.add(int(code == 0), int(code != 0), [f"{self.name}: {_ending(code)}"] if code else [])
+
+
+def _environment(out, **more):
+    return dict(os.environ, LONGWAVE_BUILD=str(out), PYTHONDONTWRITEBYTECODE="1", **more)
+
+
+def _e2e_jobs(out):
+    """The suite on PostgreSQL and on SQLite, each in parts, the longest first."""
+    named = [[f"tests/e2e/{name}" for name in part] for part in E2E_PARTS.values()]
+    rest = ["tests/e2e", *(f"--ignore={path}" for part in named for path in part)]
+    stores = {s: _environment(out, LONGWAVE_STORE=s) for s in ("postgres", "sqlite")}
+    return [lambda n=n, s=s, w=w: _Pytest(f"e2e {s} {n}", stores[s], *w)
+            for n, w in zip(("rest", *E2E_PARTS), (rest, *named)) for s in stores]
+
+
+def _fault_jobs(out):
+    """Short forms: kill -9 under traffic on both databases, then the moments between two writes, and a loss of power."""
+    env = _environment(out)
+    return [lambda: _Pytest("faults", env, "tests/faults"), *(lambda s=s: _Kills(s, env) for s in ("sqlite", "postgres"))]
+
+
+def _patient(count, kinds):
+    """The kinds that run the daemons and mostly wait for them: on two cores all of it computes for a sixth of its time. Hence side by
+    side; each job has processes, ports (tests/e2e/lw/procs.py) and folders of its own."""
     out = build.cmake("release")
-    build.ui(out)
+    if "e2e" in kinds:
+        build.ui(out)
+    jobs = [job for k in kinds for job in {"e2e": _e2e_jobs, "faults": _fault_jobs}[k](out)]
     told = began = time.monotonic()
 
     def news(running):
         nonlocal told
         now = time.monotonic()
-        for p in running:
-            p.news()
+        for j in running:
+            j.news()
         if running and now - told >= PROGRESS_SECONDS:
             told = now
-            say(f"{now - began:.0f} s: " + ", ".join(f"{p.name} {p.percent} %" for p in running))
+            say(f"{now - began:.0f} s: " + ", ".join(j.how_far() for j in running))
 
-    def ended(p, code):
-        say(f"{p.name} took {time.monotonic() - p.began:.0f} s; whole output: {p.path.relative_to(ROOT)}")
-        print(p.closing().rstrip(), flush=True)
-        _junit(p.xml, count, code, p.name, f" in {p.last_test()}")
+    def ended(job, code):
+        say(f"{job.name} took {time.monotonic() - job.began:.0f} s; whole output: {job.path.relative_to(ROOT)}")
+        print(job.closing().rstrip(), flush=True)
+        job.add_to(count, code)
 
-    _side_by_side([lambda s=s: _Pass(s, out) for s in ("sqlite", "postgres")], ended, timeout=E2E_SECONDS, news=news)
+    _side_by_side(jobs, ended, 2 * (os.cpu_count() or 1), news)
+
+
+def e2e(count):
+    _patient(count, ["e2e"])
 
 
 def faults(count):
-    """Short forms: kill -9 under traffic on both databases, then the moments between two writes, and a loss of power."""
-    import faults as fault_test
-    out = build.cmake("release")
-    env = dict(os.environ, LONGWAVE_BUILD=str(out), PYTHONDONTWRITEBYTECODE="1")
-    for store in ("sqlite", "postgres"):
-        code = _call(fault_test.command(FAULT_SECONDS, store), env=env, timeout=300)
-        count.add(int(code == 0), int(code != 0), [f"faults: {store}"] if code else [])
-    report = REPORTS / "faults.xml"
-    report.unlink(missing_ok=True)
-    code = _call([*PYTEST, "-q", f"--junitxml={report}", "tests/faults"], env=env)
-    _junit(report, count, code, "faults")
+    _patient(count, ["faults"])
+
+
+def e2e_and_faults(count):
+    _patient(count, ["e2e", "faults"])
 
 
 def ui(count):
@@ -257,6 +308,8 @@ def main(_verb, args):
     for k in kinds:
         if k not in KINDS:
             raise Failed(f"no kind of test {k!r}; there are: {' '.join(KINDS)} all")
+    if {"e2e", "faults"} <= set(kinds):
+        kinds = ["e2e and faults" if k == "e2e" else k for k in kinds if k != "faults"]
     install("build", "run", "test")
     REPORTS.mkdir(parents=True, exist_ok=True)
     count, took = Count(), {}
@@ -264,7 +317,7 @@ def main(_verb, args):
         say(f"test: {k}")
         began = time.monotonic()
         try:
-            KINDS[k](count)
+            (e2e_and_faults if k == "e2e and faults" else KINDS[k])(count)
         except Failed as e:
             print(e, flush=True)
             count.add(0, 1, [f"{k}: {str(e).splitlines()[-1]}"])
