@@ -57,10 +57,12 @@ struct journal {
 	/* position → name of its segment + 1, or NOT_WRITTEN; numbers in the clothes of pointers */
 	struct lw_map open;
 	uint64_t disk_bytes;
-	uint64_t next;        /* position of the next record */
-	struct lw_buf out;    /* appended since the last commit began */
-	struct lw_buf flight; /* of the commit under way, or of one that failed */
-	uint64_t flight_at;   /* where in the newest segment */
+	uint64_t next;          /* position of the next record */
+	struct lw_buf out;      /* records appended since the last commit began */
+	size_t out_n, out_void; /* how many, and how many of them are done */
+	size_t out_at;          /* those before it are done */
+	struct lw_buf flight;   /* of the commit under way, or of one that failed */
+	uint64_t flight_at;     /* where in the newest segment */
 	bool under_way, dir_dirty;
 	uint64_t appended, covered, durable; /* last record: appended, in flight, written */
 	uint64_t *marks;
@@ -407,8 +409,46 @@ int journal_append(struct journal *j, struct lw_span record, uint64_t *position)
 		return LW_EFULL;
 	*position = j->appended = j->next++;
 	put_record(j, KIND_DATA, *position, record.p, record.n);
+	j->out_n++;
 	lw_map_put(&j->open, *position, (void *)NOT_WRITTEN);
 	return 0;
+}
+
+static void empty_out(struct journal *j)
+{
+	lw_buf_reset(&j->out);
+	if (j->out.cap > KEEP_BYTES)
+		lw_buf_deinit(&j->out);
+	j->out_n = j->out_void = j->out_at = 0;
+}
+
+static uint64_t position_at(const uint8_t *record)
+{
+	return lw_get_le64(record + 9);
+}
+
+static size_t size_at(const uint8_t *record)
+{
+	return HEADER + lw_get_le32(record);
+}
+
+/* Records that were done before any commit took them along. */
+static void leave_out_void(struct journal *j)
+{
+	size_t to = 0;
+	if (j->out_void == 0)
+		return;
+	for (size_t at = 0, n; at < j->out.n; at += n) {
+		uint8_t *p = j->out.p + at;
+		n = size_at(p);
+		if (!lw_map_find(&j->open, position_at(p)))
+			continue;
+		memmove(j->out.p + to, p, n);
+		to += n;
+	}
+	j->out.n = to;
+	j->out_n -= j->out_void;
+	j->out_void = j->out_at = 0;
 }
 
 void journal_done(struct journal *j, uint64_t position)
@@ -416,6 +456,12 @@ void journal_done(struct journal *j, uint64_t position)
 	uintptr_t v = (uintptr_t)lw_map_find(&j->open, position);
 	if (!v)
 		return;
+	if (v == NOT_WRITTEN && position > j->covered) {
+		lw_map_remove(&j->open, position);
+		if (++j->out_void == j->out_n)
+			empty_out(j);
+		return;
+	}
 	if (j->n_marks == j->cap_marks) {
 		j->cap_marks = j->cap_marks ? j->cap_marks * 2 : 256;
 		j->marks = lw_xreallocarray(j->marks, j->cap_marks, sizeof(*j->marks));
@@ -425,6 +471,11 @@ void journal_done(struct journal *j, uint64_t position)
 		lw_map_remove(&j->open, position);
 	else
 		open_remove(j, position);
+}
+
+bool journal_has_marks(const struct journal *j)
+{
+	return j->n_marks > 0;
 }
 
 static int start_segment(struct journal *j)
@@ -491,12 +542,12 @@ static void adopt(struct journal *j, struct segment *s)
 {
 	for (size_t at = 0; at < j->flight.n;) {
 		const uint8_t *p = j->flight.p + at;
-		uint64_t position = lw_get_le64(p + 9);
+		uint64_t position = position_at(p);
 		if (p[8] == KIND_DATA && lw_map_find(&j->open, position)) {
 			open_put(j, position, s->first);
 			s->open++;
 		}
-		at += HEADER + lw_get_le32(p);
+		at += size_at(p);
 	}
 }
 
@@ -505,19 +556,22 @@ static void take_off(struct journal *j)
 {
 	if (j->flight.n) {
 		lw_buf_append_span(&j->flight, lw_buf_span(&j->out));
-		lw_buf_reset(&j->out);
-		return;
+	} else {
+		struct lw_buf empty = j->flight;
+		j->flight = j->out;
+		j->out = empty;
 	}
-	struct lw_buf empty = j->flight;
-	j->flight = j->out;
-	j->out = empty;
+	empty_out(j);
 }
 
 int journal_commit_begin(struct journal *j)
 {
 	BUG_ON(j->under_way);
-	if (j->flight.n == 0 && j->out.n == 0 && j->n_marks == 0)
+	leave_out_void(j);
+	if (j->flight.n == 0 && j->out.n == 0 && j->n_marks == 0) {
+		j->covered = j->durable = j->appended;
 		return 0;
+	}
 	bool roll = j->fd < 0 || j->seg[j->n_seg - 1].bytes >= j->segment_bytes;
 	if (roll) {
 		int rc = start_segment(j);
@@ -566,6 +620,15 @@ uint64_t journal_appended(const struct journal *j)
 uint64_t journal_durable(const struct journal *j)
 {
 	return j->durable;
+}
+
+uint64_t journal_settled(struct journal *j)
+{
+	if (j->flight.n)
+		return j->durable;
+	while (j->out_at < j->out.n && !lw_map_find(&j->open, position_at(j->out.p + j->out_at)))
+		j->out_at += size_at(j->out.p + j->out_at);
+	return j->out_at < j->out.n ? position_at(j->out.p + j->out_at) - 1 : j->appended;
 }
 
 void journal_stats(const struct journal *j, struct journal_stats *out)

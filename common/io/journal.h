@@ -42,8 +42,8 @@ int journal_replay(struct journal *j, journal_replay_fn *fn, void *arg);
 
 /* Copies into the buffer; *position names the record for journal_done(). LW_EBIG, LW_EFULL. */
 int journal_append(struct journal *j, struct lw_span record, uint64_t *position);
-/* One write(2) for all appended records and done marks since the last. Nothing buffered: nothing happens. LW_EIO: what
- * was buffered stays buffered, the next commit tries again. */
+/* One write(2) for all appended records and done marks since the last; records that are done by then are left out.
+ * Nothing buffered: nothing happens. LW_EIO: what was buffered stays buffered, the next commit tries again. */
 int journal_commit(struct journal *j);
 /* The same in three steps, for owners that do not want to wait for the disk. Begin takes what is buffered: 1, 0 when
  * there is nothing, or < 0, and the next begin tries again. Write does all the waiting and may run in another thread
@@ -57,8 +57,13 @@ int journal_commit_end(struct journal *j, int err);
  * Both 0 until the first append of this process. */
 uint64_t journal_appended(const struct journal *j);
 uint64_t journal_durable(const struct journal *j);
-/* The record is dealt with; written with the next commit. A repeated or unknown position is ignored. Segments whose
- * records are all done are deleted. */
+/* Position up to which all are written, or done without it: what they were kept for is over. Never less than
+ * journal_durable(). */
+uint64_t journal_settled(struct journal *j);
+/* The record is dealt with; written with the next commit, unless that has not taken the record along yet: then neither
+ * is. A repeated or unknown position is ignored. Segments whose records are all done are deleted. */
 void journal_done(struct journal *j, uint64_t position);
+/* Done marks wait for a commit. */
+bool journal_has_marks(const struct journal *j);
 
 void journal_stats(const struct journal *j, struct journal_stats *out);

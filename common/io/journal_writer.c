@@ -54,8 +54,11 @@ static void *on_thread(void *arg)
 		pthread_mutex_lock(&w->lock);
 		w->result = result;
 		w->job = false;
+		/* Who is woken wants the lock. */
+		pthread_mutex_unlock(&w->lock);
 		ssize_t ignored = write(w->fd, &(uint64_t){1}, sizeof(uint64_t));
 		(void)ignored;
+		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -102,8 +105,8 @@ static void begin(struct journal_writer *w)
 	w->begun_ns = rt_loop_mono_ns(w->loop);
 	pthread_mutex_lock(&w->lock);
 	w->job = true;
-	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
+	pthread_cond_signal(&w->wake);
 }
 
 static void on_finished(struct rt_watch *watch, unsigned events, void *arg)

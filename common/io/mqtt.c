@@ -27,6 +27,9 @@
 #define ACK_BATCH_NARROW 16
 #define NARROW_WINDOW 20
 #define ACK_MS 5
+/* What any broker sends without an acknowledgement, and how long one that sends nothing is not suspected. */
+#define BORNE_BY_ALL 8
+#define QUIET_MS 15
 /* Topic, properties and headers come on top of the payload. */
 #define AROUND_PAYLOAD ((size_t)128 * 1024)
 /* Kept for the next packets when it is empty. */
@@ -56,10 +59,32 @@ static void acknowledge_later(struct mqtt *m, const struct mqtt_wire_publish *p)
 {
 	if (p->qos == 0)
 		return;
+	size_t before = m->unacked + m->n_held;
 	mqtt_wire_put_puback(&m->acks, p->mid);
 	m->unacked++;
-	if (m->unacked + m->n_held > NARROW_WINDOW)
+	if (before >= NARROW_WINDOW)
 		m->wide = true;
+	if (before > m->borne)
+		m->borne = before;
+	if (m->no_more && before >= 2 * m->no_more)
+		m->no_more = m->stalled = 0;
+	m->last_publish_ns = m->last_in_ns;
+}
+
+/* A broker has a limit that it need not tell. One that twice sends nothing more for a while, with as many under way as
+ * never before, has reached it: from then on half of that is enough, until it shows that it can bear more. */
+bool mqtt_acks_may_wait(struct mqtt *m)
+{
+	size_t n = m->unacked + m->n_held, agreed = m->o.receive_maximum / 2;
+	if (n >= agreed || (m->no_more && n >= m->no_more))
+		return false;
+	bool quiet = rt_loop_mono_ns(m->loop) - m->last_publish_ns >= QUIET_MS * LW_NS_PER_MS;
+	if (n <= (m->borne > BORNE_BY_ALL ? m->borne : BORNE_BY_ALL) || !quiet)
+		return true;
+	if (n == m->stalled)
+		m->no_more = (n + 1) / 2;
+	m->stalled = n;
+	return false;
 }
 
 static int on_publish(struct mqtt *m, struct lw_span body, uint8_t flags)
@@ -394,7 +419,7 @@ static void forget_stream(struct mqtt *m)
 	lw_buf_reset(&m->acks);
 	lw_buf_reset(&m->held);
 	m->holds = m->wide = m->narrow = false;
-	m->n_held = 0;
+	m->n_held = m->borne = m->stalled = m->no_more = 0;
 	m->in_at = m->out_at = m->skip = 0;
 	m->n_out = 0;
 	m->unacked = 0;

@@ -114,6 +114,9 @@ int mqtt_republish(struct mqtt *m, const char *topic, const void *payload, size_
 
 /* Acknowledgements that before_ack kept back may go; harmless when there are none. Not from inside before_ack. */
 void mqtt_acks_go(struct mqtt *m);
+/* May acknowledgements, those kept back and those to come, wait on without the broker running out of what it may send?
+ * To be asked again every 20 ms of such a wait: it is found out by what comes meanwhile. */
+bool mqtt_acks_may_wait(struct mqtt *m);
 
 /* Hands over no more messages and stops reading from the socket (back-pressure towards the broker). Nested calls do not
  * count. Acknowledgements of what we publish wait as long. */

@@ -99,8 +99,12 @@ struct mqtt {
 	struct lw_buf held; /* acknowledgements that before_ack keeps back */
 	size_t n_held;
 	bool holds;
-	bool wide;   /* the broker has had more under way than a narrow one sends */
-	bool narrow; /* it has once let us wait in vain for that, unless wide */
+	bool wide;      /* the broker has had more under way than a narrow one sends */
+	bool narrow;    /* it has once let us wait in vain for that, unless wide */
+	size_t borne;   /* so many were without acknowledgement, and another one came */
+	size_t stalled; /* it sent nothing more for a while when it bore so many */
+	size_t no_more; /* so many are as much as it should have to bear; 0: not known */
+	int64_t last_publish_ns;
 	bool handed; /* messages of any QoS were handed over since before_ack ran last */
 
 	struct lw_buf out; /* out.p + out_at: not yet written */

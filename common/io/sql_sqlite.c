@@ -539,8 +539,9 @@ static void lite_submit(struct sql_db *db, struct sql_op *op)
 		uv_mutex_lock(&t->lock);
 	}
 	lw_list_push_back(&t->queue, &op->node);
-	uv_cond_signal(&t->cond);
 	uv_mutex_unlock(&t->lock);
+	/* Not before: whoever is woken wants the lock. */
+	uv_cond_signal(&t->cond);
 }
 
 static void lite_woken(struct sql_db *db)

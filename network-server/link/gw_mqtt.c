@@ -22,7 +22,11 @@
  * them a second, not at the 2,000 of 1,000 uplinks. */
 #define GATHER_FROM 1000
 #define GATHER_BULK 4000
-#define DONE_MS 50                /* how late a done mark may be in the journal */
+/* So long again they wait for the receptions to be dealt with: then neither these nor that they are done need be in the
+ * journal. Most are, a window that closes early is. A reception that only the broker has is not older than both. */
+#define SETTLE_LOOK_MS 20
+#define SETTLE_LOOKS 4
+#define DONE_MS 250               /* how late a done mark may be in the journal */
 #define JSON_GATEWAYS_MAX 100000u /* remembered; the others get protobuf */
 #define HEAD 10                   /* of a journal record: kind, length of the region's id, time of reception */
 
@@ -31,8 +35,11 @@ struct ns_gw_mqtt {
 	struct mqtt *mqtt;
 	struct journal *journal;
 	struct journal_writer *writer;
-	uint64_t ack_need; /* acknowledgements wait until the journal is durable up to here; 0: none wait */
-	bool failing;      /* the journal cannot be written */
+	uint64_t ack_need;            /* acknowledgements wait until the journal is settled up to here; 0: none wait */
+	struct rt_timer settle_timer; /* armed: and it is not committed for that yet */
+	unsigned settle_looks;
+	bool only_here; /* a reception that the broker does not have any more is not written yet */
+	bool failing;   /* the journal cannot be written */
 	bool ending;
 	struct lw_map json_gateways; /* EUI → this: speaks JSON */
 	struct ns_waiting *waiting;
@@ -96,11 +103,24 @@ static void on_full(void *arg, bool full)
 	pause_heirs(g, full);
 }
 
+static void release_acks(struct ns_gw_mqtt *g, struct mqtt *m, uint64_t *need)
+{
+	if (*need == 0 || *need > journal_settled(g->journal))
+		return;
+	*need = 0;
+	if (m == g->mqtt)
+		rt_timer_stop(&g->settle_timer);
+	mqtt_acks_go(m);
+}
+
+static void release_all(struct ns_gw_mqtt *g);
+
 static void done_soon(struct ns_gw_mqtt *g, uint64_t position)
 {
 	journal_done(g->journal, position);
-	if (!rt_timer_armed(&g->done_timer))
+	if (journal_has_marks(g->journal) && !rt_timer_armed(&g->done_timer))
 		rt_timer_start(&g->done_timer, DONE_MS);
+	release_all(g);
 }
 
 static int take(void *arg, const struct ns_gw_message *m)
@@ -181,9 +201,18 @@ static void take_message(struct ns_gw_mqtt *g, const struct mqtt_message *msg, b
 				  .said_again = msg->again};
 	if (msg->again)
 		rt_metric_inc(g->again);
-	if (m.kind == NS_GW_UP)
+	if (m.kind == NS_GW_UP) {
 		m.journal_position = journal(g, &m);
+		g->only_here = g->only_here || msg->qos == 0;
+	}
 	ns_waiting_put(g->waiting, &m, again);
+}
+
+static void commit_now(struct ns_gw_mqtt *g)
+{
+	rt_timer_stop(&g->settle_timer);
+	g->only_here = false;
+	journal_writer_commit(g->writer);
 }
 
 static void on_message(void *arg, const struct mqtt_message *msg)
@@ -191,17 +220,18 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 	take_message(arg, msg, msg->again);
 }
 
-/* What is acknowledged is in the journal. What is processed need not be yet: its effects have a commit of their own,
- * and without an acknowledgement the broker gives it again, which the session's counter tells. */
-static bool may_ack(struct ns_gw_mqtt *g, uint64_t *need)
+/* What is acknowledged is in the journal, or dealt with: its effects have a commit of their own. What is processed need
+ * not be in the journal yet: without an acknowledgement the broker gives it again, which the session's counter tells.
+ */
+static bool may_ack(struct ns_gw_mqtt *g, uint64_t *need, bool may_wait)
 {
 	if (g->ending)
 		return journal_writer_finish(g->writer) == 0;
 	*need = 0; /* not for on_written(): acknowledgements are not released from inside */
 	uint64_t all = journal_appended(g->journal);
-	if (journal_durable(g->journal) < all)
-		journal_writer_commit(g->writer);
-	if (journal_durable(g->journal) >= all)
+	if (journal_settled(g->journal) < all && !may_wait)
+		commit_now(g);
+	if (journal_settled(g->journal) >= all)
 		return true;
 	*need = all;
 	return false;
@@ -210,15 +240,23 @@ static bool may_ack(struct ns_gw_mqtt *g, uint64_t *need)
 static bool before_ack(void *arg)
 {
 	struct ns_gw_mqtt *g = arg;
-	return may_ack(g, &g->ack_need);
+	bool may_wait = !g->only_here && mqtt_acks_may_wait(g->mqtt);
+	if (may_ack(g, &g->ack_need, may_wait))
+		return true;
+	if (may_wait && !g->ending && !rt_timer_armed(&g->settle_timer)) {
+		g->settle_looks = 0;
+		rt_timer_start(&g->settle_timer, SETTLE_LOOK_MS);
+	}
+	return false;
 }
 
-static void release_acks(const struct ns_gw_mqtt *g, struct mqtt *m, uint64_t *need)
+static void on_settle_timer(struct rt_timer *t, void *arg)
 {
-	if (*need == 0 || *need > journal_durable(g->journal))
-		return;
-	*need = 0;
-	mqtt_acks_go(m);
+	struct ns_gw_mqtt *g = arg;
+	if (++g->settle_looks < SETTLE_LOOKS && mqtt_acks_may_wait(g->mqtt))
+		rt_timer_start(t, SETTLE_LOOK_MS);
+	else
+		commit_now(g);
 }
 
 static void on_written(void *arg, int err);
@@ -370,7 +408,14 @@ static void heir_message(void *arg, const struct mqtt_message *msg)
 static bool heir_before_ack(void *arg)
 {
 	struct heir *h = arg;
-	return may_ack(h->g, &h->ack_need);
+	return may_ack(h->g, &h->ack_need, false);
+}
+
+static void release_all(struct ns_gw_mqtt *g)
+{
+	release_acks(g, g->mqtt, &g->ack_need);
+	for (struct heir *h = g->heirs; h; h = h->next)
+		release_acks(g, h->mqtt, &h->ack_need);
 }
 
 static void on_written(void *arg, int err)
@@ -382,9 +427,7 @@ static void on_written(void *arg, int err)
 	else if (!err && g->failing)
 		RT_LOG_INFO(g->o.log, "inbox journal is written again");
 	g->failing = err != 0;
-	release_acks(g, g->mqtt, &g->ack_need);
-	for (struct heir *h = g->heirs; h; h = h->next)
-		release_acks(g, h->mqtt, &h->ack_need);
+	release_all(g);
 }
 
 static void heir_connect(void *arg, bool session_present)
@@ -533,6 +576,7 @@ static void on_disconnect(void *arg, int err, const char *text)
 	struct ns_gw_mqtt *g = arg;
 	(void)err;
 	g->ack_need = 0;
+	rt_timer_stop(&g->settle_timer);
 	g->o.on_state(g->o.arg, false, text);
 }
 
@@ -567,6 +611,7 @@ int ns_gw_mqtt_new(struct ns_gw_mqtt **out, const struct ns_gw_mqtt_opts *o, str
 	g->o = *o;
 	lw_map_init(&g->json_gateways);
 	rt_timer_init(&g->done_timer, o->loop, "inbox_done", on_done_timer, g);
+	rt_timer_init(&g->settle_timer, o->loop, "inbox_settle", on_settle_timer, g);
 	int err = journal_open(&g->journal, &jo, diag);
 	if (!err)
 		err = journal_writer_new(&g->writer, o->loop, g->journal, !o->journal_sync, on_written, g, diag);
@@ -625,6 +670,7 @@ void ns_gw_mqtt_free(struct ns_gw_mqtt *g)
 	journal_writer_free(g->writer);
 	journal_close(g->journal);
 	rt_timer_stop(&g->done_timer);
+	rt_timer_stop(&g->settle_timer);
 	ns_waiting_free(g->waiting);
 	lw_map_deinit(&g->json_gateways);
 	free(g);

@@ -354,6 +354,49 @@ static void life_goes_on_while_a_commit_is_under_way(void **state)
 	journal_close(j);
 }
 
+/* What is done before a commit takes it along is never written, nor that it is done. */
+static void done_in_time_is_not_written(void **state)
+{
+	struct rig *r = *state;
+	struct journal *j = open_journal(r, 0, 0);
+	struct journal_stats st;
+	uint64_t a = append(j, "a"), b = append(j, "b"), c = append(j, "c");
+	assert_int_equal(journal_settled(j), 0);
+	journal_done(j, b);
+	assert_int_equal(journal_settled(j), 0);
+	journal_done(j, a);
+	assert_int_equal(journal_settled(j), b);
+	journal_done(j, c);
+	assert_int_equal(journal_settled(j), c);
+	assert_int_equal(journal_durable(j), 0);
+	assert_false(journal_has_marks(j));
+	assert_int_equal(journal_commit_begin(j), 0);
+	assert_int_equal(journal_durable(j), c);
+	assert_int_equal(count_files(r->dir), 0);
+
+	uint64_t d = append(j, "d"), e = append(j, "e"), f = append(j, "f");
+	journal_done(j, d);
+	journal_done(j, f);
+	assert_int_equal(journal_settled(j), d);
+	assert_int_equal(journal_commit_begin(j), 1);
+	/* Taken along: from now on that it is done must be written, too. */
+	uint64_t g = append(j, "g");
+	journal_done(j, e);
+	assert_true(journal_has_marks(j));
+	journal_done(j, g);
+	assert_int_equal(journal_settled(j), c);
+	assert_int_equal(journal_commit_end(j, journal_commit_write(j)), 0);
+	assert_int_equal(journal_durable(j), f);
+	assert_int_equal(journal_settled(j), g);
+	journal_stats(j, &st);
+	assert_int_equal(st.bytes, 17 + 1);
+	assert_int_equal(st.open_records, 0);
+	journal_close(j);
+	j = open_journal(r, 0, 0);
+	assert_string_equal(replay(r, j), "");
+	journal_close(j);
+}
+
 static void failed_commit_goes_again_in_front(void **state)
 {
 	struct rig *r = *state;
@@ -430,6 +473,7 @@ int main(void)
 		T(killed_process_loses_nothing_committed),
 		T(failed_write_is_tried_again),
 		T(life_goes_on_while_a_commit_is_under_way),
+		T(done_in_time_is_not_written),
 		T(failed_commit_goes_again_in_front),
 		T(random_life_matches_a_model),
 	};

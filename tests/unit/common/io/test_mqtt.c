@@ -411,6 +411,56 @@ static void a_narrow_broker_gets_small_groups(void **state)
 	mqtt_free(pub);
 }
 
+static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, size_t n);
+
+static bool may_wait_when_quiet(struct mqtt *m)
+{
+	m->last_publish_ns = 0;
+	return mqtt_acks_may_wait(m);
+}
+
+/* How many a broker sends without an acknowledgement shows by what comes. */
+static void acknowledgements_may_wait_while_it_sends(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "bears"), po = options(r, "bears-pub");
+	o.ack_wait_ms = LONG_MS;
+	struct mqtt_opts few = o;
+	few.client_id = "agreed";
+	few.receive_maximum = 10;
+	po.before_ack = NULL;
+	struct mqtt *m = client(r, &o), *agreed = client(r, &few), *pub = client(r, &po);
+	mqtt_subscribe(m, "b", 1);
+	mqtt_subscribe(agreed, "a", 1);
+	await_up(r, m);
+	await_up(r, agreed);
+	await_up(r, pub);
+	send_one_by_one(r, pub, "b", 8);
+	assert_true(may_wait_when_quiet(m));
+	send_one_by_one(r, pub, "b", 4);
+	m->last_publish_ns = rt_loop_mono_ns(r->loop);
+	assert_true(mqtt_acks_may_wait(m)); /* they come */
+	/* Twice nothing more than these: they are its limit. */
+	assert_false(may_wait_when_quiet(m));
+	assert_false(may_wait_when_quiet(m));
+	m->unacked = 6;
+	assert_false(mqtt_acks_may_wait(m));
+	m->unacked = 5;
+	assert_true(may_wait_when_quiet(m));
+	/* They are not: after twelve there comes another. */
+	m->unacked = 12;
+	send_one_by_one(r, pub, "b", 1);
+	m->unacked = 12;
+	assert_true(may_wait_when_quiet(m));
+	send_one_by_one(r, pub, "a", 4);
+	assert_true(mqtt_acks_may_wait(agreed));
+	send_one_by_one(r, pub, "a", 1);
+	assert_false(mqtt_acks_may_wait(agreed));
+	mqtt_free(m);
+	mqtt_free(agreed);
+	mqtt_free(pub);
+}
+
 static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -424,8 +474,8 @@ static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, 
 /* Bulk is gathered only from its rate on, and not from a broker that waits for our answers. */
 static void what_is_read_may_be_gathered(void **state)
 {
-	enum { ANY, SELDOM, BULK, NARROW, N };
-	static const char *const topic[N] = {"g/any", "g/seldom", "g/bulk", "g/narrow"};
+	enum { ANY, SELDOM, BULK, WIDENED, NARROW, NARROW_ANY, N };
+	static const char *const topic[N] = {"g/any", "g/seldom", "g/bulk", "g/widened", "g/narrow", "g/narrow-any"};
 	struct rig *r = *state;
 	struct mqtt_opts po = options(r, "gather-pub");
 	po.before_ack = NULL;
@@ -434,25 +484,36 @@ static void what_is_read_may_be_gathered(void **state)
 	for (int i = 0; i < N; i++) {
 		struct mqtt_opts o = options(r, topic[i]);
 		o.gather_from = 1;
-		o.gather_bulk = i == SELDOM ? 100000 /* not one by one */ : i == ANY ? 0 : 1;
-		o.receive_maximum = i == NARROW ? 20 : 0;
-		o.ack_wait_ms = i == NARROW ? 100 : 60000;
+		o.gather_bulk = i == SELDOM ? 100000 /* not one by one */ : i == ANY || i == NARROW_ANY ? 0 : 1;
+		o.receive_maximum = i >= NARROW ? 20 : 0;
+		o.ack_wait_ms = i >= NARROW ? 100 : 60000;
 		m[i] = client(r, &o);
 		mqtt_subscribe(m[i], topic[i], 1);
 		await_up(r, m[i]);
 	}
 	r->flag = false;
-	r->want = r->received + 40;
-	for (int i = 0; i < 40; i++)
-		assert_int_equal(mqtt_publish(pub, topic[NARROW], "x", 1, 1, false, NULL, NULL), 0);
+	r->want = r->received + 80;
+	for (int i = 0; i < 80; i++)
+		assert_int_equal(mqtt_publish(pub, topic[i % 2 ? NARROW : NARROW_ANY], "x", 1, 1, false, NULL, NULL),
+				 0);
 	assert_true(rt_loop_run_until(r->loop, &r->flag, LONG_MS));
-	assert_true(m[NARROW]->narrow);
+	assert_true(m[NARROW]->narrow && m[NARROW_ANY]->narrow);
+	m[WIDENED]->narrow = m[WIDENED]->wide = true; /* a broker that was slow once */
 	for (int i = 0; i < N; i++)
 		send_one_by_one(r, pub, topic[i], 100);
 	assert_true(m[ANY]->gather.on);
 	assert_false(m[SELDOM]->gather.on);
 	assert_true(m[BULK]->gather.on);
+	assert_true(m[WIDENED]->gather.on);
 	assert_false(m[NARROW]->gather.on);
+	assert_true(m[NARROW_ANY]->gather.on);
+	/* Many a look are more only where it is bulk. */
+	assert_true(m[BULK]->gather.few > m[ANY]->gather.few && m[BULK]->gather.many > m[ANY]->gather.many);
+	/* One that turns out to be narrow is no longer gathered, and goes on being read. */
+	m[BULK]->narrow = true;
+	m[BULK]->wide = false;
+	send_one_by_one(r, pub, topic[BULK], 5);
+	assert_false(m[BULK]->gather.on);
 	for (int i = 0; i < N; i++)
 		mqtt_free(m[i]);
 	mqtt_free(pub);
@@ -1115,6 +1176,7 @@ int main(void)
 		T(acknowledgements_wait_for_acks_go),
 		T(acknowledgements_wait_for_company),
 		T(a_narrow_broker_gets_small_groups),
+		T(acknowledgements_may_wait_while_it_sends),
 		T(what_is_read_may_be_gathered),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),

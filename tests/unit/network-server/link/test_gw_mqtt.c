@@ -1,4 +1,5 @@
 /* The gateways' side of the broker: a real Mosquitto, a real journal. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,6 +43,7 @@ struct world {
 	uint8_t command[2048];
 	size_t n_command;
 	size_t n_commands, n_published;
+	uint16_t receive_maximum;
 };
 
 static int on_message(void *arg, const struct ns_gw_message *m)
@@ -112,28 +114,29 @@ static void start(struct world *w)
 	snprintf(dir, sizeof(dir), "%s/inbox", w->broker.dir);
 	rt_metrics_free(w->metrics);
 	w->metrics = rt_metrics_new("t_");
-	struct ns_gw_mqtt_opts o = {.loop = w->loop,
-				    .log = w->log,
-				    .metrics = w->metrics,
-				    .mqtt = {.server = w->broker.url, .client_id = "ns-test"},
-				    .share = "longwave",
-				    .qos = 1,
-				    .journal_dir = dir,
-				    .regions = w->regions,
-				    .n_regions = 2,
-				    .on_message = on_message,
-				    .on_state = on_state,
-				    .arg = w};
+	struct ns_gw_mqtt_opts o = {
+		.loop = w->loop,
+		.log = w->log,
+		.metrics = w->metrics,
+		.mqtt = {.server = w->broker.url, .client_id = "ns-test", .receive_maximum = w->receive_maximum},
+		.share = "longwave",
+		.qos = 1,
+		.journal_dir = dir,
+		.regions = w->regions,
+		.n_regions = 2,
+		.on_message = on_message,
+		.on_state = on_state,
+		.arg = w};
 	if (ns_gw_mqtt_new(&w->g, &o, &diag) != 0)
 		fail_msg("%s", diag.text);
 	assert_true(rt_loop_run_until(w->loop, &w->up, 20000));
 }
 
-static int setup(void **state)
+static int setup_on(void **state, struct rt_loop *loop)
 {
 	struct world *w = lw_xcalloc(1, sizeof(*w));
 	fix_mqtt_start(&w->broker);
-	w->loop = rt_loop_new();
+	w->loop = loop;
 	w->log = rt_log_new(2, RT_LOG_TEXT, RT_ERROR);
 	w->schema = lw_schema_new();
 	w->regions[0] = ns_region_config_find("eu868");
@@ -152,6 +155,17 @@ static int setup(void **state)
 		turn(w, 1);
 	*state = w;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_on(state, rt_loop_new());
+}
+
+/* Timers fire when the test says so. */
+static int setup_virtual(void **state)
+{
+	return setup_on(state, rt_loop_new_virtual(1700000000 * LW_NS_PER_S));
 }
 
 static int teardown(void **state)
@@ -305,6 +319,70 @@ static void test_journal(void **state)
 	start(w);
 	turn(w, 50);
 	assert_int_equal(w->n, 0);
+}
+
+static size_t count_segments(const struct world *w)
+{
+	char dir[96];
+	size_t n = 0;
+	snprintf(dir, sizeof(dir), "%s/inbox", w->broker.dir);
+	DIR *d = opendir(dir);
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d));)
+		n += strstr(e->d_name, ".jnl") != NULL;
+	closedir(d);
+	return n;
+}
+
+/* More than the broker sends without an acknowledgement, in small groups that are dealt with or not. */
+static void rounds(struct world *w, bool deal)
+{
+	enum { MANY = 20, FEW = 3, ROUNDS = 3 * MANY / FEW };
+	ns_gw_mqtt_free(w->g);
+	w->up = false;
+	w->receive_maximum = MANY;
+	start(w);
+	for (size_t i = 0; i < ROUNDS; i++) {
+		w->n = 0;
+		for (size_t k = 0; k < FEW; k++)
+			publish(w, "eu868/gateway/" GW "/event/up", "u");
+		wait_count(w, &w->n, FEW);
+		rt_loop_advance(w->loop, 20); /* they are due */
+		assert_int_equal(count_segments(w), i > 0 && !deal);
+		for (size_t k = 0; k < FEW && deal; k++)
+			ns_gw_mqtt_done(w->g, w->seen[k].position);
+		rt_loop_advance(w->loop, deal ? 0 : 80);
+	}
+}
+
+static void test_dealt_with_before_it_is_written(void **state)
+{
+	settle(*state);
+	rounds(*state, true);
+	assert_int_equal(count_segments(*state), 0);
+}
+
+static void test_not_dealt_with_in_time(void **state)
+{
+	settle(*state);
+	rounds(*state, false);
+	assert_int_equal(count_segments(*state), 1);
+}
+
+/* The broker does not have it any more. */
+static void test_of_qos_0_is_written_at_once(void **state)
+{
+	struct world *w = *state;
+	settle(w);
+	/* With no acknowledgement due, behind which it would be. */
+	ns_gw_mqtt_free(w->g);
+	broker_has_read(w);
+	w->up = false;
+	start(w);
+	assert_int_equal(mqtt_publish(w->peer, "eu868/gateway/" GW "/event/up", "u", 1, 0, false, NULL, NULL), 0);
+	wait_count(w, &w->n, 1);
+	rt_loop_turn(w->loop);
+	assert_int_equal(count_segments(w), 1);
 }
 
 static void test_retry(void **state)
@@ -488,6 +566,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_topics, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_encoding_follows_the_gateway, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_journal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dealt_with_before_it_is_written, setup_virtual, teardown),
+		cmocka_unit_test_setup_teardown(test_not_dealt_with_in_time, setup_virtual, teardown),
+		cmocka_unit_test_setup_teardown(test_of_qos_0_is_written_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_back_pressure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
