@@ -86,11 +86,16 @@ void ns_down_try(struct ns_flows *f, struct lw_dev_eui dev_eui)
 	enter(d);
 }
 
+static void once_more(struct ns_flows *f, struct lw_dev_eui dev_eui, uint8_t attempt)
+{
+	unsigned n = attempt < CLASS_C_RETRY_DOUBLINGS ? attempt : CLASS_C_RETRY_DOUBLINGS;
+	ns_down_try_later(f, dev_eui, (uint32_t)CLASS_C_RETRY_MS << n, (uint8_t)(n + 1));
+}
+
 void ns_down_failed(const struct ns_tx *tx)
 {
-	unsigned n = tx->attempt < CLASS_C_RETRY_DOUBLINGS ? tx->attempt : CLASS_C_RETRY_DOUBLINGS;
 	if (tx->enabled_class != LW_CLASS_A)
-		ns_down_try_later(tx->f, tx->dev_eui, (uint32_t)CLASS_C_RETRY_MS << n, (uint8_t)(n + 1));
+		once_more(tx->f, tx->dev_eui, tx->attempt);
 }
 
 void ns_down_try_later(struct ns_flows *f, struct lw_dev_eui dev_eui, uint32_t ms, uint8_t attempt)
@@ -658,6 +663,13 @@ static bool try_again(struct ns_down *d)
 	return true;
 }
 
+/* Without a word from the database: a device that was to be sent something now has no uplink to be answered. */
+static bool is_left_waiting(const struct ns_down *d)
+{
+	bool listens = d->by_hint || (d->dev != NULL && d->dev->session.enabled_class != LW_CLASS_A);
+	return d->c.reason == LONGWAVE__V1__REASON__STORAGE_UNAVAILABLE && listens;
+}
+
 void ns_down_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 {
 	struct ns_flows *f = owner;
@@ -666,6 +678,8 @@ void ns_down_ended(void *owner, struct rt_flow_ctx *flow, enum rt_flow_rc rc)
 	if (rc == RT_FLOW_DROP && d->c.outcome == LONGWAVE__V1__OUTCOME__OUTCOME_UNSPECIFIED)
 		ns_drop(&d->c, (ns_reason)d->c.flow.drop_reason, NULL);
 	if (!f->closing && rc == RT_FLOW_DROP && !try_again(d)) {
+		if (is_left_waiting(d))
+			once_more(f, d->dev_eui, d->attempt);
 		ns_record_no_downlink(d);
 		ns_count_dropped(f, d->dev_eui, d->c.outcome, d->c.reason);
 		f->ports->log.outcome(f->ports->log.self, "downlink", d->c.outcome, d->c.reason);

@@ -1049,6 +1049,36 @@ static void class_c_refused(void **state)
 	assert_int_equal(w->n_downs, downs + 4);
 }
 
+/* The database is away when an item for a device of class C comes, at each of the steps that need it: nobody waits for
+ * its next uplink.
+ * spec: TS001-1.0.4 §15 */
+static void class_c_without_a_database(void **state)
+{
+	struct world *w = *state;
+	struct world_device *d = world_device(w, LW_MAC_1_0_3);
+	d->rec.profile.supports_class_c = true;
+	world_join(w, d);
+	world_up(w, d, &PLAIN);
+	world_pass(w, 10000);
+	size_t downs = w->n_downs;
+	w->store_away = true;
+	world_enqueue(w, d, 7, false, "01");
+	world_pass(w, 4900);
+	assert_int_equal(w->n_downs, downs);
+	assert_int_equal(world_last_downlink_record(w)->reason, R(STORAGE_UNAVAILABLE));
+	/* again after 5 s, then 10 s */
+	world_pass(w, 200);
+	w->store_away = false;
+	world_pass(w, 9700);
+	assert_int_equal(w->n_downs, downs);
+	world_pass(w, 400);
+	assert_int_equal(w->n_downs, downs + 1);
+	assert_string_equal(world_hear(w, d, 0, 0).data_hex, "01");
+	world_ack_ok(w);
+	world_pass(w, 60000);
+	assert_int_equal(w->n_downs, downs + 1);
+}
+
 /* Soon after an uplink RX1 is the sooner way; what comes later goes at once over RX2.
  * spec: TS001-1.0.4 §15
  * rows: up-class-c */
@@ -1371,6 +1401,7 @@ int main(void)
 		TEST(mac_commands_disabled),
 		TEST(class_c),
 		TEST(class_c_refused),
+		TEST(class_c_without_a_database),
 		TEST(class_c_after_uplink),
 		TEST(class_c_clock_back),
 		TEST(class_c_uplink_before_the_item),
