@@ -726,9 +726,12 @@ static void test_bulk_streams(void **state)
 	/* With an entry to a node the server cuts where it is told to. */
 	redis_cmd(c->r, NULL, NULL, "CONFIG SET stream-node-max-entries 1");
 	redis_cmd(c->r, NULL, NULL, "DEL a");
-	for (int i = 0; i < 2000; i++)
+	for (int i = 0; i < 2000; i++) {
 		redis_bulk_xadd(c->r, "a", 100, 1, &f);
+		redis_bulk_xadd(c->r, "short", 3, 1, &f); /* each time */
+	}
 	assert_in_range(ask(c, "return redis.call('XLEN', 'a')"), 100, 400);
+	assert_int_equal(ask(c, "return redis.call('XLEN', 'short')"), 3);
 }
 
 int main(void)

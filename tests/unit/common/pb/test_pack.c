@@ -420,6 +420,8 @@ static void test_same_numbers(void **state)
 	assert_int_equal(few->bools[2], 1);
 	assert_true(few->has_fixed64 && few->fixed64 == 0);
 	assert_int_equal(few->sfixed32, -2);
+	uint64_t seed = 4;
+	compare(m, &a, &seed);
 	lw_arena_deinit(&a);
 }
 

@@ -25,7 +25,8 @@ struct world {
 	const struct ns_region_config *regions[1];
 	unsigned hints;
 	unsigned refused;
-	int proprietary; /* what becomes of frames of that type */
+	struct lw_uuid refused_item; /* the last one */
+	int proprietary;             /* what becomes of frames of that type */
 	/* The last answer. */
 	bool answered;
 	int status;
@@ -55,10 +56,11 @@ static void on_enqueued(void *arg, struct lw_dev_eui eui)
 
 static void on_refused(void *arg, const struct ns_device *dev, struct lw_uuid item, const char *why)
 {
-	(void)item;
+	struct world *w = arg;
 	assert_int_equal(lw_dev_eui_u64(dev->dev_eui), 1);
 	assert_non_null(strstr(why, "holds 3 items"));
-	((struct world *)arg)->refused++;
+	w->refused++;
+	w->refused_item = item;
 }
 
 static int on_proprietary(void *arg, const struct ns_proprietary *p, uint32_t *downlink_id)
@@ -510,6 +512,23 @@ static void test_full_queue(void **state)
 	req.items = v;
 	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_ALREADY_EXISTS);
 	assert_int_equal(w->refused, 3);
+	/* It is told of which one, whatever stood before it; what another replica has added meanwhile counts, too. */
+	struct item odd[3];
+	Longwave__Ns__V1__QueueItem *mixed[3] = {item(&odd[0], "00000000000000ff", 20, 7), item(&odd[1], DEV, 21, 0),
+						 item(&odd[2], DEV, 0x22, 7)};
+	uint64_t position = w->rig->store->next_position;
+	w->rig->store->next_position = 0; /* before theirs */
+	req.items = mixed;
+	req.n_items = 3;
+	assert_int_equal(call(w, "Enqueue", &req.base, out), GRPC_OK);
+	w->rig->store->next_position = position;
+	r = (Longwave__Ns__V1__EnqueueResponse *)w->resp;
+	assert_int_equal(r->statuses[0], GRPC_NOT_FOUND);
+	assert_int_equal(r->statuses[1], GRPC_INVALID_ARGUMENT);
+	assert_int_equal(r->statuses[2], GRPC_RESOURCE_EXHAUSTED);
+	assert_int_equal(w->refused, 4);
+	assert_int_equal(w->refused_item.b[15], 0x22);
+	req.items = v;
 	assert_int_equal(list(w)->n_items, 3);
 	assert_int_equal(((Longwave__Ns__V1__ListQueueResponse *)w->resp)->total, 3);
 	some.dev_eui = (char *)(uintptr_t)DEV;

@@ -248,8 +248,14 @@ static void test_full(void **state)
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(e[i].w.err, i < 3 ? 0 : LW_EFULL);
 	assert_int_equal(get(r, group_text).f_cnt, 3);
+	/* Another group has its own room. */
+	put_group_as(r, other_text, "a", 0);
+	send_item(r, other_text, 0, 16, &e[0]);
+	rig_wait(r, &e[0].w);
+	assert_int_equal(e[0].w.err, 0);
 	struct listed l = list_some(r, 2);
 	assert_int_equal(l.n, 2);
+	assert_true(l.f_cnt[0] == 0 && l.f_cnt[1] == 1);
 	assert_int_equal(l.total, 3);
 	struct rig_wait w = {0};
 	ns_store_flush_multicast(r->store, uuid(group_text), rig_done, &w);

@@ -28,12 +28,13 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void put_profile(struct rig *r, bool class_c)
+static void put_profile(struct rig *r, bool class_b, bool class_c)
 {
 	Longwave__Ns__V1__DeviceProfile p = LONGWAVE__NS__V1__DEVICE_PROFILE__INIT;
 	Longwave__Ns__V1__Change c = LONGWAVE__NS__V1__CHANGE__INIT;
 	p.id = rig_profile_id;
 	p.region = COMMON__REGION__EU868;
+	p.supports_class_b = class_b;
 	p.supports_class_c = class_c;
 	c.change_case = LONGWAVE__NS__V1__CHANGE__CHANGE_PUT_DEVICE_PROFILE;
 	c.put_device_profile = &p;
@@ -86,7 +87,7 @@ static void pages(void **state)
 {
 	static const uint64_t eui[] = {0x8000000000000001, 0xFFFFFFFFFFFFFFFF, 5, 6, 7};
 	struct rig *r = *state;
-	put_profile(r, true);
+	put_profile(r, false, true);
 	assert_int_equal(page(r, INT64_MIN, 8).n, 0);
 	for (size_t i = 0; i < 5; i++) {
 		rig_put_device(r, eui[i]);
@@ -118,7 +119,7 @@ static void pages(void **state)
 static void states(void **state)
 {
 	struct rig *r = *state;
-	put_profile(r, false);
+	put_profile(r, false, false);
 	rig_put_device(r, 1);
 	rig_put_device(r, 2);
 	give_session(r, 1, NULL, 0);
@@ -126,8 +127,11 @@ static void states(void **state)
 	assert_int_equal(rig_enqueue(r, 1, 1, false), 0);
 	assert_int_equal(rig_enqueue(r, 2, 2, false), 0);
 	assert_false(page(r, INT64_MIN, 8).v[0].at_any_time);
-	put_profile(r, true);
-	struct ns_queue_op sent = {.kind = NS_QUEUE_MARK, .id = rig_uuid(1), .state = NS_ITEM_SENT};
+	put_profile(r, true, false);
+	assert_true(page(r, INT64_MIN, 8).v[0].at_any_time);
+	put_profile(r, false, true);
+	struct ns_queue_op sent = {
+		.kind = NS_QUEUE_MARK, .id = rig_uuid(1), .state = NS_ITEM_SENT, .timeout_after_ns = 1000000};
 	struct ns_queue_op waits = {.kind = NS_QUEUE_MARK,
 				    .id = rig_uuid(2),
 				    .state = NS_ITEM_PENDING,
@@ -141,11 +145,39 @@ static void states(void **state)
 	assert_int_equal(p.v[1].timeout_after_ns, INT64_C(1700000000123456000));
 }
 
+static void on_raised(void *arg, const struct sql_outcome *outcome)
+{
+	assert_int_equal(outcome->err, 0);
+	*(bool *)arg = true;
+}
+
+/* What memory has of a device is forgotten when another replica has written it since, and only then. */
+static void older_ones_are_forgotten(void **state)
+{
+	struct rig *r = *state;
+	static const struct sql_stmt raise = {.name = "t_raise", .text = "UPDATE device SET version = version + 1"};
+	put_profile(r, false, true);
+	rig_put_device(r, 1);
+	give_session(r, 1, NULL, 0);
+	assert_int_equal(rig_enqueue(r, 1, 1, false), 0);
+	uint64_t version = rig_device(r, &arena, 1)->version;
+	assert_int_equal(page(r, INT64_MIN, 8).n, 1);
+	assert_non_null(lw_map_find(&r->store->devices, 1));
+	struct sql_tx *tx = sql_tx_new(r->db);
+	bool raised = false;
+	sql_tx_add(tx, &raise, NULL, NULL);
+	sql_tx_commit(tx, on_raised, &raised);
+	assert_true(rt_loop_run_until(r->loop, &raised, RIG_WAIT_MS));
+	assert_int_equal(page(r, INT64_MIN, 8).n, 1);
+	assert_null(lw_map_find(&r->store->devices, 1));
+	assert_int_equal(rig_device(r, &arena, 1)->version, version + 1);
+}
+
 /* With 100,000 of them 500 pages are asked for: each looks at what it gives. */
 static void pages_are_not_sorted(void **state)
 {
 	struct rig *r = *state;
-	put_profile(r, true);
+	put_profile(r, false, true);
 	for (uint64_t eui = 1; eui <= 5; eui++) {
 		rig_put_device(r, eui);
 		give_session(r, eui, NULL, 0);
@@ -170,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(pages),
 		BOTH(states),
+		BOTH(older_ones_are_forgotten),
 		cmocka_unit_test_setup_teardown(pages_are_not_sorted, setup_lite, teardown),
 	};
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);
