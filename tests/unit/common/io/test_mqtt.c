@@ -411,6 +411,56 @@ static void a_narrow_broker_gets_small_groups(void **state)
 	mqtt_free(pub);
 }
 
+static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, size_t n);
+
+static bool may_wait_when_quiet(struct mqtt *m)
+{
+	m->last_publish_ns = 0;
+	return mqtt_acks_may_wait(m);
+}
+
+/* How many a broker sends without an acknowledgement shows by what comes. */
+static void acknowledgements_may_wait_while_it_sends(void **state)
+{
+	struct rig *r = *state;
+	struct mqtt_opts o = options(r, "bears"), po = options(r, "bears-pub");
+	o.ack_wait_ms = LONG_MS;
+	struct mqtt_opts few = o;
+	few.client_id = "agreed";
+	few.receive_maximum = 10;
+	po.before_ack = NULL;
+	struct mqtt *m = client(r, &o), *agreed = client(r, &few), *pub = client(r, &po);
+	mqtt_subscribe(m, "b", 1);
+	mqtt_subscribe(agreed, "a", 1);
+	await_up(r, m);
+	await_up(r, agreed);
+	await_up(r, pub);
+	send_one_by_one(r, pub, "b", 8);
+	assert_true(may_wait_when_quiet(m));
+	send_one_by_one(r, pub, "b", 4);
+	m->last_publish_ns = rt_loop_mono_ns(r->loop);
+	assert_true(mqtt_acks_may_wait(m)); /* they come */
+	/* Twice nothing more than these: they are its limit. */
+	assert_false(may_wait_when_quiet(m));
+	assert_false(may_wait_when_quiet(m));
+	m->unacked = 6;
+	assert_false(mqtt_acks_may_wait(m));
+	m->unacked = 5;
+	assert_true(may_wait_when_quiet(m));
+	/* They are not: after twelve there comes another. */
+	m->unacked = 12;
+	send_one_by_one(r, pub, "b", 1);
+	m->unacked = 12;
+	assert_true(may_wait_when_quiet(m));
+	send_one_by_one(r, pub, "a", 4);
+	assert_true(mqtt_acks_may_wait(agreed));
+	send_one_by_one(r, pub, "a", 1);
+	assert_false(mqtt_acks_may_wait(agreed));
+	mqtt_free(m);
+	mqtt_free(agreed);
+	mqtt_free(pub);
+}
+
 static void send_one_by_one(struct rig *r, struct mqtt *pub, const char *topic, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -1126,6 +1176,7 @@ int main(void)
 		T(acknowledgements_wait_for_acks_go),
 		T(acknowledgements_wait_for_company),
 		T(a_narrow_broker_gets_small_groups),
+		T(acknowledgements_may_wait_while_it_sends),
 		T(what_is_read_may_be_gathered),
 		T(publishing_inside_a_callback),
 		T(broker_restart_is_survived),
