@@ -11,18 +11,12 @@ import pytest
 import requests
 
 import lw
-from lw.procs import build_dir
+from lw.procs import PATIENCE_S, build_dir
 from lw.stack import Events, Stack, World, store
 
 SLACK_KB = 6000  # what an allocator may keep; a leak of 100 bytes for each of 100,000 messages is more
+OWN_STACK = {}
 DAEMONS = ("gateway-bridge", "network-server", "app-server", "geo-server")
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    s = Stack(tmp_path_factory.mktemp("bad"))
-    yield s
-    s.close()
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ def path(same):
 
     def works():
         w.send(d, gw, data=b"x")
-        same.events.wait(d.dev_eui, "up", d.f_cnt_up, 30)
+        same.events.wait(d.dev_eui, "up", d.f_cnt_up)
 
     works.world, works.gw, works.device = w, gw, d
     works()
@@ -149,7 +143,7 @@ TOKENS = ["", "x", "a.b.c", "." * 50, "A" * 5000, "eyJhbGciOiJub25lIn0.eyJhdWQiO
 
 def calls(stack):
     """(method, path with something in place of its variables) of the published document."""
-    doc = requests.get(f"http://127.0.0.1:{stack.http_port}/api/openapi.json", timeout=10).json()
+    doc = requests.get(f"http://127.0.0.1:{stack.http_port}/api/openapi.json", timeout=PATIENCE_S).json()
     for template, item in doc["paths"].items():
         for method in item:
             if method in ("get", "put", "post", "delete", "patch"):
@@ -165,7 +159,7 @@ def filled(template, value):
 
 def ask(stack, session, method, path, body, token):
     headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-    r = session.request(method, f"http://127.0.0.1:{stack.http_port}{path}", data=body, headers=headers, timeout=10, stream=True)
+    r = session.request(method, f"http://127.0.0.1:{stack.http_port}{path}", data=body, headers=headers, timeout=PATIENCE_S, stream=True)
     code = r.status_code
     if r.headers.get("content-type", "").startswith("text/event-stream"):
         r.close()
@@ -235,7 +229,7 @@ def test_join_server(same, path):
     url = f"http://127.0.0.1:{same.join_port}/"
     for body in BODIES + ['{"MessageType":"JoinReq"}', '{"ProtocolVersion":"1.0","SenderID":"000000","ReceiverID":"00","TransactionID":-1,'
                           '"MessageType":"JoinReq","PHYPayload":"zz"}', '{"MessageType":"Nonsense","TransactionID":1}']:
-        r = requests.post(url, data=body.encode() if isinstance(body, str) else body, timeout=5)
+        r = requests.post(url, data=body.encode() if isinstance(body, str) else body, timeout=PATIENCE_S)
         assert 200 <= r.status_code < 500
         if r.status_code == 200 and r.content:
             assert r.json()["Result"]["ResultCode"] != "Success"
@@ -256,7 +250,7 @@ def test_misspelt_configuration(tmp_path, name, text, wanted):
     conf = tmp_path / "c.yaml"
     conf.write_text(text)
     for more in ([], ["--check"]):
-        r = subprocess.run([build_dir() / "bin" / f"longwave-{name}", "-c", conf, *more], capture_output=True, text=True, timeout=20,
+        r = subprocess.run([build_dir() / "bin" / f"longwave-{name}", "-c", conf, *more], capture_output=True, text=True, timeout=PATIENCE_S,
                            cwd=tmp_path)
         out = r.stdout + r.stderr
         assert r.returncode not in (0, -6, -11) and re.search(wanted, out.replace(str(tmp_path), ""), re.S), out

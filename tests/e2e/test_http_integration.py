@@ -14,11 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import lw
-from lw.procs import free_port
+from lw.procs import PATIENCE_S, free_port
 from lw.stack import Stack, World
 from test_event_json import check_members
 
 FAST = {"integrations": {"http": {"timeout": "1s"}, "retry_max": "1s"}}
+OWN_STACK = {"app-server": FAST}
 
 
 class Receiver:
@@ -89,7 +90,7 @@ class Receiver:
         with self.changed:
             return [r.key for r in self.got if r.event == event and 200 <= r.status < 300]
 
-    def wait(self, n, event="up", timeout=60):
+    def wait(self, n, event="up", timeout=PATIENCE_S):
         with self.changed:
             ok = self.changed.wait_for(lambda: len(set(self._taken(event))) >= n, timeout)
             assert ok, f"{len(set(self._taken(event)))} of {n} events; {len(self.got)} requests"
@@ -97,13 +98,6 @@ class Receiver:
 
     def _taken(self, event):
         return [r.key for r in self.got if r.event == event and 200 <= r.status < 300]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    s = Stack(tmp_path_factory.mktemp("http"), **{"app-server": FAST})
-    yield s
-    s.close()
 
 
 class Site(World):
@@ -132,7 +126,7 @@ class Site(World):
                 self.sent.append(data)
                 self.send(d, self.gw, data=data, f_port=7)
                 # Its turn has come on MQTT: so it has been written for the integrations.
-                self.stack.events.wait(d.dev_eui, "up", n=d.f_cnt_up, timeout=20)
+                self.stack.events.wait(d.dev_eui, "up", n=d.f_cnt_up)
 
     def status(self):
         return self.rest.get(f"/api/longwave/applications/{self.app}/integrations")
@@ -231,7 +225,7 @@ def test_receiver_away(site):
     e = lw.wait_for(lambda: next((e for e in site.status()["endpoints"] if e["state"] == "FAILING"), None), step=0.1, text="FAILING")
     assert int(e["waiting"]) == 15 and e["lastError"] and e["oldestWaitingAt"] and e["failingSince"]
     r.start()
-    check(site, r.wait(18, timeout=30))
+    check(site, r.wait(18))
     site.up()
     check(site, r.wait(21))
     site.drained()
@@ -261,7 +255,7 @@ def test_receiver_fails_and_hangs(site):
     site.integrate(r.url)
     site.up(4)
     try:
-        check(site, r.wait(12, timeout=60))
+        check(site, r.wait(12))
     finally:
         hold.set()
 
@@ -315,7 +309,7 @@ def test_a_dead_endpoint_delays_nobody(site):
     finally:
         hold.set()
         other.close()
-    check(site, hangs.wait(30, timeout=60))
+    check(site, hangs.wait(30))
 
 
 def test_kill_the_app_server(site):
@@ -333,7 +327,7 @@ def test_kill_the_app_server(site):
     site.stack.login()
     site.rest = site.stack.rest
     site.up()
-    check(site, r.wait(len(site.sent), timeout=30))
+    check(site, r.wait(len(site.sent)))
     site.drained()
 
 
@@ -351,7 +345,7 @@ def test_stop_the_app_server(site):
     site.stack.wait_healthy()
     site.stack.login()
     site.rest = site.stack.rest
-    check(site, r.wait(len(site.sent), timeout=30))
+    check(site, r.wait(len(site.sent)))
     site.drained()
 
 
@@ -370,7 +364,7 @@ def test_the_database_is_away(site):
     site.stack.pg.start()
     site.stack.wait_healthy()
     site.up()
-    check(site, r.wait(9, timeout=40))
+    check(site, r.wait(9))
 
 
 def test_two_replicas(tmp_path):
@@ -394,7 +388,7 @@ def test_two_replicas(tmp_path):
         stack.login()
         site.rest = stack.rest
         site.up(2)
-        check(site, r.wait(len(site.sent), timeout=40))
+        check(site, r.wait(len(site.sent)))
         site.drained()
     finally:
         site.close()

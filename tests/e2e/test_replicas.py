@@ -24,7 +24,7 @@ def stack(tmp_path_factory):
 def others_are_seen(stack):
     """Each has a lease, and the other one knows it."""
     for d in (*stack.nss, *stack.apps):
-        lw.wait_for(lambda: "replicas changed" in d.output() and '"others":0' not in d.output().splitlines()[-1], 20,
+        lw.wait_for(lambda: "replicas changed" in d.output() and '"others":0' not in d.output().splitlines()[-1],
                     text=f"{d.dir} has seen the other one")
 
 

@@ -4,6 +4,8 @@ import json
 
 import requests
 
+from lw.procs import PATIENCE_S
+
 
 class Rest:
     def __init__(self, base, token=None):
@@ -14,7 +16,7 @@ class Rest:
         h = {"authorization": f"Bearer {self.token}"} if self.token else {}
         h.update(headers or {})
         data = text if text is not None else json.dumps(body) if body is not None else None
-        r = self.http.request(method, self.base + path, data=data, headers=h, timeout=30)
+        r = self.http.request(method, self.base + path, data=data, headers=h, timeout=PATIENCE_S)
         return r.status_code, r.json() if r.content else None
 
     def call(self, method, path, body=None, expect=200):

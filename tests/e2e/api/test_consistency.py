@@ -34,7 +34,7 @@ def ns_call(s, method, request, answer):
     with grpc.insecure_channel(f"127.0.0.1:{s.ns_port}") as c:
         stub = c.unary_unary(f"/longwave.ns.v1.NetworkServer/{method}", request_serializer=lambda m: m.SerializeToString(),
                              response_deserializer=message(answer).FromString)
-        end = time.monotonic() + 20
+        end = time.monotonic() + lw.procs.PATIENCE_S
         while True:
             try:
                 return stub(request, timeout=10)
@@ -74,7 +74,7 @@ def test_nothing_half_done_while_the_network_server_is_away(own):
     admin.delete("/api/devices/0000000000000001")
     own.ns.start()
     lw.wait_for(lambda: not ns_knows(own, "0000000000000001"), text="the delete at the network-server")
-    lw.wait_for(lambda: admin.request("POST", "/api/devices", device(app, p, "0000000000000002"))[0] == 200, 30, 0.1,
+    lw.wait_for(lambda: admin.request("POST", "/api/devices", device(app, p, "0000000000000002"))[0] == 200, step=0.1,
                 text="the network-server is used again")
     assert ns_knows(own, "0000000000000002")
 

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from lw.pb import message
+from lw.procs import PATIENCE_S
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def channel(stack):
 
 def call(channel, path, request, answer, token=None):
     stub = channel.unary_unary(path, request_serializer=lambda m: m.SerializeToString(), response_deserializer=message(answer).FromString)
-    return stub(request, metadata=[("authorization", f"Bearer {token}")] if token else [], timeout=20)
+    return stub(request, metadata=[("authorization", f"Bearer {token}")] if token else [], timeout=PATIENCE_S)
 
 
 def test_a_device_and_its_queue(stack, channel, new_eui):
@@ -57,7 +58,7 @@ def test_reflection_and_health(channel):
                                  request_serializer=lambda m: m.SerializeToString(), response_deserializer=resp.FromString)
     asked = [message(req)(list_services=""), message(req)(file_containing_symbol="api.DeviceService"),
              message(req)(file_by_filename="google/protobuf/timestamp.proto")]
-    services, by_symbol, by_name = list(stub(iter(asked), timeout=20))
+    services, by_symbol, by_name = list(stub(iter(asked), timeout=PATIENCE_S))
     listed = {s.name for s in services.list_services_response.service}
     assert {"api.DeviceService", "api.TenantService", "api.InternalService", "grpc.health.v1.Health"} <= listed
     assert by_symbol.file_descriptor_response.file_descriptor_proto and by_name.file_descriptor_response.file_descriptor_proto
@@ -70,7 +71,7 @@ def test_grpc_web(stack, text):
     body = message("api.ListTenantsRequest")(limit=1).SerializeToString()
     frame = struct.pack(">BI", 0, len(body)) + body
     kind = "application/grpc-web-text" if text else "application/grpc-web+proto"
-    r = requests.post(f"{stack.rest.base}/api.TenantService/List", data=base64.b64encode(frame) if text else frame, timeout=20,
+    r = requests.post(f"{stack.rest.base}/api.TenantService/List", data=base64.b64encode(frame) if text else frame, timeout=PATIENCE_S,
                       headers={"content-type": kind, "accept": kind, "authorization": f"Bearer {stack.admin.token}"})
     assert r.status_code == 200
     data = base64.b64decode(r.content) if text else r.content
