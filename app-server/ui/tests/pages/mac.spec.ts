@@ -29,6 +29,7 @@ async function choose(page: Page, command: string) {
 }
 
 test('MAC commands: without a session, then by fields and by identifier, sent and answered', async ({ page, request }) => {
+  await page.route('**/api/live/overview**', (route) => route.abort()); // the page's own stream is enough
   await signIn(page, `/devices/${d.devEui}`);
   await page.getByRole('navigation', { name: 'Sections' }).getByRole('link', { name: 'MAC commands' }).click();
   await expect(page.getByRole('alert', { name: 'The device is not activated' })).toBeVisible();
