@@ -47,6 +47,7 @@ struct as_commands {
 	struct lw_map devices; /* DevEUI → the command under way */
 	bool started;
 	bool paused;
+	bool failing;    /* the journal: what was taken is not begun, and taken again from the broker if we die now */
 	bool wants_pump; /* something has ended: others may begin, all of this turn together */
 	struct rt_tick *tick;
 	struct rt_timer retry;
@@ -179,7 +180,7 @@ static void begin(struct command *c)
 
 static void pump(struct as_commands *q)
 {
-	if (!q->started)
+	if (!q->started || q->failing)
 		return;
 	/* From the front each time: a command that ends at once changes the list. */
 	for (bool begun = true; begun && q->n_busy < MAX_BUSY;) {
@@ -207,8 +208,11 @@ static void on_tick(void *arg)
 
 static void on_retry(struct rt_timer *t, void *arg)
 {
+	struct as_commands *q = arg;
 	(void)t;
-	pump(arg);
+	if (q->failing && as_commands_commit(q) && q->as->integration)
+		as_integration_acks_go(q->as->integration);
+	pump(q);
 }
 
 /* ---- records: id, length of the topic, topic, payload ---- */
@@ -290,12 +294,24 @@ void as_commands_take(struct as_commands *q, const struct mqtt_message *m)
 	}
 }
 
-void as_commands_commit(struct as_commands *q)
+bool as_commands_commit(struct as_commands *q)
 {
 	int rc = q->journal ? journal_commit(q->journal) : 0;
-	if (rc < 0)
-		RT_LOG_ERROR(q->as->log, "the journal of downlink commands cannot be written", rt_err(rc));
+	bool was_failing = q->failing;
+	q->failing = rc < 0;
+	if (q->failing) {
+		if (!was_failing)
+			RT_LOG_ERROR(
+				q->as->log,
+				"the journal of downlink commands cannot be written: none is acknowledged until it can",
+				rt_err(rc));
+		rt_timer_start(&q->retry, RETRY_MS);
+		return false;
+	}
+	if (was_failing)
+		RT_LOG_INFO(q->as->log, "the journal of downlink commands is written again");
 	pump(q);
+	return true;
 }
 
 static int on_record(void *arg, uint64_t position, struct lw_span r)

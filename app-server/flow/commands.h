@@ -19,7 +19,8 @@ void as_commands_free(struct as_commands *c);
 void as_commands_start(struct as_commands *c);
 /* A message of the command topic. */
 void as_commands_take(struct as_commands *c, const struct mqtt_message *m);
-/* Makes what was taken durable, then begins with it. */
-void as_commands_commit(struct as_commands *c);
+/* Makes what was taken durable, then begins with it. False: it cannot be written now, and the broker must not hear that
+ * we have it; as_integration_acks_go() follows once it can. */
+bool as_commands_commit(struct as_commands *c);
 /* Commands that are not done with. */
 size_t as_commands_waiting(const struct as_commands *c);

@@ -402,9 +402,9 @@ static void on_command(void *arg, const struct mqtt_message *m)
 	as_commands_take(((struct as_events *)arg)->commands, m);
 }
 
-static void on_before_ack(void *arg)
+static bool on_before_ack(void *arg)
 {
-	as_commands_commit(((struct as_events *)arg)->commands);
+	return as_commands_commit(((struct as_events *)arg)->commands);
 }
 
 /* What was taken is published and acknowledged, then the network-servers hear the farewell. */

@@ -45,7 +45,9 @@ struct as_integration {
 	char heir_id[128];
 	unsigned heir_polls, heir_quiet;
 	uint64_t heir_received;
+	bool held; /* commands are here that must not be acknowledged yet */
 	bool heir_connected;
+	bool heir_over; /* it was cut off: perhaps the other is back, whom it must not disturb */
 	void (*heir_done)(void *arg, const char *client_id);
 	void *heir_arg;
 	char command_filter[AS_TOPIC_MAX];
@@ -146,9 +148,8 @@ static void on_message(void *arg, const struct mqtt_message *msg)
 static bool on_before_ack(void *arg)
 {
 	struct as_integration *m = arg;
-	if (m->l.before_ack)
-		m->l.before_ack(m->l.arg);
-	return true;
+	m->held = m->l.before_ack && !m->l.before_ack(m->l.arg);
+	return !m->held;
 }
 
 int as_integration_look_up(struct as_integration *m)
@@ -189,6 +190,7 @@ static void heir_disconnect(void *arg, int err, const char *text)
 	struct as_integration *m = arg;
 	(void)err;
 	(void)text;
+	m->heir_over = m->heir_over || m->heir_connected;
 	m->heir_connected = false;
 	m->heir_quiet = 0;
 }
@@ -204,8 +206,15 @@ static void heir_poll(struct rt_timer *t, void *arg)
 {
 	struct as_integration *m = arg;
 	struct mqtt_stats st;
+	if (m->heir_over) {
+		rt_timer_stop(t);
+		mqtt_free(m->heir);
+		m->heir = NULL;
+		return;
+	}
 	mqtt_stats(m->heir, &st);
-	m->heir_quiet = m->heir_connected && st.received == m->heir_received ? m->heir_quiet + 1 : 0;
+	bool quiet = m->heir_connected && !m->held && st.received == m->heir_received;
+	m->heir_quiet = quiet ? m->heir_quiet + 1 : 0;
 	m->heir_received = st.received;
 	if (m->heir_quiet < HEIR_QUIET && ++m->heir_polls < HEIR_MAX)
 		return;
@@ -251,7 +260,7 @@ int as_integration_inherit(struct as_integration *m, const char *client_id,
 	m->heir_arg = arg;
 	m->heir_polls = m->heir_quiet = 0;
 	m->heir_received = 0;
-	m->heir_connected = false;
+	m->heir_connected = m->heir_over = false;
 	m->heir = mqtt_new(m->as->loop, m->as->log, &o, &diag);
 	if (!m->heir)
 		return LW_EINVAL;
@@ -352,8 +361,9 @@ void as_integration_listen(struct as_integration *m, const struct as_integration
 static void on_event_done(void *arg, int err)
 {
 	struct as_integration *m = arg;
-	/* Not allowed to publish: an operator's mistake that a repetition does not mend. */
-	if (err == LW_EAUTH) {
+	/* Not allowed to publish, too large, no room: an operator's mistake or limit, and nothing that a repetition
+	 * mends. What was under way when the connection ended is published again from the position. */
+	if (err == LW_EAUTH || err == LW_EPROTO || err == LW_ELIMIT) {
 		rt_metric_inc(m->refused);
 		RT_LOG_ERROR(m->as->log, "the broker refuses an event", rt_err(err));
 	}
@@ -412,6 +422,14 @@ void as_integration_pause(struct as_integration *m, bool paused)
 		mqtt_pause(m->mqtt);
 	else
 		mqtt_resume(m->mqtt);
+}
+
+void as_integration_acks_go(struct as_integration *m)
+{
+	m->held = false;
+	mqtt_acks_go(m->mqtt);
+	if (m->heir)
+		mqtt_acks_go(m->heir);
 }
 
 bool as_integration_command_topic(const struct as_integration *m, const char *topic, struct lw_span *application_id,

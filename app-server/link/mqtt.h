@@ -23,7 +23,7 @@ struct as_integration_listener {
 	void (*position_done)(void *arg, uint64_t ticket, int err);
 	/* Commands, see mqtt.h for when the broker hears that we have them. */
 	void (*command)(void *arg, const struct mqtt_message *m);
-	void (*before_ack)(void *arg);
+	bool (*before_ack)(void *arg); /* false: as_integration_acks_go() comes later */
 	void *arg;
 };
 
@@ -44,10 +44,12 @@ int as_integration_look_up(struct as_integration *m);
 /* Takes no more commands: other replicas do. */
 void as_integration_leave(struct as_integration *m);
 /* Takes the commands that the broker keeps for a replica that is gone, and leaves nothing behind there. One at a time;
- * LW_EEXISTS: it is busy. */
+ * LW_EEXISTS: it is busy. `done` is not called where the replica is back, or the broker gone: to be asked again. */
 int as_integration_inherit(struct as_integration *m, const char *client_id,
 			   void (*done)(void *arg, const char *client_id), void *arg);
 void as_integration_pause(struct as_integration *m, bool paused);
+/* Commands that before_ack did not let be acknowledged are written now. */
+void as_integration_acks_go(struct as_integration *m);
 /* Reads a command's topic: parts are borrowed. */
 bool as_integration_command_topic(const struct as_integration *m, const char *topic, struct lw_span *application_id,
 				  struct lw_span *dev_eui, struct lw_span *command);

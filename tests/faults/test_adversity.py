@@ -1,5 +1,7 @@
 """A full disk and a read-only folder: a named error, no corruption, and recovery without hands."""
 
+import base64
+import json
 import os
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ def stack(tmp_path_factory):
     tmp = tmp_path_factory.mktemp("adversity")
     s = Stack(tmp, start=False)
     s.ns_disk = Disk(s.ns, library(tmp), tmp, [Path(tmp) / p for p in ("ns-state", "ns.db")], shadow=False)
+    s.app_disk = Disk(s.app, library(tmp), tmp, [Path(tmp) / "app-state"], shadow=False)
     s.start()
     yield s
     s.close()
@@ -42,6 +45,43 @@ def test_the_network_servers_disk_is_full(stack):
     w.send(d, g, data=b"after")
     stack.events.wait(d.dev_eui, "up", 7)
     assert len(stack.events.of(d.dev_eui, "join")) == 1
+    w.close()
+
+
+def test_the_app_servers_disk_is_full(stack):
+    """A downlink command that cannot be written is not acknowledged to the broker, and nothing is done with it: it goes on when there
+    is room, or comes again after a crash, once."""
+    w = World(stack)
+    g, d = w.gateway(), w.device()
+    w.join(d, g)
+    mqtt = lw.Mqtt(stack.mosquitto.port)
+
+    def command(data):
+        mqtt.publish(f"application/{w.app}/device/{d.dev_eui}/command/down", json.dumps({
+            "devEui": d.dev_eui, "fPort": 7, "data": base64.b64encode(data).decode()}))
+
+    def queued():
+        return [base64.b64decode(i["data"]) for i in w.queue(d)]
+
+    stack.app_disk.fill("/commands")
+    command(b"one")
+    stack.app.wait_output("journal of downlink commands cannot be written")
+    time.sleep(1)  # longer than it would take to hand over what is not written
+    assert queued() == []
+    stack.app_disk.free()
+    lw.wait_for(lambda: queued() == [b"one"], text="the command that waited")
+    stack.app_disk.fill("/commands")
+    n = stack.app.output().count("cannot be written")
+    command(b"two")
+    lw.wait_for(lambda: stack.app.output().count("cannot be written") > n, text="the error")
+    stack.app.kill()
+    stack.app_disk.free()
+    stack.restart(stack.app)
+    lw.wait_for(lambda: len(queued()) > 1, text="the command that the broker still has")
+    command(b"three")
+    lw.wait_for(lambda: b"three" in queued(), text="one after it")
+    assert queued() == [b"one", b"two", b"three"]
+    mqtt.close()
     w.close()
 
 
