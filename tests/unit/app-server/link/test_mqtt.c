@@ -4,6 +4,7 @@
 
 #include "app-server/link/mqtt.h"
 #include "common/base/xmalloc.h"
+#include "tests/fixtures/at_broker.h"
 #include "tests/fixtures/servers.h"
 
 #define COMMANDS "application/+/device/+/command/+"
@@ -16,15 +17,6 @@ struct ctx {
 	struct fix_server broker;
 	bool up, holds;
 	unsigned commands, asked;
-};
-
-/* A replica whose connection the broker saw end. On a loop of its own: while that runs, the heir stands still. */
-struct owner {
-	struct rt_loop *loop;
-	struct mqtt *mqtt;
-	bool up, answered;
-	int answer;
-	unsigned downs;
 };
 
 static void on_up(void *arg, const struct as_positions *has)
@@ -89,67 +81,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void on_owner_up(void *arg, bool present)
-{
-	(void)present;
-	((struct owner *)arg)->up = true;
-}
-
-static void on_owner_down(void *arg, int err, const char *text)
-{
-	(void)err;
-	(void)text;
-	((struct owner *)arg)->downs++;
-}
-
-static void on_owner_answer(void *arg, int err)
-{
-	struct owner *o = arg;
-	o->answered = true;
-	o->answer = err;
-}
-
-/* Answered in order: what became of the connection was seen before. */
-static void owner_says(struct owner *o, const char *topic)
-{
-	o->answered = false;
-	assert_int_equal(mqtt_publish(o->mqtt, topic, "x", 1, 1, false, on_owner_answer, o), 0);
-	assert_true(rt_loop_run_until(o->loop, &o->answered, WAIT_MS));
-	assert_int_equal(o->answer, 0);
-}
-
-static void owner_comes(struct ctx *c, struct owner *o, const char *client_id, const char *filter)
-{
-	struct mqtt_opts opts = {.server = c->broker.url,
-				 .client_id = client_id,
-				 .on_connect = on_owner_up,
-				 .on_disconnect = on_owner_down,
-				 .arg = o};
-	*o = (struct owner){.loop = rt_loop_new()};
-	o->mqtt = mqtt_new(o->loop, NULL, &opts, NULL);
-	if (filter)
-		mqtt_subscribe(o->mqtt, filter, 1);
-	assert_true(rt_loop_run_until(o->loop, &o->up, WAIT_MS));
-	owner_says(o, "nobody");
-}
-
-static void owner_goes(struct owner *o)
-{
-	mqtt_free(o->mqtt);
-	for (int i = 0; i < 20; i++)
-		rt_loop_turn(o->loop);
-	rt_loop_free(o->loop);
-}
-
 /* as-gone was there, and a command came after it: one for it, one for us. */
 static void leave_one(struct ctx *c)
 {
-	struct owner gone, other;
-	owner_comes(c, &gone, "as-gone", COMMANDS);
-	owner_goes(&gone);
-	owner_comes(c, &other, "somebody", NULL);
-	owner_says(&other, COMMAND);
-	owner_goes(&other);
+	struct at_broker gone, other;
+	at_broker_comes(&gone, c->broker.url, "as-gone", COMMANDS);
+	at_broker_goes(&gone);
+	at_broker_comes(&other, c->broker.url, "somebody", NULL);
+	at_broker_says(&other, COMMAND);
+	at_broker_goes(&other);
 }
 
 static void wait_commands(struct ctx *c, unsigned n)
@@ -182,7 +122,7 @@ static void inherit(struct ctx *c, const char *client_id, bool *taken)
 static void test_taken_for_one_who_is_gone(void **state)
 {
 	struct ctx *c = *state;
-	struct owner back;
+	struct at_broker back;
 	bool taken = false;
 	leave_one(c);
 	wait_commands(c, 1);
@@ -190,27 +130,27 @@ static void test_taken_for_one_who_is_gone(void **state)
 	wait_commands(c, 2);
 	assert_true(rt_loop_run_until(c->as.loop, &taken, WAIT_MS));
 	/* Nothing is left of it. */
-	owner_comes(c, &back, "as-gone", COMMANDS);
-	owner_goes(&back);
+	at_broker_comes(&back, c->broker.url, "as-gone", COMMANDS);
+	at_broker_goes(&back);
 }
 
 /* It goes when the other is back, and comes again when it is asked to. */
 static void test_the_other_comes_back(void **state)
 {
 	struct ctx *c = *state;
-	struct owner o;
+	struct at_broker o;
 	bool cut_off = false, other = false, again = false;
 	leave_one(c);
 	wait_commands(c, 1);
 	inherit(c, "as-gone", &cut_off);
 	wait_commands(c, 2); /* the heir is connected */
-	owner_comes(c, &o, "as-gone", COMMANDS);
+	at_broker_comes(&o, c->broker.url, "as-gone", COMMANDS);
 	inherit(c, "as-other", &other);
 	assert_true(rt_loop_run_until(c->as.loop, &other, WAIT_MS));
-	owner_says(&o, "nobody");
+	at_broker_says(&o, "nobody");
 	assert_int_equal(o.downs, 0);
 	assert_false(cut_off);
-	owner_goes(&o);
+	at_broker_goes(&o);
 	inherit(c, "as-gone", &again);
 	assert_true(rt_loop_run_until(c->as.loop, &again, WAIT_MS));
 	assert_false(cut_off);

@@ -12,6 +12,7 @@
 #include "common/runtime/loop.h"
 #include "common/runtime/metrics.h"
 #include "network-server/link/gw_mqtt.h"
+#include "tests/fixtures/at_broker.h"
 #include "tests/fixtures/servers.h"
 
 #define MAX_SEEN 256
@@ -476,70 +477,21 @@ static void test_broker_away(void **state)
 
 /* ---- what is kept for another ---- */
 
-/* A replica whose connection the broker saw end. On a loop of its own: while that runs, heirs stand still. */
-struct owner {
-	struct rt_loop *loop;
-	struct mqtt *mqtt;
-	bool up, answered;
-	int answer;
-	unsigned downs;
-};
-
-static void on_owner_up(void *arg, bool present)
+/* A replica whose connection the broker saw end. Its topic is none of those that an heir ends. */
+static void owner_comes(struct world *w, struct at_broker *o)
 {
-	(void)present;
-	((struct owner *)arg)->up = true;
-}
-
-static void on_owner_down(void *arg, int err, const char *text)
-{
-	(void)err;
-	(void)text;
-	((struct owner *)arg)->downs++;
-}
-
-static void on_owner_answer(void *arg, int err)
-{
-	struct owner *o = arg;
-	o->answered = true;
-	o->answer = err;
-}
-
-static void owner_comes(struct world *w, struct owner *o)
-{
-	struct mqtt_opts opts = {.server = w->broker.url,
-				 .client_id = "ns-gone",
-				 .on_connect = on_owner_up,
-				 .on_disconnect = on_owner_down,
-				 .arg = o};
-	*o = (struct owner){.loop = rt_loop_new()};
-	o->mqtt = mqtt_new(o->loop, w->log, &opts, NULL);
-	/* None of those that an heir ends. */
-	mqtt_subscribe(o->mqtt, "eu868/gateway/+/event/up", 1);
-	assert_true(rt_loop_run_until(o->loop, &o->up, 20000));
-	/* Answered in order: the broker has the subscription, too. What became of the connection was seen before. */
-	assert_int_equal(mqtt_publish(o->mqtt, "nobody", "x", 1, 1, false, on_owner_answer, o), 0);
-	assert_true(rt_loop_run_until(o->loop, &o->answered, 20000));
-	assert_int_equal(o->answer, 0);
-}
-
-static void owner_goes(struct owner *o)
-{
-	mqtt_free(o->mqtt);
-	for (int i = 0; i < 20; i++)
-		rt_loop_turn(o->loop);
-	rt_loop_free(o->loop);
+	at_broker_comes(o, w->broker.url, "ns-gone", "eu868/gateway/+/event/up");
 }
 
 /* Whoever takes what was kept for another goes when the other is back, and comes again when it is asked to. */
 static void test_heir_of_one_who_comes_back(void **state)
 {
 	struct world *w = *state;
-	struct owner o;
+	struct at_broker o;
 	bool cut_off = false, other = false, again = false;
 	settle(w);
 	owner_comes(w, &o);
-	owner_goes(&o);
+	at_broker_goes(&o);
 	publish(w, "eu868/gateway/" GW "/event/up", "kept");
 	wait_count(w, &w->n, 1); /* ours */
 	ns_gw_mqtt_inherit(w->g, "ns-gone", on_taken, &cut_off);
@@ -549,12 +501,9 @@ static void test_heir_of_one_who_comes_back(void **state)
 	/* Meanwhile one comes and looks for long enough. Who would come back to the broker does in half that time. */
 	ns_gw_mqtt_inherit(w->g, "ns-other", on_taken, &other);
 	assert_true(rt_loop_run_until(w->loop, &other, 20000));
-	o.answered = false;
-	assert_int_equal(mqtt_publish(o.mqtt, "nobody", "x", 1, 1, false, on_owner_answer, &o), 0);
-	assert_true(rt_loop_run_until(o.loop, &o.answered, 20000));
-	assert_int_equal(o.answer, 0);
+	at_broker_says(&o, "nobody");
 	assert_int_equal(o.downs, 0);
-	owner_goes(&o);
+	at_broker_goes(&o);
 	ns_gw_mqtt_inherit(w->g, "ns-gone", on_taken, &again);
 	assert_true(rt_loop_run_until(w->loop, &again, 20000));
 	assert_false(cut_off);
