@@ -10,6 +10,7 @@
 #include "common/base/shed.h"
 #include "common/base/xmalloc.h"
 #include "common/io/mqtt.h"
+#include "gateway-bridge/link/denied.h"
 #include "gateway-bridge/link/republish.h"
 #include "gateway-bridge/link/spooler.h"
 #include "gateway-bridge/store/conn_state.h"
@@ -29,9 +30,10 @@
 #define DRAIN_BATCH 512
 /* Pause before the broker is asked again whether anybody listens. */
 #define UNHEARD_MS 300
-/* So long a topic that the broker denied is not tried again, and so many are remembered. */
-#define DENIED_S 60
-#define DENIED_MAX 10000
+/* Where the broker denies all that there is, the first is tried again after this pause. */
+#define DENIED_PAUSE_MS 2000
+/* So many events of denied topics may stand before one of others. */
+#define LOOK_MAX 16384
 /* Memory of an outgoing record that is kept for the next one. */
 #define KEEP_BYTES 4096
 
@@ -44,11 +46,19 @@ struct lane {
 	struct lw_list to_spool; /* in order, for the spool's next round */
 	struct lw_list in_job;   /* … of the round under way */
 	size_t n_to_spool;
-	bool spooling;            /* the spool holds something: what must keep its order goes behind it */
-	size_t draining;          /* messages of the spool under way */
-	uint64_t drain_failed;    /* id of the first of them that the broker does not have; 0: none */
-	uint64_t drain_last;      /* id */
-	size_t drain_most;        /* so many at a time, see drain_finished() */
+	bool spooling;         /* the spool holds something: what must keep its order goes behind it */
+	size_t draining;       /* messages of the spool under way */
+	uint64_t drain_failed; /* id of the first of them that the broker does not have; 0: none */
+	uint64_t drain_last;   /* id */
+	size_t drain_most;     /* so many at a time, see drain_finished() */
+	size_t drain_look;     /* read so many, where topics are denied, to find such */
+	size_t drain_sent;     /* in this round */
+	bool drain_took;       /* the broker has one of them */
+	bool drain_full;       /* no more of this round */
+	bool drain_all;        /* the spool has no more than was read */
+	uint64_t held;         /* id of the first that is passed over and not lost; 0: none */
+	char held_topic[TOPIC_MAX];
+	uint64_t n_taken;         /* events that the broker has */
 	uint64_t ack;             /* the spool may forget up to this id */
 	struct spool_stats stats; /* of the spool, after its last round */
 	/* Nobody listens: a broker that came back may have forgotten its shared subscriptions, and would throw away
@@ -86,9 +96,9 @@ struct gb_broker {
 	uint64_t n_shed, n_reported;
 	struct lane *lanes; /* one for each prefix */
 	size_t n_pending;
-	struct lw_bmap denied; /* topics that the broker's rules deny → when it said so, in seconds */
-	int64_t denied_ns;     /* when that was logged last; 0: never */
-	bool progress;         /* the broker took something in this turn */
+	struct gb_denied denied;
+	int64_t denied_ns; /* when that was logged last; 0: never */
+	bool progress;     /* the broker took something in this turn */
 	bool closing;
 	struct {
 		struct rt_metric *published;
@@ -179,18 +189,9 @@ static bool fill_job(struct gb_broker *b, struct lane *l, struct gb_spool_job *j
 	l->ack = 0;
 	if (!b->closing && l->spooling && l->draining == 0 && mqtt_connected(b->mqtt) && !rt_timer_armed(&l->unheard) &&
 	    !gb_republish_holds(b->again, lane_number(l)))
-		j->peek = l->drain_most;
+		j->peek = gb_denied_any(&b->denied) ? l->drain_look : l->drain_most;
 	j->now_ns = rt_loop_now_ns(b->opts.loop);
 	return j->n_items > 0 || j->ack || j->peek;
-}
-
-/* After a failure one goes alone: Mosquitto 2.0 leaves a client whose publication it denies, and where others follow
- * closely its answer, which says so, does not arrive. */
-static void drain_finished(struct lane *l)
-{
-	l->ack = l->drain_failed ? l->drain_failed - 1 : l->drain_last;
-	l->drain_most = l->drain_failed ? 1 : l->drain_most < DRAIN_BATCH / 2 ? 2 * l->drain_most : DRAIN_BATCH;
-	rt_loop_again(l->broker->opts.loop);
 }
 
 static void on_unheard_timer(struct rt_timer *t, void *arg)
@@ -223,54 +224,87 @@ static void acknowledged(const struct outgoing *o)
 	gb_republish_acked(o->broker->again, lane_number(o->lane), o->topic, lw_buf_span(&o->payload));
 }
 
-static uintptr_t now_s(const struct gb_broker *b)
-{
-	return (uintptr_t)(rt_loop_mono_ns(b->opts.loop) / LW_NS_PER_S) + 1;
-}
-
-/* The broker's rules deny the topic: an operator's mistake, about one gateway perhaps, which a repetition does not
- * mend. It must not stand in the way of the others. */
-static void lose_denied(struct gb_broker *b, const char *topic)
+static void say_denied(struct gb_broker *b, const char *topic, bool lost)
 {
 	int64_t now = rt_loop_mono_ns(b->opts.loop);
-	rt_metric_inc(b->m.lost);
+	if (lost)
+		rt_metric_inc(b->m.lost);
 	if (b->denied_ns && now - b->denied_ns < REPORT_MS * LW_NS_PER_MS)
 		return;
-	RT_LOG_ERROR(b->opts.log, "events lost: the broker does not allow us to publish them", rt_str("topic", topic));
+	RT_LOG_ERROR(b->opts.log,
+		     lost ? "events lost: the broker does not allow us to publish them"
+			  : "events wait: the broker does not allow us to publish them",
+		     rt_str("topic", topic));
 	b->denied_ns = now;
 }
 
-static bool is_denied(struct gb_broker *b, const struct outgoing *o, int err)
+static int64_t mono_ns(const struct gb_broker *b)
 {
-	if (err != LW_EAUTH)
-		return false;
-	if (lw_bmap_count(&b->denied) >= DENIED_MAX)
-		lw_bmap_clear(&b->denied);
-	lw_bmap_put(&b->denied, lw_span_str(o->topic), (void *)now_s(b));
-	lose_denied(b, o->topic);
-	return true;
+	return rt_loop_mono_ns(b->opts.loop);
 }
 
-/* Mosquitto 2.0 denies, and leaves the client: not with each event of such a gateway. */
-static bool was_denied(struct gb_broker *b, const char *topic)
+/* True when it is lost with that. */
+static bool denied(struct lane *l, const char *topic)
 {
-	if (lw_bmap_count(&b->denied) == 0)
-		return false;
-	uintptr_t since = (uintptr_t)lw_bmap_find(&b->denied, lw_span_str(topic));
-	if (!since)
-		return false;
-	if (now_s(b) - since < DENIED_S) {
-		lose_denied(b, topic);
-		return true;
+	bool lost = gb_denied_note(&l->broker->denied, topic, l->n_taken, mono_ns(l->broker));
+	say_denied(l->broker, topic, lost);
+	return lost;
+}
+
+static void taken(struct lane *l, const char *topic)
+{
+	l->n_taken++;
+	gb_denied_taken(&l->broker->denied, topic);
+}
+
+static void hold(struct lane *l, const char *topic, uint64_t id)
+{
+	if (l->held && l->held < id)
+		return;
+	l->held = id;
+	snprintf(l->held_topic, sizeof(l->held_topic), "%s", topic);
+}
+
+/* Something was passed over, and is still the first in the spool. */
+static void held_up(struct lane *l)
+{
+	struct gb_broker *b = l->broker;
+	uint32_t pause_ms = UNHEARD_MS;
+	if (l->drain_took) {
+		gb_denied_again(&b->denied, l->held_topic);
+		return;
 	}
-	lw_bmap_remove(&b->denied, lw_span_str(topic));
-	return false;
+	if (l->drain_sent == 0 && !l->drain_all && l->drain_look < LOOK_MAX) {
+		l->drain_look *= 2;
+		return;
+	}
+	if (l->drain_sent == 0) {
+		gb_denied_again(&b->denied, l->held_topic);
+		pause_ms = DENIED_PAUSE_MS;
+	}
+	if (!rt_timer_armed(&l->unheard))
+		rt_timer_start(&l->unheard, pause_ms);
 }
 
 static void drain_failed(struct lane *l, uint64_t id)
 {
 	if (!l->drain_failed || id < l->drain_failed)
 		l->drain_failed = id;
+}
+
+/* After a failure one goes alone: Mosquitto 2.0 leaves a client whose publication it denies, and where others follow
+ * closely its answer, which says so, does not arrive. */
+static void drain_finished(struct lane *l)
+{
+	if (l->held) {
+		drain_failed(l, l->held);
+		held_up(l);
+	} else {
+		l->drain_look = DRAIN_BATCH;
+	}
+	l->ack = l->drain_failed ? l->drain_failed - 1 : l->drain_last;
+	l->drain_most = l->drain_failed ? 1 : l->drain_most < DRAIN_BATCH / 2 ? 2 * l->drain_most : DRAIN_BATCH;
+	rt_loop_again(l->broker->opts.loop);
 }
 
 static void on_drained_one(void *arg, int err)
@@ -286,15 +320,40 @@ static void on_drained_one(void *arg, int err)
 	else if ((err == LW_EPROTO || err == LW_ELIMIT) && !rt_timer_armed(&l->unheard))
 		rt_timer_start(&l->unheard, UNHEARD_MS); /* not now, it says */
 	if (err < 0) {
-		if (!is_denied(b, o, err))
+		if (err != LW_EAUTH)
 			drain_failed(l, o->spool_id);
+		else if (!denied(l, o->topic))
+			hold(l, o->topic, o->spool_id);
 	} else {
 		rt_metric_inc_at(b->m.published, EV_SPOOLED);
+		taken(l, o->topic);
+		l->drain_took = true;
 		acknowledged(o);
 	}
 	outgoing_give(o);
 	if (l->draining == 0)
 		drain_finished(l);
+}
+
+static bool drain_goes(struct lane *l, const char *topic, uint64_t id)
+{
+	switch (gb_denied_rules(&l->broker->denied, topic, mono_ns(l->broker))) {
+	case GB_IS_LOST:
+		/* Behind one that waits it is met again. */
+		if (!l->held) {
+			say_denied(l->broker, topic, true);
+			l->drain_last = id;
+		}
+		return false;
+	case GB_WAITS:
+		hold(l, topic, id);
+		return false;
+	case GB_MAY_GO:
+		break;
+	}
+	/* Behind one that waits one alone shows what the broker takes; it is sent once more. */
+	l->drain_full = l->draining >= (l->held ? 1 : l->drain_most);
+	return !l->drain_full;
 }
 
 static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data, uint64_t id)
@@ -310,14 +369,14 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 	memcpy(o->topic, topic.p, topic.n);
 	o->topic[topic.n] = '\0';
 	lw_buf_append_span(&o->payload, data);
-	if (was_denied(b, o->topic)) {
+	if (!drain_goes(l, o->topic, id)) {
 		outgoing_give(o);
-		l->drain_last = id;
 		return;
 	}
 	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_drained_one, o);
 	if (err == 0) {
 		l->draining++;
+		l->drain_sent++;
 		b->n_pending++;
 	} else {
 		outgoing_give(o);
@@ -333,14 +392,17 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 /* Sends what was read; switches to direct sending when nothing is left. */
 static void drain(struct lane *l, const struct gb_spool_job *j)
 {
-	l->drain_failed = 0;
+	l->drain_failed = l->held = 0;
+	l->drain_sent = 0;
+	l->drain_took = l->drain_full = false;
+	l->drain_all = j->n_peeked < j->peek;
 	if (j->peek_err < 0) {
 		RT_LOG_ERROR(l->broker->opts.log, "spool cannot be read", rt_err(j->peek_err));
 		rt_timer_start(&l->unheard, UNHEARD_MS);
 	} else if (j->n_peeked == 0) {
 		l->spooling = false;
 	}
-	for (size_t i = 0; i < j->n_peeked && !l->drain_failed; i++) {
+	for (size_t i = 0; i < j->n_peeked && !l->drain_failed && !l->drain_full; i++) {
 		const struct gb_spool_peeked *p = &j->peeked[i];
 		drain_one(l, lw_span(j->bytes.p + p->topic_at, p->topic_n), lw_span(j->bytes.p + p->data_at, p->data_n),
 			  p->id);
@@ -416,12 +478,13 @@ static void on_published(void *arg, int err)
 		note_unheard(o->lane);
 	if (err < 0) {
 		rt_metric_inc(b->m.failed);
-		if (is_denied(b, o, err))
+		if (err == LW_EAUTH && denied(o->lane, o->topic))
 			outgoing_give(o);
 		else
 			to_spool(o);
 		return;
 	}
+	taken(o->lane, o->topic);
 	acknowledged(o);
 	b->progress = true;
 	outgoing_give(o);
@@ -564,12 +627,18 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 {
 	struct outgoing *o = outgoing_take(b);
 	event_topic(o->topic, prefix, gateway_id, event);
-	if (was_denied(b, o->topic)) {
+	enum gb_rules rules = gb_denied_rules(&b->denied, o->topic, mono_ns(b));
+	if (rules == GB_IS_LOST) {
+		say_denied(b, o->topic, true);
 		outgoing_give(o);
 		return;
 	}
 	lw_buf_append_span(&o->payload, payload);
 	struct lane *l = o->lane = lane_of(b, prefix);
+	if (rules == GB_WAITS) {
+		to_spool(o);
+		return;
+	}
 	enum event_index kind = event_index(event);
 	bool there = mqtt_connected(b->mqtt) && !(in_order && goes_to_spool(l));
 	bool may_wait = in_order && kind == EV_UP;
@@ -772,7 +841,7 @@ static void init_lanes(struct gb_broker *b)
 	for (size_t i = 0; i < n; i++) {
 		struct lane *l = &b->lanes[i];
 		l->broker = b;
-		l->drain_most = DRAIN_BATCH;
+		l->drain_most = l->drain_look = DRAIN_BATCH;
 		l->prefix = b->opts.prefixes[i];
 		snprintf(l->queue, sizeof(l->queue), "events %.200s", l->prefix);
 		lw_list_init(&l->to_spool);
@@ -910,7 +979,7 @@ int gb_broker_new(struct gb_broker **out, const struct gb_broker_opts *opts, str
 	rt_timer_init(&b->look, opts->loop, "waiting", on_look, b);
 	rt_timer_init(&b->report, opts->loop, "shed report", on_report, b);
 	lw_bmap_init(&b->wanted);
-	lw_bmap_init(&b->denied);
+	gb_denied_init(&b->denied);
 	int err = open_files(b, diag);
 	if (err < 0) {
 		free(b);
@@ -950,7 +1019,7 @@ void gb_broker_free(struct gb_broker *b)
 	gb_conn_state_close(&b->announced);
 	outgoing_free_all(&b->idle);
 	lw_bmap_deinit(&b->wanted);
-	lw_bmap_deinit(&b->denied);
+	gb_denied_deinit(&b->denied);
 	free(b);
 }
 

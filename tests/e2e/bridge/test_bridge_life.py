@@ -186,16 +186,27 @@ def test_unheard_events_wait(tmp_path, mosquitto, procs):
     late.close()
 
 
+def rules(mosquitto, *lines):
+    """Takes effect with its next start."""
+    acl = mosquitto.dir / "acl"
+    acl.write_text("".join(f"topic {line}\n" for line in (*lines, "readwrite #")))
+    acl.chmod(0o644)
+    conf = mosquitto.dir / "mosquitto.conf"
+    if "acl_file" not in conf.read_text():
+        with open(conf, "a") as f:
+            f.write(f"acl_file {acl}\n")
+
+
+def numbers(got):
+    return list(dict.fromkeys(number(m) for m in got if m.topic.endswith("event/up")))
+
+
 def test_refused_events_hold_up_nobody(bridge, mosquitto, mqtt):
     """The broker's rules deny one gateway its topics, and Mosquitto leaves a client that tries. Its events are counted as lost,
     once each, from the spool and past it; those of the others arrive."""
     gw, denied = bridge.gateway().pull(), bridge.gateway("0000000000000002").pull()
     mosquitto.stop()
-    acl = mosquitto.dir / "acl"
-    acl.write_text(f"topic deny eu868/gateway/{denied.id}/event/#\ntopic readwrite #\n")
-    acl.chmod(0o644)
-    with open(mosquitto.dir / "mosquitto.conf", "a") as f:
-        f.write(f"acl_file {acl}\n")
+    rules(mosquitto, f"deny eu868/gateway/{denied.id}/event/#")
     lw.wait_for(lambda: bridge.daemon.health()[0] == 503, text="health says that the broker is away")
     for i in range(20):
         gw.push(frame(i))
@@ -209,10 +220,38 @@ def test_refused_events_hold_up_nobody(bridge, mosquitto, mqtt):
     for i in range(20, 40):
         denied.push(frame(1000 + i))
         gw.push(frame(i))
-    got = mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 39)
-    assert list(dict.fromkeys(number(m) for m in got if m.topic.endswith("event/up"))) == list(range(40))
-    metrics = bridge.daemon.metrics()
-    assert metrics["longwave_gb_spool_lost_total"] == 40 and metrics["longwave_gb_spool_events"] == 0
+    assert numbers(mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 39)) == list(range(40))
+    lw.wait_for(lambda: bridge.daemon.metrics()["longwave_gb_spool_lost_total"] == 40, text="the denied ones counted")
+    assert bridge.daemon.metrics()["longwave_gb_spool_events"] == 0
+
+
+def test_rules_that_deny_all_lose_nothing(bridge, mosquitto, mqtt):
+    """An operator's mistake that lasts for a while: everything waits until it is mended, and keeps its order."""
+    gws = [bridge.gateway(f"00000000000000{i:02x}").pull() for i in range(3)]
+    mosquitto.stop()
+    rules(mosquitto, "deny eu868/gateway/+/event/#")
+    mosquitto.start()
+    lw.wait_for(lambda: bridge.daemon.health()[0] == 200, text="health says that the broker is there")
+    for i in range(30):
+        gws[i % 3].push(frame(i))
+    lw.wait_for(lambda: bridge.daemon.metrics()["longwave_gb_spool_events"] == 30, text="everything in the spool")
+    bridge.daemon.wait_output("events wait: the broker does not allow us to publish them")
+    denials = 'longwave_gb_mqtt_connects_total'
+    n = bridge.daemon.metrics()[denials]
+    lw.wait_for(lambda: bridge.daemon.metrics()[denials] >= n + 4, text="each gateway's topic was tried, and the first again")
+    os.kill(bridge.daemon.pid, signal.SIGSTOP)
+    mosquitto.stop()
+    rules(mosquitto)
+    mosquitto.start()
+    mqtt.wait_subscribed()
+    os.kill(bridge.daemon.pid, signal.SIGCONT)
+    lw.wait_for(lambda: bridge.daemon.metrics()["longwave_gb_spool_events"] == 0, text="an empty spool")
+    gws[0].push(frame(30))
+    got = numbers(mqtt.take_until(lambda m: m.topic.endswith("event/up") and number(m) == 30))
+    assert sorted(got) == list(range(31))
+    for i in range(3):
+        assert [n for n in got if n % 3 == i] == [n for n in range(31) if n % 3 == i]
+    assert bridge.daemon.metrics()["longwave_gb_spool_lost_total"] == 0
 
 
 def test_several_downlinks_in_flight(bridge, mqtt):
