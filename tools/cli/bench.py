@@ -64,7 +64,7 @@ def verdict(row, r):
 
     def holds(target):
         return target is not None and (value >= target if row.more else value <= target)
-    return "aim" if holds(aim) else "at least" if holds(least) else "" if least is None and aim is None else "BELOW"
+    return "aim" if holds(aim) else "at least" if holds(least) else "" if least is None and aim is None else r.get("reached") or "BELOW"
 
 
 def table(rows, doc=None):

@@ -12,13 +12,14 @@ class Context:
     def __init__(self, out, opt):
         self.out, self.opt = out, opt
         self.data = {}     # of the bench that runs now: goes into build/bench.json
-        self.results = {}  # key -> {"value", "note", "least", "aim"}
+        self.results = {}  # key -> {"value", "note", "least", "aim", "reached"}
         self._ceilings = {}
         self._network = None
 
-    def put(self, key, value, note="", least=None, aim=None):
-        """A row's value; least and aim replace the row's own targets where they depend on this run."""
-        self.results[key] = {"value": value, "note": note, "least": least, "aim": aim}
+    def put(self, key, value, note="", least=None, aim=None, reached=None):
+        """A row's value; least and aim replace the row's own targets where they depend on this run, `reached` is what is said where
+        they do not hold."""
+        self.results[key] = {"value": value, "note": note, "least": least, "aim": aim, "reached": reached}
 
     @contextmanager
     def stack(self, settings=None, daemons=None, data=None):
