@@ -7,6 +7,7 @@
 #include "app-server/link/mqtt_topic.h"
 #include "common/base/hex.h"
 #include "common/base/xmalloc.h"
+#include "common/io/mqtt_heir.h"
 #include "common/pb/pbjson.h"
 #include "common/pb/unpack.h"
 
@@ -17,9 +18,6 @@
 #define FENCE_LEN 16
 
 #define POSITIONS "longwave/app-server/+/position" /* of all replicas */
-#define HEIR_POLL_MS 100
-#define HEIR_QUIET 5
-#define HEIR_MAX 300
 
 struct ticket {
 	struct as_integration *m;
@@ -39,15 +37,10 @@ struct as_integration {
 	char fence_topic[160];
 	char fence[2 * FENCE_LEN + 1]; /* of this connection */
 	bool fence_sent;
-	bool looking;      /* reads the positions of all, while UP */
-	struct mqtt *heir; /* at the broker in the name of a replica that is gone */
-	struct rt_timer heir_timer;
+	bool looking; /* reads the positions of all, while UP */
+	struct mqtt_heir *heir;
 	char heir_id[128];
-	unsigned heir_polls, heir_quiet;
-	uint64_t heir_received;
 	bool held; /* commands are here that must not be acknowledged yet */
-	bool heir_connected;
-	bool heir_over; /* it was cut off: perhaps the other is back, whom it must not disturb */
 	void (*heir_done)(void *arg, const char *client_id);
 	void *heir_arg;
 	char command_filter[AS_TOPIC_MAX];
@@ -176,23 +169,23 @@ void as_integration_leave(struct as_integration *m)
 
 /* ---- what the broker keeps for a replica that is gone ---- */
 
-static void heir_connect(void *arg, bool session_present)
+static void heir_connect(void *arg, struct mqtt *heir)
 {
 	struct as_integration *m = arg;
-	(void)session_present;
-	m->heir_connected = true;
-	/* First of all: what comes now is for those who stay. */
-	mqtt_unsubscribe(m->heir, m->command_filter);
+	mqtt_unsubscribe(heir, m->command_filter);
 }
 
-static void heir_disconnect(void *arg, int err, const char *text)
+static bool heir_is_idle(void *arg)
+{
+	return !((const struct as_integration *)arg)->held;
+}
+
+static void heir_done(void *arg, bool taken)
 {
 	struct as_integration *m = arg;
-	(void)err;
-	(void)text;
-	m->heir_over = m->heir_over || m->heir_connected;
-	m->heir_connected = false;
-	m->heir_quiet = 0;
+	m->heir = NULL;
+	if (taken)
+		m->heir_done(m->heir_arg, m->heir_id);
 }
 
 static void heir_message(void *arg, const struct mqtt_message *msg)
@@ -200,32 +193,6 @@ static void heir_message(void *arg, const struct mqtt_message *msg)
 	struct as_integration *m = arg;
 	if (strncmp(msg->topic, "longwave/", 9) != 0 && m->l.command)
 		m->l.command(m->l.arg, msg);
-}
-
-static void heir_poll(struct rt_timer *t, void *arg)
-{
-	struct as_integration *m = arg;
-	struct mqtt_stats st;
-	if (m->heir_over) {
-		rt_timer_stop(t);
-		mqtt_free(m->heir);
-		m->heir = NULL;
-		return;
-	}
-	mqtt_stats(m->heir, &st);
-	bool quiet = m->heir_connected && !m->held && st.received == m->heir_received;
-	m->heir_quiet = quiet ? m->heir_quiet + 1 : 0;
-	m->heir_received = st.received;
-	if (m->heir_quiet < HEIR_QUIET && ++m->heir_polls < HEIR_MAX)
-		return;
-	rt_timer_stop(t);
-	RT_LOG_INFO(m->as->log, "took what the broker kept for a replica that is gone", rt_str("client_id", m->heir_id),
-		    rt_u64("messages", m->heir_received));
-	if (m->heir_connected && m->heir_quiet >= HEIR_QUIET)
-		mqtt_forget_session(m->heir);
-	mqtt_free(m->heir);
-	m->heir = NULL;
-	m->heir_done(m->heir_arg, m->heir_id);
 }
 
 static struct mqtt_opts broker_opts(struct as_integration *m, const char *client_id)
@@ -252,20 +219,15 @@ int as_integration_inherit(struct as_integration *m, const char *client_id,
 	if (m->heir)
 		return LW_EEXISTS;
 	snprintf(m->heir_id, sizeof(m->heir_id), "%s", client_id);
-	struct mqtt_opts o = broker_opts(m, m->heir_id);
-	o.on_message = heir_message;
-	o.on_connect = heir_connect;
-	o.on_disconnect = heir_disconnect;
+	struct mqtt_heir_opts o = {.mqtt = broker_opts(m, m->heir_id),
+				   .on_connect = heir_connect,
+				   .is_idle = heir_is_idle,
+				   .done = heir_done};
+	o.mqtt.on_message = heir_message;
 	m->heir_done = done;
 	m->heir_arg = arg;
-	m->heir_polls = m->heir_quiet = 0;
-	m->heir_received = 0;
-	m->heir_connected = m->heir_over = false;
-	m->heir = mqtt_new(m->as->loop, m->as->log, &o, &diag);
-	if (!m->heir)
-		return LW_EINVAL;
-	rt_timer_start_every(&m->heir_timer, HEIR_POLL_MS);
-	return 0;
+	m->heir = mqtt_heir_new(m->as->loop, m->as->log, &o, &diag);
+	return m->heir ? 0 : LW_EINVAL;
 }
 
 static int parse_topics(struct as_integration *m, struct lw_diag *diag)
@@ -311,7 +273,6 @@ int as_integration_init(void *owner, const struct rt_daemon_env *env, struct lw_
 	m->as = as;
 	lw_buf_init(&m->buf, MAX_EVENT);
 	rt_timer_init(&m->timer, as->loop, "mqtt position", on_poll, m);
-	rt_timer_init(&m->heir_timer, as->loop, "mqtt inherit", heir_poll, m);
 	m->health = rt_health_add(as->run, "mqtt");
 	m->published = rt_counter(as->metrics, "mqtt_events_total", "Events published");
 	m->refused = rt_counter(as->metrics, "mqtt_events_refused_total", "Events that the broker refused");
@@ -344,8 +305,7 @@ void as_integration_deinit(void *owner)
 	if (!m)
 		return;
 	rt_timer_stop(&m->timer);
-	rt_timer_stop(&m->heir_timer);
-	mqtt_free(m->heir);
+	mqtt_heir_free(m->heir);
 	m->l = (struct as_integration_listener){0};
 	mqtt_free(m->mqtt);
 	lw_buf_deinit(&m->buf);
@@ -429,7 +389,7 @@ void as_integration_acks_go(struct as_integration *m)
 	m->held = false;
 	mqtt_acks_go(m->mqtt);
 	if (m->heir)
-		mqtt_acks_go(m->heir);
+		mqtt_acks_go(mqtt_heir_client(m->heir));
 }
 
 bool as_integration_command_topic(const struct as_integration *m, const char *topic, struct lw_span *application_id,

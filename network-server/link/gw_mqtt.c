@@ -9,6 +9,7 @@
 #include "common/base/xmalloc.h"
 #include "common/io/journal.h"
 #include "common/io/journal_writer.h"
+#include "common/io/mqtt_heir.h"
 #include "common/pb/pbjson.h"
 #include "common/runtime/log.h"
 #include "common/runtime/loop.h"
@@ -380,22 +381,12 @@ static void unsubscribe(struct ns_gw_mqtt *g, struct mqtt *m, bool shared_only)
 
 /* ---- what the broker keeps for a replica that is gone ---- */
 
-#define HEIR_POLL_MS 100
-#define HEIR_QUIET 5 /* polls without a message: nothing is left */
-#define HEIR_MAX 300 /* polls in all */
-
-/* Comes to the broker under the other's name, so that it is given what waits for the other. */
 struct heir {
 	struct heir *next;
 	struct ns_gw_mqtt *g;
-	struct mqtt *mqtt;
+	struct mqtt_heir *heir;
 	char client_id[64];
-	struct rt_timer timer;
-	uint64_t received;
 	uint64_t ack_need;
-	unsigned polls, quiet;
-	bool connected;
-	bool over; /* it was cut off: perhaps the other is back, whom it must not disturb. If not, another will come. */
 	void (*done)(void *arg, const char *client_id);
 	void *arg;
 };
@@ -415,7 +406,7 @@ static void release_all(struct ns_gw_mqtt *g)
 {
 	release_acks(g, g->mqtt, &g->ack_need);
 	for (struct heir *h = g->heirs; h; h = h->next)
-		release_acks(g, h->mqtt, &h->ack_need);
+		release_acks(g, mqtt_heir_client(h->heir), &h->ack_need);
 }
 
 static void on_written(void *arg, int err)
@@ -430,25 +421,17 @@ static void on_written(void *arg, int err)
 	release_all(g);
 }
 
-static void heir_connect(void *arg, bool session_present)
+static void heir_connect(void *arg, struct mqtt *m)
 {
 	struct heir *h = arg;
-	(void)session_present;
-	h->connected = true;
 	ns_waiting_reconnected(h->g->waiting);
-	/* First of all: what comes now is for those who stay. */
-	unsubscribe(h->g, h->mqtt, false);
+	unsubscribe(h->g, m, false);
 }
 
-static void heir_disconnect(void *arg, int err, const char *text)
+static bool heir_is_idle(void *arg)
 {
-	struct heir *h = arg;
-	(void)err;
-	(void)text;
-	h->over = h->over || h->connected;
-	h->connected = false;
-	h->quiet = 0;
-	h->ack_need = 0;
+	const struct heir *h = arg;
+	return !h->ack_need && !ns_waiting_is_full(h->g->waiting);
 }
 
 static void heir_free(struct heir *h)
@@ -459,42 +442,24 @@ static void heir_free(struct heir *h)
 			break;
 		}
 	}
-	rt_timer_stop(&h->timer);
-	mqtt_free(h->mqtt);
+	mqtt_heir_free(h->heir);
 	free(h);
+}
+
+static void heir_done(void *arg, bool taken)
+{
+	struct heir *h = arg;
+	struct heir was = *h;
+	h->heir = NULL;
+	heir_free(h);
+	if (taken)
+		was.done(was.arg, was.client_id);
 }
 
 static void pause_heirs(struct ns_gw_mqtt *g, bool pause)
 {
 	for (struct heir *h = g->heirs; h; h = h->next)
-		(pause ? mqtt_pause : mqtt_resume)(h->mqtt);
-}
-
-static void heir_poll(struct rt_timer *t, void *arg)
-{
-	struct heir *h = arg;
-	struct mqtt_stats st;
-	(void)t;
-	if (h->over) {
-		heir_free(h);
-		return;
-	}
-	mqtt_stats(h->mqtt, &st);
-	bool quiet = h->connected && st.received == h->received && !h->ack_need && !ns_waiting_is_full(h->g->waiting);
-	h->quiet = quiet ? h->quiet + 1 : 0;
-	h->received = st.received;
-	if (h->quiet < HEIR_QUIET && ++h->polls < HEIR_MAX)
-		return;
-	RT_LOG_INFO(h->g->o.log, "took what the broker kept for a replica that is gone",
-		    rt_str("client_id", h->client_id), rt_u64("messages", h->received));
-	if (h->connected && h->quiet >= HEIR_QUIET)
-		mqtt_forget_session(h->mqtt);
-	void (*done)(void *arg, const char *client_id) = h->done;
-	void *done_arg = h->arg;
-	char id[sizeof(h->client_id)];
-	memcpy(id, h->client_id, sizeof(id));
-	heir_free(h);
-	done(done_arg, id);
+		(pause ? mqtt_pause : mqtt_resume)(mqtt_heir_client(h->heir));
 }
 
 void ns_gw_mqtt_inherit(struct ns_gw_mqtt *g, const char *client_id, void (*done)(void *arg, const char *client_id),
@@ -505,25 +470,21 @@ void ns_gw_mqtt_inherit(struct ns_gw_mqtt *g, const char *client_id, void (*done
 		if (strcmp(h->client_id, client_id) == 0)
 			return;
 	struct heir *h = lw_xcalloc(1, sizeof(*h));
-	struct mqtt_opts opts = g->o.mqtt;
 	h->g = g;
 	h->done = done;
 	h->arg = arg;
 	snprintf(h->client_id, sizeof(h->client_id), "%s", client_id);
-	opts.client_id = h->client_id;
-	opts.clean_session = false;
-	opts.on_message = heir_message;
-	opts.before_ack = heir_before_ack;
-	opts.on_connect = heir_connect;
-	opts.on_disconnect = heir_disconnect;
-	opts.arg = h;
-	h->mqtt = mqtt_new(g->o.loop, g->o.log, &opts, &diag);
-	if (!h->mqtt) {
+	struct mqtt_heir_opts opts = {
+		.mqtt = g->o.mqtt, .on_connect = heir_connect, .is_idle = heir_is_idle, .done = heir_done};
+	opts.mqtt.client_id = h->client_id;
+	opts.mqtt.on_message = heir_message;
+	opts.mqtt.before_ack = heir_before_ack;
+	opts.mqtt.arg = h;
+	h->heir = mqtt_heir_new(g->o.loop, g->o.log, &opts, &diag);
+	if (!h->heir) {
 		free(h);
 		return;
 	}
-	rt_timer_init(&h->timer, g->o.loop, "inherit", heir_poll, h);
-	rt_timer_start_every(&h->timer, HEIR_POLL_MS);
 	h->next = g->heirs;
 	g->heirs = h;
 }
