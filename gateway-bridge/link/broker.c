@@ -39,6 +39,18 @@
 
 /* What one region's events go through. Each has a part of the spool of its own, so that a region to which nobody
  * listens holds up no other. */
+/* One round of the spool: what was read of it is sent. Ids are the spool's; 0: none. */
+struct drain {
+	uint64_t last;   /* dealt with, and all before it */
+	uint64_t failed; /* the first that the broker does not have */
+	uint64_t held;   /* the first that is passed over and not lost */
+	char held_topic[TOPIC_MAX];
+	size_t n_sent;
+	bool took; /* the broker has one of them */
+	bool full; /* no more now */
+	bool all;  /* the spool has no more than was read */
+};
+
 struct lane {
 	struct gb_broker *broker;
 	const char *prefix;
@@ -46,18 +58,11 @@ struct lane {
 	struct lw_list to_spool; /* in order, for the spool's next round */
 	struct lw_list in_job;   /* … of the round under way */
 	size_t n_to_spool;
-	bool spooling;         /* the spool holds something: what must keep its order goes behind it */
-	size_t draining;       /* messages of the spool under way */
-	uint64_t drain_failed; /* id of the first of them that the broker does not have; 0: none */
-	uint64_t drain_last;   /* id */
-	size_t drain_most;     /* so many at a time, see drain_finished() */
-	size_t drain_look;     /* read so many, where topics are denied, to find such */
-	size_t drain_sent;     /* in this round */
-	bool drain_took;       /* the broker has one of them */
-	bool drain_full;       /* no more of this round */
-	bool drain_all;        /* the spool has no more than was read */
-	uint64_t held;         /* id of the first that is passed over and not lost; 0: none */
-	char held_topic[TOPIC_MAX];
+	bool spooling;   /* the spool holds something: what must keep its order goes behind it */
+	size_t draining; /* messages of the spool under way */
+	struct drain drain;
+	size_t drain_most;        /* so many at a time, see drain_finished() */
+	size_t drain_look;        /* read so many, where topics are denied, to find one that is not */
 	uint64_t n_taken;         /* events that the broker has */
 	uint64_t ack;             /* the spool may forget up to this id */
 	struct spool_stats stats; /* of the spool, after its last round */
@@ -224,31 +229,42 @@ static void acknowledged(const struct outgoing *o)
 	gb_republish_acked(o->broker->again, lane_number(o->lane), o->topic, lw_buf_span(&o->payload));
 }
 
-static void say_denied(struct gb_broker *b, const char *topic, bool lost)
-{
-	int64_t now = rt_loop_mono_ns(b->opts.loop);
-	if (lost)
-		rt_metric_inc(b->m.lost);
-	if (b->denied_ns && now - b->denied_ns < REPORT_MS * LW_NS_PER_MS)
-		return;
-	RT_LOG_ERROR(b->opts.log,
-		     lost ? "events lost: the broker does not allow us to publish them"
-			  : "events wait: the broker does not allow us to publish them",
-		     rt_str("topic", topic));
-	b->denied_ns = now;
-}
-
 static int64_t mono_ns(const struct gb_broker *b)
 {
 	return rt_loop_mono_ns(b->opts.loop);
 }
 
+static void say_denied(struct gb_broker *b, const char *topic, const char *what)
+{
+	int64_t now = mono_ns(b);
+	if (b->denied_ns && now - b->denied_ns < REPORT_MS * LW_NS_PER_MS)
+		return;
+	RT_LOG_ERROR(b->opts.log, what, rt_str("topic", topic));
+	b->denied_ns = now;
+}
+
+static void lose_denied(struct gb_broker *b, const char *topic)
+{
+	rt_metric_inc(b->m.lost);
+	say_denied(b, topic, "events lost: the broker does not allow us to publish them");
+}
+
 /* True when it is lost with that. */
 static bool denied(struct lane *l, const char *topic)
 {
-	bool lost = gb_denied_note(&l->broker->denied, topic, l->n_taken, mono_ns(l->broker));
-	say_denied(l->broker, topic, lost);
+	struct gb_broker *b = l->broker;
+	bool lost = gb_denied_note(&b->denied, topic, l->n_taken, mono_ns(b));
+	if (lost)
+		lose_denied(b, topic);
+	else
+		say_denied(b, topic, "events wait: the broker does not allow us to publish them");
 	return lost;
+}
+
+/* The clock is not read for each event where nothing is denied. */
+static enum gb_rules rules_of(struct gb_broker *b, const char *topic)
+{
+	return gb_denied_any(&b->denied) ? gb_denied_rules(&b->denied, topic, mono_ns(b)) : GB_MAY_GO;
 }
 
 static void taken(struct lane *l, const char *topic)
@@ -259,10 +275,10 @@ static void taken(struct lane *l, const char *topic)
 
 static void hold(struct lane *l, const char *topic, uint64_t id)
 {
-	if (l->held && l->held < id)
+	if (l->drain.held && l->drain.held < id)
 		return;
-	l->held = id;
-	snprintf(l->held_topic, sizeof(l->held_topic), "%s", topic);
+	l->drain.held = id;
+	snprintf(l->drain.held_topic, sizeof(l->drain.held_topic), "%s", topic);
 }
 
 /* Something was passed over, and is still the first in the spool. */
@@ -270,16 +286,16 @@ static void held_up(struct lane *l)
 {
 	struct gb_broker *b = l->broker;
 	uint32_t pause_ms = UNHEARD_MS;
-	if (l->drain_took) {
-		gb_denied_again(&b->denied, l->held_topic);
+	if (l->drain.took) {
+		gb_denied_again(&b->denied, l->drain.held_topic);
 		return;
 	}
-	if (l->drain_sent == 0 && !l->drain_all && l->drain_look < LOOK_MAX) {
+	if (l->drain.n_sent == 0 && !l->drain.all && l->drain_look < LOOK_MAX) {
 		l->drain_look *= 2;
 		return;
 	}
-	if (l->drain_sent == 0) {
-		gb_denied_again(&b->denied, l->held_topic);
+	if (l->drain.n_sent == 0) {
+		gb_denied_again(&b->denied, l->drain.held_topic);
 		pause_ms = DENIED_PAUSE_MS;
 	}
 	if (!rt_timer_armed(&l->unheard))
@@ -288,22 +304,22 @@ static void held_up(struct lane *l)
 
 static void drain_failed(struct lane *l, uint64_t id)
 {
-	if (!l->drain_failed || id < l->drain_failed)
-		l->drain_failed = id;
+	if (!l->drain.failed || id < l->drain.failed)
+		l->drain.failed = id;
 }
 
 /* After a failure one goes alone: Mosquitto 2.0 leaves a client whose publication it denies, and where others follow
  * closely its answer, which says so, does not arrive. */
 static void drain_finished(struct lane *l)
 {
-	if (l->held) {
-		drain_failed(l, l->held);
+	if (l->drain.held) {
+		drain_failed(l, l->drain.held);
 		held_up(l);
 	} else {
 		l->drain_look = DRAIN_BATCH;
 	}
-	l->ack = l->drain_failed ? l->drain_failed - 1 : l->drain_last;
-	l->drain_most = l->drain_failed ? 1 : l->drain_most < DRAIN_BATCH / 2 ? 2 * l->drain_most : DRAIN_BATCH;
+	l->ack = l->drain.failed ? l->drain.failed - 1 : l->drain.last;
+	l->drain_most = l->drain.failed ? 1 : l->drain_most < DRAIN_BATCH / 2 ? 2 * l->drain_most : DRAIN_BATCH;
 	rt_loop_again(l->broker->opts.loop);
 }
 
@@ -327,7 +343,7 @@ static void on_drained_one(void *arg, int err)
 	} else {
 		rt_metric_inc_at(b->m.published, EV_SPOOLED);
 		taken(l, o->topic);
-		l->drain_took = true;
+		l->drain.took = true;
 		acknowledged(o);
 	}
 	outgoing_give(o);
@@ -337,12 +353,12 @@ static void on_drained_one(void *arg, int err)
 
 static bool drain_goes(struct lane *l, const char *topic, uint64_t id)
 {
-	switch (gb_denied_rules(&l->broker->denied, topic, mono_ns(l->broker))) {
+	switch (rules_of(l->broker, topic)) {
 	case GB_IS_LOST:
 		/* Behind one that waits it is met again. */
-		if (!l->held) {
-			say_denied(l->broker, topic, true);
-			l->drain_last = id;
+		if (!l->drain.held) {
+			lose_denied(l->broker, topic);
+			l->drain.last = id;
 		}
 		return false;
 	case GB_WAITS:
@@ -352,15 +368,15 @@ static bool drain_goes(struct lane *l, const char *topic, uint64_t id)
 		break;
 	}
 	/* Behind one that waits one alone shows what the broker takes; it is sent once more. */
-	l->drain_full = l->draining >= (l->held ? 1 : l->drain_most);
-	return !l->drain_full;
+	l->drain.full = l->draining >= (l->drain.held ? 1 : l->drain_most);
+	return !l->drain.full;
 }
 
 static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data, uint64_t id)
 {
 	struct gb_broker *b = l->broker;
 	if (topic.n >= TOPIC_MAX) { /* not ours */
-		l->drain_last = id;
+		l->drain.last = id;
 		return;
 	}
 	struct outgoing *o = outgoing_take(b);
@@ -376,7 +392,7 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 	int err = mqtt_publish(b->mqtt, o->topic, o->payload.p, o->payload.n, b->opts.qos, false, on_drained_one, o);
 	if (err == 0) {
 		l->draining++;
-		l->drain_sent++;
+		l->drain.n_sent++;
 		b->n_pending++;
 	} else {
 		outgoing_give(o);
@@ -385,24 +401,21 @@ static void drain_one(struct lane *l, struct lw_span topic, struct lw_span data,
 		rt_metric_inc(b->m.lost);
 	else if (err < 0)
 		drain_failed(l, id);
-	if (!l->drain_failed)
-		l->drain_last = id;
+	if (!l->drain.failed)
+		l->drain.last = id;
 }
 
 /* Sends what was read; switches to direct sending when nothing is left. */
 static void drain(struct lane *l, const struct gb_spool_job *j)
 {
-	l->drain_failed = l->held = 0;
-	l->drain_sent = 0;
-	l->drain_took = l->drain_full = false;
-	l->drain_all = j->n_peeked < j->peek;
+	l->drain = (struct drain){.all = j->n_peeked < j->peek};
 	if (j->peek_err < 0) {
 		RT_LOG_ERROR(l->broker->opts.log, "spool cannot be read", rt_err(j->peek_err));
 		rt_timer_start(&l->unheard, UNHEARD_MS);
 	} else if (j->n_peeked == 0) {
 		l->spooling = false;
 	}
-	for (size_t i = 0; i < j->n_peeked && !l->drain_failed && !l->drain_full; i++) {
+	for (size_t i = 0; i < j->n_peeked && !l->drain.failed && !l->drain.full; i++) {
 		const struct gb_spool_peeked *p = &j->peeked[i];
 		drain_one(l, lw_span(j->bytes.p + p->topic_at, p->topic_n), lw_span(j->bytes.p + p->data_at, p->data_n),
 			  p->id);
@@ -627,9 +640,9 @@ void gb_broker_event(struct gb_broker *b, const char *prefix, const char *gatewa
 {
 	struct outgoing *o = outgoing_take(b);
 	event_topic(o->topic, prefix, gateway_id, event);
-	enum gb_rules rules = gb_denied_rules(&b->denied, o->topic, mono_ns(b));
+	enum gb_rules rules = rules_of(b, o->topic);
 	if (rules == GB_IS_LOST) {
-		say_denied(b, o->topic, true);
+		lose_denied(b, o->topic);
 		outgoing_give(o);
 		return;
 	}
