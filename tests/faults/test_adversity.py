@@ -63,24 +63,25 @@ def test_the_app_servers_disk_is_full(stack):
     def queued():
         return [base64.b64decode(i["data"]) for i in w.queue(d)]
 
-    stack.app_disk.fill("/commands")
-    command(b"one")
-    stack.app.wait_output("journal of downlink commands cannot be written")
-    time.sleep(1)  # longer than it would take to hand over what is not written
-    assert queued() == []
-    stack.app_disk.free()
-    lw.wait_for(lambda: queued() == [b"one"], text="the command that waited")
-    stack.app_disk.fill("/commands")
-    n = stack.app.output().count("cannot be written")
-    command(b"two")
-    lw.wait_for(lambda: stack.app.output().count("cannot be written") > n, text="the error")
+    def fails(data):
+        """Taken, and not written."""
+        stack.app_disk.fill("/commands")
+        n = stack.app.output().count("downlink commands cannot be written")
+        command(data)
+        lw.wait_for(lambda: stack.app.output().count("downlink commands cannot be written") > n, text="the error")
+
+    fails(b"one")
+    w.enqueue(d, b"zero")  # would be behind it
+    assert queued() == [b"zero"]
     stack.app.kill()
     stack.app_disk.free()
     stack.restart(stack.app)
-    lw.wait_for(lambda: len(queued()) > 1, text="the command that the broker still has")
+    lw.wait_for(lambda: queued() == [b"zero", b"one"], text="the command that the broker still has")
+    fails(b"two")
+    stack.app_disk.free()
+    lw.wait_for(lambda: queued() == [b"zero", b"one", b"two"], text="the command that waited")
     command(b"three")
-    lw.wait_for(lambda: b"three" in queued(), text="one after it")
-    assert queued() == [b"one", b"two", b"three"]
+    lw.wait_for(lambda: queued() == [b"zero", b"one", b"two", b"three"], text="one after it")
     mqtt.close()
     w.close()
 

@@ -10,6 +10,7 @@
 #define COMMANDS "application/+/device/+/command/+"
 #define COMMAND "application/" WORLD_APP "/device/70b3d57ed0000100/command/down"
 #define WAIT_MS 20000
+#define STEP_MS 10
 
 struct ctx {
 	struct as as;
@@ -38,6 +39,14 @@ static bool on_before_ack(void *arg)
 	return !c->holds;
 }
 
+/* Timers fire as the test goes on: that much for each millisecond that the broker is given. */
+static bool run(struct ctx *c, const bool *flag)
+{
+	for (int i = 0; i < WAIT_MS && !rt_loop_run_until(c->as.loop, flag, 1); i++)
+		rt_loop_advance(c->as.loop, STEP_MS);
+	return *flag;
+}
+
 static int setup(void **state)
 {
 	static char none[] = "", id[] = "as-1";
@@ -56,7 +65,7 @@ static int setup(void **state)
 				   .event_topic = events,
 				   .command_topic = commands};
 	c->as.conf = &c->conf;
-	c->as.loop = rt_loop_new();
+	c->as.loop = rt_loop_new_virtual(1700000000 * LW_NS_PER_S);
 	c->as.metrics = rt_metrics_new("test_");
 	lw_rng_init_system(&c->as.rng);
 	if (as_integration_init(&c->as, &(struct rt_daemon_env){.loop = c->as.loop}, &diag) != 0)
@@ -64,7 +73,7 @@ static int setup(void **state)
 	as_integration_listen(c->as.integration,
 			      &(struct as_integration_listener){
 				      .up = on_up, .command = on_command, .before_ack = on_before_ack, .arg = c});
-	assert_true(rt_loop_run_until(c->as.loop, &c->up, WAIT_MS));
+	assert_true(run(c, &c->up));
 	*state = c;
 	return 0;
 }
@@ -95,8 +104,10 @@ static void leave_one(struct ctx *c)
 static void wait_commands(struct ctx *c, unsigned n)
 {
 	bool never = false;
-	for (int i = 0; i < WAIT_MS && c->commands < n; i++)
+	for (int i = 0; i < WAIT_MS && c->commands < n; i++) {
 		rt_loop_run_until(c->as.loop, &never, 1);
+		rt_loop_advance(c->as.loop, STEP_MS);
+	}
 	assert_int_equal(c->commands, n);
 }
 
@@ -115,6 +126,7 @@ static void inherit(struct ctx *c, const char *client_id, bool *taken)
 	     i++) {
 		assert_true(i < WAIT_MS);
 		rt_loop_run_until(c->as.loop, &never, 1);
+		rt_loop_advance(c->as.loop, STEP_MS);
 	}
 	assert_int_equal(rc, 0);
 }
@@ -128,7 +140,7 @@ static void test_taken_for_one_who_is_gone(void **state)
 	wait_commands(c, 1);
 	inherit(c, "as-gone", &taken);
 	wait_commands(c, 2);
-	assert_true(rt_loop_run_until(c->as.loop, &taken, WAIT_MS));
+	assert_true(run(c, &taken));
 	/* Nothing is left of it. */
 	at_broker_comes(&back, c->broker.url, "as-gone", COMMANDS);
 	at_broker_goes(&back);
@@ -146,13 +158,13 @@ static void test_the_other_comes_back(void **state)
 	wait_commands(c, 2); /* the heir is connected */
 	at_broker_comes(&o, c->broker.url, "as-gone", COMMANDS);
 	inherit(c, "as-other", &other);
-	assert_true(rt_loop_run_until(c->as.loop, &other, WAIT_MS));
+	assert_true(run(c, &other));
 	at_broker_says(&o, "nobody");
 	assert_int_equal(o.downs, 0);
 	assert_false(cut_off);
 	at_broker_goes(&o);
 	inherit(c, "as-gone", &again);
-	assert_true(rt_loop_run_until(c->as.loop, &again, WAIT_MS));
+	assert_true(run(c, &again));
 	assert_false(cut_off);
 }
 
@@ -167,13 +179,20 @@ static void test_taken_and_not_written(void **state)
 	c->asked = 0;
 	inherit(c, "as-gone", &taken);
 	wait_commands(c, 2);
-	while (!c->asked)
+	for (int i = 0; i < WAIT_MS && !c->asked; i++) {
 		rt_loop_turn(c->as.loop);
+		rt_loop_advance(c->as.loop, STEP_MS);
+	}
+	assert_true(c->asked > 0);
 	/* Three times as long as it looks at one that is quiet. */
-	assert_false(rt_loop_run_until(c->as.loop, &taken, 1500));
+	for (int ms = 0; ms < 1500; ms += STEP_MS) {
+		rt_loop_advance(c->as.loop, STEP_MS);
+		rt_loop_turn(c->as.loop);
+	}
+	assert_false(taken);
 	c->holds = false;
 	as_integration_acks_go(c->as.integration);
-	assert_true(rt_loop_run_until(c->as.loop, &taken, WAIT_MS));
+	assert_true(run(c, &taken));
 	assert_int_equal(c->commands, 2);
 }
 
